@@ -1,0 +1,76 @@
+"""The state of a network between two calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["LayerState", "State"]
+
+Array = npt.NDArray[Any]
+
+
+class LayerState(NamedTuple):
+    """What one layer carries over: hidden state and cell state, one row a direction."""
+
+    h: Array  # (D, N, H)
+    c: Array  # (D, N, H)
+
+
+class State(tuple[LayerState, ...]):
+    """The state of every layer: a tuple of `LayerState`, first layer first.
+
+    A call returns it and takes it back as ``state=``, so that a long sequence can be fed in
+    pieces. The layers' hidden sizes may differ.
+
+    Parameters
+    ----------
+    layers : iterable of (h, c)
+        For each layer two arrays ``(D, N, H)``: directions, sequences, hidden units.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, layers: Iterable[tuple[Array, Array]]) -> State:
+        return super().__new__(cls, (LayerState(h, c) for h, c in layers))
+
+    @property
+    def h_n(self) -> Array:
+        """The hidden states stacked as torch's ``h_n``, ``(L * D, N, H)``.
+
+        Raises
+        ------
+        ValueError
+            If the layers' hidden sizes differ: then there is no such array.
+        """
+        return self._stacked("h_n", [layer.h for layer in self])
+
+    @property
+    def c_n(self) -> Array:
+        """The cell states stacked as torch's ``c_n``, ``(L * D, N, H)``.
+
+        Raises
+        ------
+        ValueError
+            If the layers' hidden sizes differ: then there is no such array.
+        """
+        return self._stacked("c_n", [layer.c for layer in self])
+
+    @staticmethod
+    def _stacked(name: str, parts: list[Array]) -> Array:
+        sizes = [part.shape[-1] for part in parts]
+        if len(set(sizes)) > 1:
+            raise ValueError(
+                f"{name} stacks layers of one hidden size, but these have {sizes} units: "
+                "take state[k].h and state[k].c layer by layer"
+            )
+        return np.concatenate(parts)
+
+    def __repr__(self) -> str:
+        return f"State({', '.join(f'h, c {layer.h.shape}' for layer in self)})"
+
+    def __reduce__(self) -> tuple[type[State], tuple[tuple[LayerState, ...]]]:
+        return type(self), (tuple(self),)

@@ -1,0 +1,123 @@
+"""All six values of every step, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.tutorial import RECORD_KEYS
+
+__all__ = ["Trace"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trace:
+    """The gates and states of one layer at every step, after activation.
+
+    Parameters
+    ----------
+    forget_gate, input_gate, candidate_cell, cell_state, output_gate, hidden_state : array
+        Each ``(N, T, D * H)`` in the model's dtype, zero past each length.
+    lengths : array (N,) of int, or None
+        Real steps of each sequence; None if all have T.
+    """
+
+    forget_gate: Array  # (N, T, D*H)
+    input_gate: Array
+    candidate_cell: Array
+    cell_state: Array
+    output_gate: Array
+    hidden_state: Array
+    lengths: Array | None = None  # (N,)
+
+    @property
+    def values(self) -> dict[str, Array]:
+        """The six arrays under the tutorial's names, ``"Forget Gate"`` and so on."""
+        arrays = (
+            self.forget_gate,
+            self.input_gate,
+            self.candidate_cell,
+            self.cell_state,
+            self.output_gate,
+            self.hidden_state,
+        )
+        return dict(zip(RECORD_KEYS, arrays, strict=True))
+
+    def to_records(self) -> list[dict[str, float]]:
+        """The tutorial's list of dicts, one a step, of Python floats.
+
+        Raises
+        ------
+        ValueError
+            Unless there is one sequence and one hidden unit.
+        """
+        sequences, _, units = self.hidden_state.shape
+        if (sequences, units) != (1, 1):
+            raise ValueError(
+                "to_records: expected one sequence and one hidden unit, "
+                f"got {sequences} and {units}: read the arrays of the trace instead"
+            )
+        columns = [array[0, : self._steps(0), 0].tolist() for array in self.values.values()]
+        return [dict(zip(RECORD_KEYS, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def plot(self, sequence: int = 0, unit: int = 0, ax: Any = None) -> Any:
+        """Draw the six values of one unit over the real steps of one sequence.
+
+        Parameters
+        ----------
+        sequence, unit : int
+            Which one of the N sequences and of the D * H units.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if left out.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        IndexError
+            If there is no such sequence or unit.
+        ImportError
+            If matplotlib is not installed.
+        """
+        sequences, _, units = self.hidden_state.shape
+        for name, index, count in (("sequence", sequence, sequences), ("unit", unit, units)):
+            if not -count <= index < count:
+                raise IndexError(f"plot: expected a {name} in 0 ... {count - 1}, got {index}")
+        if ax is None:
+            try:
+                from matplotlib import pyplot
+            except ImportError:
+                raise ImportError(
+                    'Trace.plot needs matplotlib: pip install "fastlstm[plot]"'
+                ) from None
+            ax = pyplot.subplots()[1]
+        steps = self._steps(sequence)
+        for name, array in self.values.items():
+            state = name.endswith("State")  # states bold, gates thin
+            ax.plot(
+                np.arange(1, steps + 1),
+                array[sequence, :steps, unit],
+                label=name,
+                linewidth=2.0 if state else 1.0,
+                linestyle="-" if state else "--",
+            )
+        ax.set_xlabel("step")
+        ax.set_title(f"sequence {sequence}, unit {unit}")
+        ax.legend()
+        return ax
+
+    def _steps(self, sequence: int) -> int:
+        if self.lengths is None:
+            return int(self.hidden_state.shape[1])
+        return int(self.lengths[sequence])
+
+    def __repr__(self) -> str:
+        n, t, units = self.hidden_state.shape
+        return f"Trace({n} sequences, {t} steps, {units} units, {self.hidden_state.dtype})"
