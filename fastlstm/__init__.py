@@ -1,0 +1,69 @@
+"""fastlstm: LSTM networks over very many sequences, on CPUs.
+
+Names are imported when they are first used, so that `import fastlstm` costs what `import numpy`
+costs; Numba comes with the first call of a model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fastlstm.compile import warmup
+    from fastlstm.errors import ModelFormatError, UnsupportedModelError
+    from fastlstm.formats import load
+    from fastlstm.formats.torch import from_torch
+    from fastlstm.model import LSTM
+    from fastlstm.network import Dense, Layer
+    from fastlstm.ragged import Ragged
+    from fastlstm.state import State
+    from fastlstm.trace import Trace
+    from fastlstm.tutorial import lstm_forward
+    from fastlstm.versions import show_versions
+
+__all__ = [
+    "LSTM",
+    "Dense",
+    "Layer",
+    "ModelFormatError",
+    "Ragged",
+    "State",
+    "Trace",
+    "UnsupportedModelError",
+    "from_torch",
+    "load",
+    "lstm_forward",
+    "show_versions",
+    "warmup",
+]
+
+_HOME = {
+    "LSTM": "model",
+    "Dense": "network",
+    "Layer": "network",
+    "ModelFormatError": "errors",
+    "Ragged": "ragged",
+    "State": "state",
+    "Trace": "trace",
+    "UnsupportedModelError": "errors",
+    "from_torch": "formats.torch",
+    "load": "formats",
+    "lstm_forward": "tutorial",
+    "show_versions": "versions",
+    "warmup": "compile",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,25 @@
+"""Compiling ahead of the first call."""
+
+from __future__ import annotations
+
+from fastlstm.model import LSTM
+
+__all__ = ["warmup"]
+
+
+def warmup(model: LSTM | None = None) -> None:
+    """Compile now, or load from the disk cache, what the first calls would compile.
+
+    Parameters
+    ----------
+    model : LSTM, optional
+        Compile for `predict` and calls of this model. Without one, for float32 models of any
+        shape.
+    """
+    from fastlstm.engine.plan import warm_kernels
+
+    if model is None:
+        warm_kernels("float32", cell=True)
+        warm_kernels("float32", cell=False)
+    else:
+        model._engine.warmup()

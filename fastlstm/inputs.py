@@ -1,0 +1,308 @@
+"""What a caller hands over, validated once and made readable for the engine.
+
+Padded arrays, lists of arrays and `Ragged` all become a source: so many rows (sequences), each
+with its number of steps, that the engine reads in place where it can and otherwise copies out
+a group of rows at a time, converted to the computing dtype. The whole input is never copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.network import Layer
+from fastlstm.ragged import Ragged
+from fastlstm.state import State
+
+__all__ = ["Source", "as_source", "flat_state"]
+
+Array = npt.NDArray[Any]
+Rows = slice | npt.NDArray[np.int64]
+
+NUMBER_KINDS = "fiub"
+
+
+class Source(Protocol):
+    """Sequences, wherever they lie."""
+
+    n_rows: int
+    n_steps: int  # of the longest sequence, or of the padded array
+    lengths: npt.NDArray[np.int64] | None  # (N,), None if all have n_steps
+
+    def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
+        """Return flat values and where each row starts in them, if they are readable as they are.
+
+        No starts at all mean that the rows follow each other, `n_steps` apart.
+        """
+
+    def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
+        """Fill `buffer` (rows, steps, I) with steps `first, first + 1, ...` of some rows.
+
+        What lies past a row's length is left as it is, or is padding.
+        """
+
+
+class PaddedSource:
+    """An array (N, T, I), rows of equal length or padded."""
+
+    def __init__(self, x: Array, lengths: npt.NDArray[np.int64] | None) -> None:
+        self.x, self.lengths = x, lengths
+        self.n_rows, self.n_steps = x.shape[0], x.shape[1]
+
+    def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
+        """See `Source`."""
+        if not _is_readable(self.x, dtype):
+            return None
+        return _writeable_view(self.x.reshape(-1)), np.empty(0, np.int64)
+
+    def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
+        """See `Source`."""
+        np.copyto(buffer, self.x[rows, first : first + buffer.shape[1]], casting="unsafe")
+
+
+class RaggedSource:
+    """A `Ragged`."""
+
+    def __init__(self, ragged: Ragged, n_inputs: int) -> None:
+        self.values = ragged.values.reshape(-1, n_inputs)  # (sum of lengths, I)
+        self.offsets = ragged.offsets
+        self.lengths: npt.NDArray[np.int64] | None = np.diff(ragged.offsets)
+        self.n_rows, self.n_steps = len(self.lengths), int(max(self.lengths, default=0))
+
+    def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
+        """See `Source`."""
+        if not _is_readable(self.values, dtype):
+            return None
+        return _writeable_view(self.values.reshape(-1)), self.offsets[:-1] * self.values.shape[1]
+
+    def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
+        """See `Source`."""
+        numbers = np.arange(self.n_rows)[rows] if isinstance(rows, slice) else rows
+        for row, n in zip(buffer, numbers, strict=True):
+            part = self.values[self.offsets[n] + first : self.offsets[n + 1]][: len(row)]
+            np.copyto(row[: len(part)], part, casting="unsafe")
+
+
+class ListSource:
+    """A list of arrays, each (T, I)."""
+
+    def __init__(self, sequences: list[Array]) -> None:
+        self.sequences = sequences
+        self.lengths: npt.NDArray[np.int64] | None = np.array([len(s) for s in sequences], np.int64)
+        self.n_rows, self.n_steps = len(sequences), int(max(self.lengths, default=0))
+
+    def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
+        """See `Source`."""
+        return None
+
+    def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
+        """See `Source`."""
+        numbers = range(self.n_rows)[rows] if isinstance(rows, slice) else rows
+        for row, n in zip(buffer, numbers, strict=True):
+            part = self.sequences[n][first : first + len(row)]
+            np.copyto(row[: len(part)], part, casting="unsafe")
+
+
+def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
+    """Validate the input of a call.
+
+    Parameters
+    ----------
+    x
+        Array (N, T, I); (N, T) or (T,) if I is 1; (T, I) for one sequence; a list of arrays
+        (T, I); or a `Ragged`.
+    lengths
+        (N,) integers, the real steps of each padded row; None if all are real.
+    n_inputs, n_hidden
+        I and H of the model, for its error messages.
+
+    Raises
+    ------
+    TypeError
+        x does not hold real numbers, or lengths no integers.
+    ValueError
+        A shape does not fit the model, or a length its array.
+    """
+    model = f"this model has {_count(n_inputs, 'input')} and {_count(n_hidden, 'hidden unit')}"
+    if isinstance(x, Ragged):
+        _no_lengths(lengths, "a Ragged")
+        _check_numbers(x.values, "values of the Ragged")
+        width = 1 if x.values.ndim == 1 else x.values.shape[1]
+        if width != n_inputs:
+            raise ValueError(
+                f"expected a Ragged with values of shape (steps, {n_inputs}), "
+                f"got {x.values.shape}: {model}"
+            )
+        return RaggedSource(x, n_inputs)
+    if isinstance(x, list | tuple) and _is_list_of_sequences(x, n_inputs):
+        _no_lengths(lengths, "a list of sequences")
+        return ListSource([_sequence(s, n, n_inputs, model) for n, s in enumerate(x)])
+    array = _check_numbers(x, "x")
+    shape = array.shape
+    if n_inputs == 1 and array.ndim in (1, 2):
+        array = array.reshape(*((1,) if array.ndim == 1 else ()), *shape, 1)
+    elif n_inputs > 1 and array.ndim == 2:
+        array = array[np.newaxis]
+    if array.ndim != 3 or array.shape[2] != n_inputs:
+        forms = {True: "(N, T), (N, T, 1) or (T,)", False: f"(N, T, {n_inputs}) or (T, {n_inputs})"}
+        raise ValueError(f"expected x of shape {forms[n_inputs == 1]}, got {shape}: {model}")
+    return PaddedSource(array, _check_lengths(lengths, array.shape[0], array.shape[1]))
+
+
+def flat_state(
+    state: Any, layers: Sequence[Layer], n_rows: int, dtype: np.dtype[Any]
+) -> tuple[Array, Array] | None:
+    """Return h and c of all layers, one behind the other, each layer's (N, H) flattened.
+
+    Parameters
+    ----------
+    state
+        A `State`, a list of (h, c) pairs, one a layer, each array (1, N, H); or torch's pair
+        (h_n, c_n), each (L, N, H); None for the zero state.
+    layers, n_rows, dtype
+        What it has to fit, and the dtype to return.
+
+    Raises
+    ------
+    TypeError
+        It is none of these, or does not hold real numbers.
+    ValueError
+        Its shapes do not fit the model or the sequences.
+    """
+    if state is None:
+        return None
+    pairs = _state_pairs(state, layers)
+    if len(pairs) != len(layers):
+        raise ValueError(
+            f"expected a state of {_count(len(layers), 'layer')}, got {len(pairs)}"
+        )
+    parts: tuple[list[Array], list[Array]] = ([], [])
+    for i, (pair, layer) in enumerate(zip(pairs, layers, strict=True)):
+        for name, value, flat in zip("hc", pair, parts, strict=True):
+            array = _check_numbers(value, f"state {name} of layer {i}")
+            expected = (1, n_rows, layer.hidden_size)
+            if array.shape != expected:
+                raise ValueError(
+                    f"state {name} of layer {i}: expected shape {expected} (directions, "
+                    f"sequences, hidden units), got {array.shape}"
+                )
+            flat.append(array.reshape(-1).astype(dtype, copy=False))
+    h, c = (np.concatenate(part) for part in parts)
+    return h, c
+
+
+def _state_pairs(state: Any, layers: Sequence[Layer]) -> list[tuple[Any, Any]]:
+    if not isinstance(state, list | tuple):
+        raise TypeError(
+            "expected state to be what a call of the model returned, a list of (h, c) pairs or "
+            f"torch's pair (h_n, c_n), got {type(state).__name__}"
+        )
+    if not isinstance(state, State) and len(state) == 2 and not isinstance(state[0], list | tuple):
+        h_n, c_n = (np.asarray(part) for part in state)
+        if h_n.ndim != 3 or c_n.ndim != 3 or len(h_n) != len(c_n):
+            raise ValueError(
+                f"expected h_n and c_n of shape (layers, sequences, hidden units), "
+                f"got {h_n.shape} and {c_n.shape}"
+            )
+        return [(h_n[i : i + 1], c_n[i : i + 1]) for i in range(len(h_n))]
+    for i, pair in enumerate(state):
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise TypeError(f"expected state of layer {i} to be a pair (h, c)")
+    return [(pair[0], pair[1]) for pair in state]
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def _check_numbers(value: Any, name: str) -> Array:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"expected {name} to be a plain array, got a masked one, whose mask would be lost: "
+            "fill it, or give the real lengths"
+        )
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of unequal length
+        raise ValueError(f"expected {name} to be an array of numbers: {error}") from None
+    if array.dtype.kind not in NUMBER_KINDS:
+        raise TypeError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
+    return array
+
+
+def _is_list_of_sequences(x: Any, n_inputs: int) -> bool:
+    """Tell a list of sequences from nested lists that stand for one array."""
+    dimensions = {np.ndim(s) if not isinstance(s, list | tuple) else _depth(s) for s in x}
+    return bool(x) and (2 in dimensions or (n_inputs == 1 and dimensions == {1}))
+
+
+def _depth(x: Any) -> int:
+    depth = 0
+    while isinstance(x, list | tuple):
+        depth += 1
+        if not x:
+            return depth
+        x = x[0]
+    return depth + int(np.ndim(x))
+
+
+def _sequence(value: Any, n: int, n_inputs: int, model: str) -> Array:
+    array = _check_numbers(value, f"sequence {n}")
+    shape = array.shape
+    if array.ndim == 1 and (n_inputs == 1 or shape == (0,)):
+        array = array.reshape(-1, n_inputs)
+    if array.ndim != 2 or array.shape[1] != n_inputs:
+        forms = "(T,) or (T, 1)" if n_inputs == 1 else f"(T, {n_inputs})"
+        raise ValueError(f"sequence {n}: expected shape {forms}, got {shape}: {model}")
+    return array
+
+
+def _no_lengths(lengths: Any, form: str) -> None:
+    if lengths is not None:
+        raise ValueError(f"lengths are for padded arrays; {form} has its own")
+
+
+def _check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.int64] | None:
+    if lengths is None:
+        return None
+    array = np.asarray(lengths)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"expected lengths to be integers, got dtype {array.dtype}")
+    if array.shape != (n_rows,):
+        raise ValueError(
+            f"expected lengths of shape ({n_rows},), one a sequence, got {array.shape}"
+        )
+    bad = np.flatnonzero((array < 0) | (array > n_steps))
+    if len(bad):
+        raise ValueError(
+            f"expected lengths within 0 ... {n_steps}, the steps of x; got {array[bad[0]]} for "
+            f"sequence {bad[0]}"
+        )
+    return array.astype(np.int64)
+
+
+def _is_readable(array: Array, dtype: np.dtype[Any]) -> bool:
+    return array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+
+
+def _writeable_view(array: Array) -> Array:
+    """Return the array, seen as writeable: Numba would compile anew for a read-only one.
+
+    The kernels only read it.
+    """
+    if array.flags.writeable or array.size == 0:
+        return array if array.size else np.empty(0, array.dtype)
+    return np.asarray(_Writeable(array))
+
+
+class _Writeable:
+    """Lends an array's memory under a flag of its own; keeps the array alive."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        interface = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface

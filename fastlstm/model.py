@@ -1,0 +1,378 @@
+"""The network that users hold: `LSTM`."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.inputs import Source, as_source, flat_state
+from fastlstm.network import Dense, Layer, as_dense
+from fastlstm.state import State
+from fastlstm.trace import Trace
+
+if TYPE_CHECKING:
+    from fastlstm.engine.run import Engine
+
+__all__ = ["LSTM"]
+
+Array = npt.NDArray[Any]
+
+
+class LSTM:
+    """Stacked LSTM layers with an optional dense head.
+
+    Immutable: equal weights mean equal models with equal hashes. Pickling carries the weights
+    only; a copy compiles (or loads from the disk cache) what it needs by itself.
+
+    A row's numbers do not depend on the rows beside it, their order, the number of threads, the
+    form of the input (padded or ragged, whole or in pieces, any strides) or the CPU.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Each takes the hidden units of the one before; all of one dtype.
+    head : Dense, number or (weight, bias), optional
+        Applied to the last layer's hidden state. A number is the weight of a single unit.
+    return_sequences : bool
+        Whether `predict` gives the outputs of every step when a call does not say.
+
+    Raises
+    ------
+    TypeError
+        If `layers` are not layers, or `head` is none of the above.
+    ValueError
+        If sizes or dtypes do not fit together, or a weight is NaN or infinite.
+
+    Examples
+    --------
+    >>> model = LSTM.from_gates(TUTORIAL_PARAMS, head=4.0)  # doctest: +SKIP
+    >>> model.predict([1, 2, 3])  # doctest: +SKIP
+    array([[3.48271114]])
+    """
+
+    layers: tuple[Layer, ...]
+    head: Dense | None
+    return_sequences: bool
+
+    def __init__(
+        self, layers: Sequence[Layer], head: Any = None, return_sequences: bool = False
+    ) -> None:
+        stack = tuple(layers)
+        if not stack:
+            raise ValueError("expected at least one layer, got none")
+        for i, layer in enumerate(stack):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layer {i}: expected a Layer, got {type(layer).__name__}")
+            if layer.dtype != stack[0].dtype:
+                raise ValueError(
+                    f"layer {i}: expected {stack[0].dtype} as in layer 0, got {layer.dtype}; "
+                    "convert it with .astype()"
+                )
+            if i and layer.input_size != stack[i - 1].hidden_size:
+                raise ValueError(
+                    f"layer {i}: expected {stack[i - 1].hidden_size} inputs, the hidden units of "
+                    f"layer {i - 1}, got {layer.input_size}"
+                )
+        values = {
+            "layers": stack,
+            "head": as_dense(head, stack[-1].hidden_size, stack[0].dtype),
+            "return_sequences": bool(return_sequences),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_gates(cls, params: Mapping[str, Sequence[float]], head: Any = None) -> LSTM:
+        """The scalar cell of the tutorial as a float64 model: one input, one hidden unit.
+
+        Parameters
+        ----------
+        params : mapping
+            ``(w_x, w_h, b)`` for ``"forget"``, ``"input"``, ``"cell"`` and ``"output"``.
+        head : number or (weight, bias), optional
+            ``4.0`` is the tutorial's ``y = 4 * h``.
+        """
+        return cls([Layer.from_gates(params)], head=head)
+
+    # --- what it is -------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype it computes in, ``float32`` or ``float64``."""
+        return self.layers[0].dtype
+
+    @property
+    def num_layers(self) -> int:
+        """L, the number of LSTM layers."""
+        return len(self.layers)
+
+    @property
+    def input_size(self) -> int:
+        """I, the inputs of the first layer."""
+        return self.layers[0].input_size
+
+    @property
+    def hidden_size(self) -> int:
+        """H, the hidden units of the last layer."""
+        return self.layers[-1].hidden_size
+
+    @property
+    def output_size(self) -> int:
+        """The numbers that `predict` gives for a sequence: the head's, or else H."""
+        return self.hidden_size if self.head is None else self.head.output_size
+
+    def astype(self, dtype: npt.DTypeLike) -> LSTM:
+        """Return the model with its weights rounded to another dtype, and computing in it.
+
+        Parameters
+        ----------
+        dtype : dtype
+            ``float32`` or ``float64``.
+        """
+        if np.dtype(dtype) == self.dtype:
+            return self
+        head = None if self.head is None else self.head.astype(dtype)
+        layers = [layer.astype(dtype) for layer in self.layers]
+        return type(self)(layers, head, self.return_sequences)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model to a ``.safetensors``, ``.npz`` or ``.json`` file and return its path.
+
+        ``fastlstm.load`` gives back a model that computes the same bits.
+        """
+        from fastlstm.formats import native
+
+        return native.save(self, path)
+
+    # --- what it does -----------------------------------------------------------------------
+
+    def __call__(
+        self, x: Any, state: Any = None, lengths: Any = None, threads: int | None = None
+    ) -> tuple[Array, State]:
+        """Return the last layer's hidden states at every step, and the state of all layers.
+
+        Parameters
+        ----------
+        x : array (N, T, I), list of arrays (T, I), or Ragged
+            The sequences; (N, T) or (T,) if I is 1, (T, I) for one sequence. Any real dtype,
+            byte order and strides.
+        state : State, list of (h, c), or (h_n, c_n), optional
+            The state before the first step: what an earlier call returned, or torch's pair
+            (L, N, H). Zeros if left out.
+        lengths : array (N,) of int, optional
+            The real steps of each row of a padded array.
+        threads : int, optional
+            At most so many; by default what the process may use.
+
+        Returns
+        -------
+        output : array (N, T, H)
+            Zero past each length.
+        state : State
+            Per layer (h, c), each (1, N, H), after each sequence's last real step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit the model; the message says what was expected.
+        """
+        source, start, threads = self._checked(x, lengths, state, threads)
+        sizes = [layer.hidden_size for layer in self.layers]
+        n_rows = source.n_rows
+        end_h, end_c = (np.empty(n_rows * sum(sizes), self.dtype) for _ in "hc")
+        output = self._new_sequence(source, (n_rows, source.n_steps, self.hidden_size))
+        from fastlstm.engine.run import Outputs
+
+        self._network_engine.run(
+            source, start, Outputs(sequence=output, end=(end_h, end_c)), threads
+        )
+        edges = n_rows * np.cumsum([0, *sizes])
+        return output, State(
+            (end_h[a:b].reshape(1, n_rows, size), end_c[a:b].reshape(1, n_rows, size))
+            for a, b, size in zip(edges[:-1], edges[1:], sizes, strict=True)
+        )
+
+    def predict(
+        self,
+        x: Any,
+        lengths: Any = None,
+        state: Any = None,
+        return_sequences: bool | None = None,
+        threads: int | None = None,
+        out: Array | None = None,
+        progress: bool = False,
+    ) -> Array:
+        """Return the head on the last real step of each sequence, or at every step.
+
+        Parameters
+        ----------
+        x, lengths, state, threads
+            As in a call of the model.
+        return_sequences : bool, optional
+            Give the outputs of every step; by default as the model says.
+        out : array, optional
+            Where to write, of the result's shape and the model's dtype.
+        progress : bool
+            Draw a progress bar on stderr (needs tqdm).
+
+        Returns
+        -------
+        array (N, outputs), or (N, T, outputs) with `return_sequences`
+            Without a head the hidden states. Zero past each length. It is `out` if that was
+            given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit the model; the message says what was expected.
+        ImportError
+            If a progress bar is wanted and tqdm is not installed.
+        """
+        source, start, threads = self._checked(x, lengths, state, threads)
+        every = self.return_sequences if return_sequences is None else return_sequences
+        steps = (source.n_steps,) if every else ()
+        shape = (source.n_rows, *steps, self.output_size)
+        result = self._checked_out(out, shape)
+        if result is None:
+            result = self._new_sequence(source, shape) if every else np.empty(shape, self.dtype)
+        elif every:
+            result[...] = 0
+        from fastlstm.engine.run import Outputs
+
+        outputs = Outputs(sequence=result) if every else Outputs(last=result)
+        self._engine.run(source, start, outputs, threads, progress)
+        if out is None or result is out:
+            return result
+        out[...] = result
+        return out
+
+    def trace(
+        self,
+        x: Any,
+        lengths: Any = None,
+        state: Any = None,
+        layer: int = -1,
+        threads: int | None = None,
+    ) -> Trace:
+        """Return all gates and states of one layer at every step, from the same kernel.
+
+        Parameters
+        ----------
+        x, lengths, state, threads
+            As in a call of the model.
+        layer : int
+            Which layer; -1 is the last.
+
+        Returns
+        -------
+        Trace
+            Six arrays (N, T, H), after activation, zero past each length.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument does not fit the model; the message says what was expected.
+        """
+        index = operator.index(layer)
+        if not -self.num_layers <= index < self.num_layers:
+            raise ValueError(
+                f"expected layer within {-self.num_layers} ... {self.num_layers - 1}, got {layer}"
+            )
+        depth = index % self.num_layers + 1
+        source, start, threads = self._checked(x, lengths, state, threads)
+        if start is not None:  # the state of the layers that are run
+            size = source.n_rows * sum(k.hidden_size for k in self.layers[:depth])
+            start = start[0][:size], start[1][:size]
+        shape = (6, source.n_rows, source.n_steps, self.layers[depth - 1].hidden_size)
+        values = self._new_sequence(source, shape)
+        from fastlstm.engine.run import Engine, Outputs
+
+        whole = depth == self.num_layers
+        engine = self._network_engine if whole else Engine(self.layers[:depth], None)
+        engine.run(source, start, Outputs(sequence=values, traced=True), threads)
+        i, f, g, o, c, h = values
+        return Trace(f, i, g, c, o, h, source.lengths)
+
+    # --- inside -----------------------------------------------------------------------------
+
+    @cached_property
+    def _engine(self) -> Engine:
+        """The engine of the network and its head."""
+        from fastlstm.engine.run import Engine
+
+        return Engine(self.layers, self.head)
+
+    @cached_property
+    def _network_engine(self) -> Engine:
+        """The engine without the head."""
+        from fastlstm.engine.run import Engine
+
+        return self._engine if self.head is None else Engine(self.layers, None)
+
+    def _checked(
+        self, x: Any, lengths: Any, state: Any, threads: int | None
+    ) -> tuple[Source, tuple[Array, Array] | None, int | None]:
+        source = as_source(x, lengths, self.input_size, self.layers[0].hidden_size)
+        start = flat_state(state, self.layers, source.n_rows, self.dtype)
+        if threads is not None:
+            try:
+                threads = operator.index(threads)
+            except TypeError:
+                raise TypeError(
+                    f"expected threads to be an integer, got {type(threads).__name__}"
+                ) from None
+            if threads < 1:
+                raise ValueError(f"expected at least one thread, got {threads}")
+        return source, start, threads
+
+    def _new_sequence(self, source: Source, shape: tuple[int, ...]) -> Array:
+        # zeros are memory that was never touched: it costs nothing where lengths leave it so
+        return (np.empty if source.lengths is None else np.zeros)(shape, self.dtype)
+
+    def _checked_out(self, out: Array | None, shape: tuple[int, ...]) -> Array | None:
+        """Return where to compute to: `out`, or None if that cannot be written in place."""
+        if out is None:
+            return None
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"expected out to be an array, got {type(out).__name__}")
+        if out.shape != shape or out.dtype != self.dtype:
+            raise ValueError(
+                f"expected out of shape {shape} and dtype {self.dtype}, "
+                f"got {out.shape} and {out.dtype}"
+            )
+        if not out.flags.writeable:
+            raise ValueError("expected out to be writeable, got a read-only array")
+        return out if out.flags.c_contiguous and out.flags.aligned else None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"an LSTM is immutable: cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"an LSTM is immutable: cannot delete {name!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.layers, self.head, self.return_sequences)
+
+    def _identity(self) -> tuple[Any, ...]:
+        return self.layers, self.head, self.return_sequences
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LSTM):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        sizes = " -> ".join(str(k.hidden_size) for k in self.layers)
+        head = "" if self.head is None else f", head={self.output_size}"
+        sequences = ", return_sequences=True" if self.return_sequences else ""
+        return f"LSTM({self.input_size} -> {sizes}{head}{sequences}, {self.dtype})"

@@ -1,0 +1,84 @@
+"""What a bug report needs to know about the machine and the packages on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TextIO
+
+import fastlstm
+
+REQUIRED = ("numpy", "numba", "llvmlite")
+OPTIONAL = ("safetensors", "tqdm", "matplotlib", "pyarrow", "torch", "dask")
+
+
+def show_versions(file: TextIO | None = None) -> None:
+    """Print what a bug report needs: versions, CPU, lanes, threads and the cache folder.
+
+    Parameters
+    ----------
+    file : text stream, optional
+        Where to print; standard output if left out.
+    """
+    rows = {**_packages(), **_machine(), **_engine()}
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"{name:{width}s}  {value}", file=sys.stdout if file is None else file)
+
+
+def _packages() -> dict[str, str]:
+    """Versions by name, read without importing the packages; optional ones only if installed."""
+    rows = {
+        "fastlstm": fastlstm.__version__,
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+    }
+    for name in REQUIRED + OPTIONAL:
+        try:
+            rows[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if name in REQUIRED:
+                rows[name] = "not installed"
+    return rows
+
+
+def _machine() -> dict[str, str]:
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "CPU": f"{_cpu_name()}, {os.cpu_count()} logical",
+    }
+
+
+def _engine() -> dict[str, str]:
+    from fastlstm.engine import cpu, jit, threads
+
+    lanes = (f"{cpu.lanes(dtype)} {dtype}" for dtype in ("float32", "float64"))
+    return {
+        "SIMD": cpu.simd_name(),
+        "lanes": ", ".join(lanes),
+        "threads": str(threads.default_threads()),
+        "kernel cache": jit.cache_folder() or "none: every process compiles anew",
+    }
+
+
+def _cpu_name() -> str:
+    """The name that the maker gave the CPU, as far as the system tells."""
+    try:
+        if sys.platform == "darwin":
+            answer = subprocess.run(
+                ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=10,
+            )
+            return answer.stdout.strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except (OSError, subprocess.SubprocessError):
+        pass
+    return platform.processor() or platform.machine() or "unknown"
