@@ -60,7 +60,7 @@ class PaddedSource:
 
     def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
         """See `Source`."""
-        np.copyto(buffer, self.x[rows, first : first + buffer.shape[1]], casting="unsafe")
+        _convert_into(self.x[rows, first : first + buffer.shape[1]], buffer)
 
 
 class RaggedSource:
@@ -83,7 +83,7 @@ class RaggedSource:
         numbers = np.arange(self.n_rows)[rows] if isinstance(rows, slice) else rows
         for row, n in zip(buffer, numbers, strict=True):
             part = self.values[self.offsets[n] + first : self.offsets[n + 1]][: len(row)]
-            np.copyto(row[: len(part)], part, casting="unsafe")
+            _convert_into(part, row[: len(part)])
 
 
 class ListSource:
@@ -103,7 +103,7 @@ class ListSource:
         numbers = range(self.n_rows)[rows] if isinstance(rows, slice) else rows
         for row, n in zip(buffer, numbers, strict=True):
             part = self.sequences[n][first : first + len(row)]
-            np.copyto(row[: len(part)], part, casting="unsafe")
+            _convert_into(part, row[: len(part)])
 
 
 def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
@@ -189,7 +189,9 @@ def flat_state(
                     f"state {name} of layer {i}: expected shape {expected} (directions, "
                     f"sequences, hidden units), got {array.shape}"
                 )
-            flat.append(array.reshape(-1).astype(dtype, copy=False))
+            part = np.empty(array.size, dtype)
+            _convert_into(array.reshape(-1), part)
+            flat.append(part)
     h, c = (np.concatenate(part) for part in parts)
     return h, c
 
@@ -282,6 +284,13 @@ def _check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.in
             f"sequence {bad[0]}"
         )
     return array.astype(np.int64)
+
+
+def _convert_into(source: Array, target: Array) -> None:
+    # Too large for the dtype is infinite, and padding may hold anything: neither is worth a
+    # warning, least of all one that depends on the form of the input.
+    with np.errstate(all="ignore"):
+        np.copyto(target, source, casting="unsafe")
 
 
 def _is_readable(array: Array, dtype: np.dtype[Any]) -> bool:

@@ -291,13 +291,12 @@ class LSTM:
             size = source.n_rows * sum(k.hidden_size for k in self.layers[:depth])
             start = start[0][:size], start[1][:size]
         shape = (6, source.n_rows, source.n_steps, self.layers[depth - 1].hidden_size)
-        values = self._new_sequence(source, shape)
+        i, f, g, o, c, h = self._new_sequence(source, shape)
         from fastlstm.engine.run import Engine, Outputs
 
         whole = depth == self.num_layers
         engine = self._network_engine if whole else Engine(self.layers[:depth], None)
-        engine.run(source, start, Outputs(sequence=values, traced=True), threads)
-        i, f, g, o, c, h = values
+        engine.run(source, start, Outputs(sequence=h, gates=(i, f, g, o, c)), threads)
         return Trace(f, i, g, c, o, h, source.lengths)
 
     # --- inside -----------------------------------------------------------------------------

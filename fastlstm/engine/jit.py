@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,10 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
             super().save_overload(sig, data)
         except OSError:
             pass
+        except Exception:  # a damaged index, which is read before it is written
+            with suppress(OSError):
+                self.flush()
+                super().save_overload(sig, data)
 
 
 def compile_kernel(function: Callable[..., None], variant: str, signature: Any) -> Callable[..., None]:
@@ -96,6 +101,6 @@ def cache_folder() -> str | None:
     if os.environ.get("FASTLSTM_CACHE", "1") == "0":
         return None
     try:
-        return str(_KernelCache(fingerprint).cache_path)
+        return str(_KernelCache(compile_kernel).cache_path)
     except (RuntimeError, OSError):
         return None

@@ -5,36 +5,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlstm.engine.blocks import BLOCK
 from fastlstm.network import Dense, Layer
 
 
-def blocks_of(layer: Layer) -> list[tuple[int, int]]:
-    """Return the (first, end) columns of the blocks of `[w_ih w_hh]`, in order."""
-    n_inputs, n_hidden = layer.input_size, layer.hidden_size
-    edges = [(k, min(k + BLOCK, n_inputs)) for k in range(0, n_inputs, BLOCK)]
-    for k in range(0, n_hidden, BLOCK):
-        edges.append((n_inputs + k, n_inputs + min(k + BLOCK, n_hidden)))
-    return edges
+def pack_layer(layer: Layer, units: int) -> NDArray[np.floating]:
+    """Return the panel of a layer.
 
-
-def pack_layer(layer: Layer, pass_blocks: int) -> NDArray[np.floating]:
-    """Return the panel of a layer that adds `pass_blocks` blocks in each pass over its units.
-
-    Pass by pass and unit by unit: the four biases (in the first pass), then for every column of
-    the pass's blocks the four weights of the unit, gates i f g o.
+    It is read `units` hidden units at a time: their biases, then their weights for every input,
+    then those for every hidden unit; each time four numbers a unit, gates i f g o. Zeros fill
+    up the last units.
     """
     n_hidden = layer.hidden_size
-    weights = np.concatenate([layer.w_ih, layer.w_hh], axis=1)  # (4H, I + H)
-    columns = weights.reshape(4, n_hidden, -1).transpose(1, 2, 0)  # (H, I + H, 4)
-    bias = layer.bias.reshape(4, n_hidden).T[:, np.newaxis]  # (H, 1, 4)
-    blocks = blocks_of(layer)
-    parts = []
-    for i in range(0, len(blocks), pass_blocks):
-        of_pass = blocks[i : i + pass_blocks]
-        piece = columns[:, of_pass[0][0] : of_pass[-1][1]]
-        parts.append(np.concatenate([bias, piece], axis=1) if i == 0 else piece)
-    return np.concatenate([part.ravel() for part in parts])
+    groups = -(-n_hidden // units)
+    columns = np.concatenate([layer.bias[:, np.newaxis], layer.w_ih, layer.w_hh], axis=1)
+    padded = np.zeros((4, groups * units, columns.shape[1]), layer.dtype)
+    padded[:, :n_hidden] = columns.reshape(4, n_hidden, -1)
+    return padded.reshape(4, groups, units, -1).transpose(1, 3, 2, 0).ravel()
 
 
 def pack_dense(dense: Dense) -> NDArray[np.floating]:

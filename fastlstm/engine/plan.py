@@ -11,21 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlstm.engine import cpu, tiles
-from fastlstm.engine.packing import blocks_of, pack_dense, pack_layer
+from fastlstm.engine.packing import pack_dense, pack_layer
 from fastlstm.network import Dense, Layer
 
 # Relative speed by vectors a tile (1 to 4), measured with everything in cache: more vectors
 # hide more latency, until the registers are full (32 with AVX-512 and NEON, 16 with AVX2).
-SPEED = {512: (0.55, 0.86, 1.0, 0.99), 256: (0.6, 0.9, 1.0, 0.8), 128: (0.4, 0.7, 0.9, 1.0)}
-CELL_SPEED = {512: (0.35, 0.69, 0.85, 1.0), 256: (0.45, 0.8, 1.0, 0.9), 128: (0.35, 0.69, 0.85, 1.0)}
+SPEED = {512: (0.78, 0.97, 1.0, 0.98), 256: (0.6, 0.9, 1.0, 0.8), 128: (0.5, 0.8, 0.95, 1.0)}
+CELL_SPEED = {
+    512: (0.35, 0.69, 0.85, 1.0),
+    256: (0.45, 0.8, 1.0, 0.9),
+    128: (0.35, 0.69, 0.85, 1.0),
+}
+# Registers that sums may take, of four gates of one or two hidden units.
+SUM_REGISTERS = {512: 24, 256: 12, 128: 24}
 
 # Time steps are walked in blocks: enough for whole squares of the transpose, few enough to
-# leave a tile's inputs in the L1 cache.
-BLOCK_ELEMENTS = 128
-MOST_BLOCK_STEPS = 32
-# A pass over the units adds all blocks if the tile's inputs and hidden states fit the L1 cache
-# beside the weights, else one block (15 % faster at 256 hidden units).
-PASS_BYTES = 36 * 1024
+# leave a tile's inputs in the L1 cache. Where every step is written, longer stretches of each
+# row at once are worth a place in the L2 cache (a trace of 100 steps in blocks of 32 takes 1.5
+# times as long).
+BLOCK_ELEMENTS, MOST_BLOCK_STEPS = 128, 32
+SEQUENCE_ELEMENTS, MOST_SEQUENCE_STEPS = 512, 128
 ALIGNMENT = 64
 
 
@@ -35,6 +40,7 @@ class Shape(NamedTuple):
     dtype: str
     vector_lanes: int
     vectors: int
+    units: int
     cell: bool
     traced: bool
 
@@ -42,6 +48,12 @@ class Shape(NamedTuple):
     def lanes(self) -> int:
         """Sequences a tile."""
         return self.vector_lanes * self.vectors
+
+
+def make_shape(dtype: Any, vectors: int, cell: bool, traced: bool) -> Shape:
+    """Return the kind of tile of so many vectors: two units at a time if their sums fit."""
+    units = 2 if 8 * vectors <= SUM_REGISTERS[cpu.vector_bits()] and not cell else 1
+    return Shape(np.dtype(dtype).name, cpu.lanes(dtype), vectors, units, cell, traced)
 
 
 def is_cell(layers: Sequence[Layer]) -> bool:
@@ -96,13 +108,15 @@ def make_plan(
     sequences
         Whether the outputs of every step are written.
     """
-    lanes, itemsize = shape.lanes, np.dtype(shape.dtype).itemsize
+    lanes = shape.lanes
     kept = [sequences or i + 1 < len(layers) for i in range(len(layers))]
     widest = max(
         [layers[0].input_size] + [k.hidden_size for k, keep in zip(layers, kept, strict=True) if keep]
     )
-    block_steps = MOST_BLOCK_STEPS
-    while block_steps > 1 and block_steps * widest > max(BLOCK_ELEMENTS, shape.vector_lanes):
+    block_steps = MOST_SEQUENCE_STEPS if sequences else MOST_BLOCK_STEPS
+    while block_steps > 1 and block_steps * widest > (
+        SEQUENCE_ELEMENTS if sequences else BLOCK_ELEMENTS
+    ):
         block_steps //= 2
 
     size = 0
@@ -120,11 +134,9 @@ def make_plan(
     x_at, packed, state = place(block_steps * layers[0].input_size), 0, 0
     for row, layer, keep in zip(rows, layers, kept, strict=True):
         n_inputs, n_hidden = layer.input_size, layer.hidden_size
-        in_cache = (n_inputs + n_hidden) * lanes * itemsize <= PASS_BYTES
-        pass_blocks = len(blocks_of(layer)) if in_cache else 1
-        panels.append(pack_layer(layer, pass_blocks))
+        panels.append(pack_layer(layer, shape.units))
         row[tiles.INPUTS], row[tiles.HIDDEN] = n_inputs, n_hidden
-        row[tiles.PANEL], row[tiles.PASS_BLOCKS], row[tiles.KEEP] = packed, pass_blocks, keep
+        row[tiles.PANEL], row[tiles.KEEP] = packed, keep
         row[tiles.X_AT] = x_at
         row[tiles.H_AT] = place((block_steps + 1 if keep else 2) * n_hidden)
         row[tiles.C_AT] = place(n_hidden)
@@ -134,7 +146,6 @@ def make_plan(
         packed += panels[-1].size
         state += n_hidden
     top = layers[-1].hidden_size
-    table[tiles.SUMS_AT] = place(4 * max(layer.hidden_size for layer in layers))
     if shape.traced:
         table[tiles.GATES_AT] = place(5 * block_steps * top)
     if head is not None:
@@ -168,11 +179,11 @@ def kernel(shape: Shape) -> Any:
         (integers, integer, integer, integer, integer, table, integers, number)
         + (number, integers, integers, integers, integers, integer, integer)
         + (number,) * 4
-        + (number, number, number, integers)
+        + (number, number, types.UniTuple(number, 5), number, integers)
     )
-    function = tiles.make_kernel(shape.vector_lanes, shape.vectors, shape.cell, shape.traced)
+    function = tiles.make_kernel(*shape[1:])
     names = ("cell" if shape.cell else "layers", "traced" if shape.traced else "plain")
-    variant = f"{shape.dtype}_{shape.vector_lanes}x{shape.vectors}_{'_'.join(names)}"
+    variant = f"{shape.dtype}_{shape.vector_lanes}x{shape.vectors}x{shape.units}_{'_'.join(names)}"
     return compile_kernel(function, variant, signature)
 
 
@@ -180,4 +191,4 @@ def kernel(shape: Shape) -> Any:
 def warm_kernels(dtype: str, cell: bool) -> None:
     """Compile the kernels of every size of tile, but for traces."""
     for vectors in range(1, len(SPEED[cpu.vector_bits()]) + 1):
-        kernel(Shape(dtype, cpu.lanes(dtype), vectors, cell, traced=False))
+        kernel(make_shape(dtype, vectors, cell, traced=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import cache
@@ -15,12 +15,12 @@ import numpy.typing as npt
 from fastlstm.engine import cpu
 from fastlstm.engine.plan import (
     Plan,
-    Shape,
     aligned_empty,
     choose_vectors,
     is_cell,
     kernel,
     make_plan,
+    make_shape,
     warm_kernels,
 )
 from fastlstm.engine.progress import Progress
@@ -32,8 +32,8 @@ Array = npt.NDArray[Any]
 
 # Waking a thread of the pool takes about 60 microseconds: it must be worth it.
 LEAST_WORK_A_THREAD = 2e7
-# A call this long runs in the pool in any case, so that Ctrl-C is answered.
-WORK_WORTH_INTERRUPTING = 1e9
+# A call this long (a fifth of a second) leaves the caller's thread free to answer Ctrl-C.
+WORK_WORTH_INTERRUPTING = 3e10
 # Arithmetic of the activations of one hidden unit and step, beside 8 (I + H) for its sums.
 ACTIVATION_WORK = 200
 # Memory for input that is converted, a thread.
@@ -46,9 +46,9 @@ class Outputs:
     """Where results go; None for what is not wanted."""
 
     last: Array | None = None  # (N, outputs)
-    sequence: Array | None = None  # (N, T, outputs), or (6, N, T, H) i f g o c h if traced
+    sequence: Array | None = None  # (N, T, outputs)
+    gates: tuple[Array, ...] | None = None  # i f g o c of the last layer, each (N, T, H)
     end: tuple[Array, Array] | None = None  # h and c, flat, as `inputs.flat_state`
-    traced: bool = False
 
 
 class Engine:
@@ -66,9 +66,7 @@ class Engine:
         )
 
     def _plan(self, vectors: int, traced: bool, sequences: bool) -> Plan:
-        shape = Shape(
-            self.dtype.name, cpu.lanes(self.dtype), vectors, is_cell(self.layers), traced
-        )
+        shape = make_shape(self.dtype, vectors, is_cell(self.layers), traced)
         return make_plan(self.layers, self.head, shape, sequences)
 
     def run(
@@ -104,29 +102,30 @@ class Engine:
             is_cell(self.layers), cpu.lanes(self.dtype), source.n_rows, n_threads
         )
         sequences = outputs.sequence is not None
-        job = _Job(self.plan(vectors, outputs.traced, sequences), source, start, outputs)
+        traced = outputs.gates is not None
+        job = _Job(self.plan(vectors, traced, sequences), source, start, outputs)
         n_threads = min(n_threads, job.parts)
         with Progress(source.n_rows, progress) as bar:
-            if n_threads == 1 and work < WORK_WORTH_INTERRUPTING:
-                job.work()
-            else:
-                _in_pool(job, n_threads, bar)
+            _share_out(job, n_threads, work < WORK_WORTH_INTERRUPTING, bar)
 
     def warmup(self) -> None:
         """Compile every kernel that this network's calls can use, but for traces."""
         warm_kernels(self.dtype.name, is_cell(self.layers))
 
 
-def _in_pool(job: _Job, n_threads: int, bar: Progress) -> None:
+def _share_out(job: _Job, n_threads: int, short: bool, bar: Progress) -> None:
+    """Run a job on threads; the caller's is one of them if that takes only moments."""
     workers: list[Future[None]] = []
     try:
-        workers = [pool().submit(job.work) for _ in range(n_threads)]
-        while True:
-            done, running = wait(workers, timeout=bar.interval)
+        for _ in range(n_threads - short):
+            workers.append(pool().submit(job.work))
+        if short:
+            job.work()
+        running = bool(workers)
+        while running:
+            running = bool(wait(workers, timeout=bar.interval).not_done)
             bar.show(job.rows_begun())
-            if not running:
-                break
-    finally:  # Ctrl-C: the kernels stop at their next tile, and nobody writes after we return
+    finally:  # on Ctrl-C the kernels stop at their next tile; nobody writes after we return
         job.stop()
         wait(workers)
     for worker in workers:
@@ -150,9 +149,9 @@ class _Job:
         self.n_tiles = -(-source.n_rows // plan.shape.lanes)
         self.order = _by_length(source.lengths)
         self.in_place = source.in_place(self.dtype)
-        self.counter = np.zeros(1, np.int64)
+        self.counter = aligned_empty(64, np.int64)
+        self.counter[:] = 0
         self.stopped = False
-        self.work: Callable[[], None] = self._work_in_place
         self.parts = self.n_tiles
         if self.in_place is None:
             lanes, n_inputs = plan.shape.lanes, int(plan.layers[0, 0])
@@ -162,7 +161,13 @@ class _Job:
             self.group_rows = lanes * min(tiles, max(1, self.n_tiles // 8))
             self.groups = itertools.count()
             self.parts = -(-source.n_rows // self.group_rows)
-            self.work = self._work_in_groups
+
+    def work(self) -> None:
+        """Draw rows and walk them until none are left: what every thread does."""
+        if self.in_place is not None:
+            self._work_in_place(*self.in_place)
+        else:
+            self._work_in_groups()
 
     def rows_begun(self) -> int:
         """Return how many rows have been drawn so far."""
@@ -175,14 +180,20 @@ class _Job:
         self.counter[0] = max(self.n_tiles, self.parts)
 
     def _scratch(self) -> tuple[Array, npt.NDArray[np.int64]]:
-        lane_table = np.empty(4 * self.plan.shape.lanes, np.int64)
-        return aligned_empty(self.plan.scratch_size, self.dtype), lane_table
+        lane_table = aligned_empty(4 * self.plan.shape.lanes + 64, np.int64)
+        return aligned_empty(self.plan.scratch_size + 1024, self.dtype), lane_table
 
-    def _flat(self, array: Array | None) -> Array:
-        return self.nothing if array is None else array.reshape(-1)
+    def _results(self) -> tuple[Array, Array, tuple[Array, ...]]:
+        """Return the arrays `last`, `sequence` and `gates`, flat, empty where not wanted."""
 
-    def _work_in_place(self) -> None:
-        assert self.in_place is not None
+        def flat(array: Array | None) -> Array:
+            return self.nothing if array is None else array.reshape(-1)
+
+        outputs = self.outputs
+        gates = outputs.gates or (None,) * 5
+        return flat(outputs.last), flat(outputs.sequence), tuple(flat(gate) for gate in gates)
+
+    def _work_in_place(self, values: Array, starts: npt.NDArray[np.int64]) -> None:
         source, outputs, plan = self.source, self.outputs, self.plan
         start_h, start_c = self.start or (self.nothing, self.nothing)
         end_h, end_c = outputs.end or (self.nothing, self.nothing)
@@ -190,9 +201,9 @@ class _Job:
         self.kernel(
             self.counter, self.n_tiles, source.n_rows, source.n_steps, plan.block_steps,
             plan.layers_for(source.n_rows), plan.table, plan.panels,
-            *self.in_place, lengths, self.order, NO_INTEGERS, source.n_steps, 0,
+            values, starts, lengths, self.order, NO_INTEGERS, source.n_steps, 0,
             start_h, start_c, end_h, end_c,
-            self._flat(outputs.last), self._flat(outputs.sequence), *self._scratch(),
+            *self._results(), *self._scratch(),
         )  # fmt: skip
 
     def _work_in_groups(self) -> None:
@@ -235,7 +246,7 @@ class _Job:
                 plan.block_steps, plan.layers_for(n_rows), plan.table, plan.panels,
                 block, NO_INTEGERS, left, NO_INTEGERS, rows, source.n_steps, t,
                 *(begin or (self.nothing, self.nothing)), *(state or (self.nothing, self.nothing)),
-                self._flat(outputs.last), self._flat(outputs.sequence), *scratch,
+                *self._results(), *scratch,
             )  # fmt: skip
             begin = state
         if outputs.end is not None and state is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def _affinity() -> int:
     return os.cpu_count() or 1
 
 
+@cache
 def _quota() -> int:
     """Return the CPUs that the control group grants, rounded up; v2, then v1."""
     try:

@@ -19,13 +19,13 @@ from fastlstm.engine.transpose import block_to_rows, rows_to_block
 from fastlstm.engine.vectors import empty_pack, fetch_add, lane_count, load, store, zeros
 
 # Columns of the table of layers, in numbers (not bytes) where they are offsets.
-INPUTS, HIDDEN, PANEL, PASS_BLOCKS, KEEP = 0, 1, 2, 3, 4
-X_AT, H_AT, C_AT, FINAL_H_AT, FINAL_C_AT, STATE_AT = 5, 6, 7, 8, 9, 10
-LAYER_COLUMNS = 11
+INPUTS, HIDDEN, PANEL, KEEP = 0, 1, 2, 3
+X_AT, H_AT, C_AT, FINAL_H_AT, FINAL_C_AT, STATE_AT = 4, 5, 6, 7, 8, 9
+LAYER_COLUMNS = 10
 
 # Columns of the one row that describes the rest.
-SUMS_AT, GATES_AT, Y_AT, HEAD_PANEL, HEAD_OUTPUTS = 0, 1, 2, 3, 4
-PLAN_COLUMNS = 5
+GATES_AT, Y_AT, HEAD_PANEL, HEAD_OUTPUTS = 0, 1, 2, 3
+PLAN_COLUMNS = 4
 
 
 @function
@@ -63,24 +63,28 @@ def set_aside(layers: Any, lane: int, lanes: int, scratch: Any) -> None:
             scratch[layers[layer, FINAL_C_AT] + at] = scratch[layers[layer, C_AT] + at]
 
 
-def make_kernel(vector_lanes: int, vectors: int, cell: bool, traced: bool) -> Callable[..., None]:
+def make_kernel(
+    vector_lanes: int, vectors: int, units: int, cell: bool, traced: bool
+) -> Callable[..., None]:
     """Return the kernel's Python function for one shape of tile.
 
     Parameters
     ----------
     vector_lanes, vectors
         A tile has `vector_lanes * vectors` lanes.
+    units
+        How many hidden units (1 or 2) share the loads of what they sum over.
     cell
         One layer with one input and one hidden unit: its state stays in registers.
     traced
-        Write gates and states of the last layer at every step to `sequence`, six arrays one
-        after the other.
+        Write the last layer's gates i f g o and its cell states at every step to `gate_arrays`,
+        beside the hidden states in `sequence`.
     """
 
     def run_tiles(
         counter, n_tiles, n_rows, n_steps, block_steps, layers, plan, panels,
         values, starts, lengths, order, out_rows, out_steps, first_step,
-        start_h, start_c, end_h, end_c, last, sequence, scratch, lane_table,
+        start_h, start_c, end_h, end_c, last, sequence, gate_arrays, scratch, lane_table,
     ):  # type: ignore[no-untyped-def]  # fmt: skip
         like = empty_pack(scratch, vector_lanes, vectors)
         lanes = lane_count(like)
@@ -92,25 +96,32 @@ def make_kernel(vector_lanes: int, vectors: int, cell: bool, traced: bool) -> Ca
         if plan[HEAD_OUTPUTS]:
             n_outputs = plan[HEAD_OUTPUTS]
 
-        while True:
-            tile = fetch_add(counter, 1)
-            if tile >= n_tiles:
-                break
+        tile = fetch_add(counter, 1)
+        while tile < n_tiles:
+            next_tile = fetch_add(counter, 1)  # known now, so that its rows can be prefetched
 
             # who is in the tile; lanes beyond the last row repeat it and are not written
             first_row = tile * lanes
             valid = min(lanes, n_rows - first_row)
-            longest, shortest = 0, n_steps
-            longest_lane = 0
+            longest, shortest, longest_lane = n_steps, n_steps, 0
             for lane in range(lanes):
-                position = first_row + min(lane, valid - 1)
-                r = order[position] if order.size else position
-                row[lane] = r
-                start[lane] = starts[r] if starts.size else r * n_steps * n_inputs
-                length[lane] = lengths[r] if lengths.size else n_steps
-                if length[lane] > longest:
-                    longest, longest_lane = length[lane], lane
-                shortest = min(shortest, length[lane])
+                row[lane] = first_row + min(lane, valid - 1)
+            if order.size:
+                for lane in range(lanes):
+                    row[lane] = order[row[lane]]
+            for lane in range(lanes):
+                start[lane] = row[lane] * n_steps * n_inputs
+                length[lane] = n_steps
+            if starts.size:
+                for lane in range(lanes):
+                    start[lane] = starts[row[lane]]
+            if lengths.size:
+                longest = 0
+                for lane in range(lanes):
+                    length[lane] = lengths[row[lane]]
+                    shortest = min(shortest, length[lane])
+                    if length[lane] > longest:
+                        longest, longest_lane = length[lane], lane
             uneven = shortest < longest
 
             start_state(layers, start_h, start_c, row, target, scratch, like)
@@ -138,13 +149,13 @@ def make_kernel(vector_lanes: int, vectors: int, cell: bool, traced: bool) -> Ca
                         run_cell(
                             panels, layer[PANEL], scratch, layer[X_AT], layer[H_AT], layer[KEEP],
                             layer[C_AT], n, gates, stride,
-                            values, start[0] + (lanes * n_steps + t * lanes), like,
+                            values, (next_tile * n_steps + t) * lanes, like,
                         )  # fmt: skip
                     else:
                         run_layer(
-                            panels, layer[PANEL], layer[INPUTS], layer[HIDDEN], layer[PASS_BLOCKS],
-                            scratch, layer[X_AT], layer[H_AT], layer[KEEP], layer[C_AT],
-                            plan[SUMS_AT], n, gates, stride, like,
+                            units, panels, layer[PANEL], layer[INPUTS], layer[HIDDEN], scratch,
+                            layer[X_AT], layer[H_AT], layer[KEEP], layer[C_AT],
+                            n, gates, stride, like,
                         )  # fmt: skip
 
                 if sequence.size:
@@ -155,11 +166,12 @@ def make_kernel(vector_lanes: int, vectors: int, cell: bool, traced: bool) -> Ca
                         if lane >= valid or length[lane] <= t:
                             target[lane] = -1
                     if traced:
-                        each = sequence.size // 6
                         for gate in range(5):
-                            block_to_rows(scratch, gates + gate * stride, n * n_outputs, sequence, target, gate * each, like)
-                        block_to_rows(scratch, top[H_AT] + size, n * n_outputs, sequence, target, 5 * each, like)
-                    elif plan[HEAD_OUTPUTS]:
+                            block_to_rows(
+                                scratch, gates + gate * stride, n * n_outputs,
+                                gate_arrays[gate], target, 0, like,
+                            )  # fmt: skip
+                    if plan[HEAD_OUTPUTS]:
                         for s in range(n):
                             run_dense(
                                 panels, plan[HEAD_PANEL], top[HIDDEN], n_outputs, scratch,
@@ -195,5 +207,6 @@ def make_kernel(vector_lanes: int, vectors: int, cell: bool, traced: bool) -> Ca
                     block_to_rows(scratch, plan[Y_AT], n_outputs, last, target, 0, like)
                 else:
                     block_to_rows(scratch, top[h_column], n_outputs, last, target, 0, like)
+            tile = next_tile
 
     return run_tiles

@@ -223,6 +223,11 @@ def block_to_rows(block: Any, block_at: int, count: int, rows: Any, starts: Any,
     to a multiple of the vector's lanes.
     """
     width, lanes = vector_lanes(like), lane_count(like)
+    if count == 1:  # the usual score: a square of one column is not worth its shuffles
+        for lane in range(lanes):
+            if starts[lane] >= 0:
+                rows[starts[lane] + at] = block[block_at + lane]
+        return
     for lane in range(0, lanes, width):
         for e in range(0, count, width):
             square = load_columns(block, block_at + e * lanes + lane, lanes, like)

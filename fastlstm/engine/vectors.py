@@ -15,7 +15,7 @@ All arithmetic is strict IEEE-754 (no `fastmath`), so that any lane count gives 
 from __future__ import annotations
 
 import operator
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 from llvmlite import ir
@@ -24,6 +24,7 @@ from numba.core.extending import intrinsic, lower_builtin, models, register_mode
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
 INT32 = ir.IntType(32)
+INT64 = ir.IntType(64)
 
 
 class Pack(types.Type):  # type: ignore[misc]
@@ -306,6 +307,20 @@ def at_least(typingctx: Any, x: Any, bound: Any) -> Any:
     return x(x, x), codegen
 
 
+@intrinsic
+def any_below(typingctx: Any, x: Any, bound: Any) -> Any:
+    """Tell whether any number of `x` is less than that of `bound`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pairs = zip(*(unpack(builder, x, value) for value in args), strict=True)
+        masks = [builder.fcmp_ordered("<", value, limit) for value, limit in pairs]
+        together = reduce(builder.or_, masks)
+        bits = builder.bitcast(together, ir.IntType(x.lanes))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(x, x), codegen
+
+
 def _sign_mask(pack: Pack) -> ir.Constant:
     return _constant(_ints(pack), 1 << (int(pack.dtype.bitwidth) - 1))
 
@@ -390,30 +405,89 @@ def fma_chain(builder: Any, pack: Pack, x: Any, coefficients: tuple[float, ...])
     return value
 
 
-@intrinsic
-def join(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return the vectors of three packs of one shape as one pack."""
-    joined = Pack(a.dtype, a.lanes, 3 * a.count)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vectors = [vector for value in args for vector in unpack(builder, a, value)]
-        return repack(builder, joined, vectors)
-
-    return joined(a, a, a), codegen
+# --- rows: several packs of one shape as one pack ----------------------------------------------
 
 
 @intrinsic(prefer_literal=True)
-def third(typingctx: Any, joined: Any, index: Any) -> Any:
-    """Return pack `index` (0, 1 or 2) of those that `join` put together."""
-    part = Pack(joined.dtype, joined.lanes, joined.count // 3)
+def splat_rows(typingctx: Any, array: Any, at: Any, units: Any, like: Any) -> Any:
+    """Return four rows a unit, row r filled with `array[at + r]`."""
+    if not is_flat(array, like):
+        return None
+    rows = 4 * units.literal_value
+    pack = Pack(like.dtype, like.lanes, rows * like.count)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        first = index.literal_value * part.count
-        return repack(
-            builder, part, unpack(builder, joined, args[0])[first : first + part.count]
-        )
+        data = array_data(context, builder, array, args[0])
+        vectors = []
+        for r in range(rows):
+            scalar = builder.load(builder.gep(data, [builder.add(args[1], INT64(r))]))
+            vectors += [_broadcast(builder, vector_type(like), scalar)] * like.count
+        return repack(builder, pack, vectors)
 
-    return part(joined, index), codegen
+    return pack(array, types.int64, units, like), codegen
+
+
+@intrinsic
+def fma_rows(typingctx: Any, array: Any, at: Any, v: Any, sums: Any) -> Any:
+    """Return the rows `sums[r] + array[at + r] * v`, each rounded once: a rank-one update."""
+    if not is_flat(array, v):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        of_v, of_sums = unpack(builder, v, args[2]), unpack(builder, sums, args[3])
+        vectors = []
+        for r in range(sums.count // v.count):
+            scalar = builder.load(builder.gep(data, [builder.add(args[1], INT64(r))]))
+            weight = _broadcast(builder, vector_type(v), scalar)
+            for j in range(v.count):
+                vectors.append(_fused(builder, weight, of_v[j], of_sums[r * v.count + j]))
+        return repack(builder, sums, vectors)
+
+    return sums(array, types.int64, v, sums), codegen
+
+
+@intrinsic(prefer_literal=True)
+def take_row(typingctx: Any, rows: Any, index: Any, like: Any) -> Any:
+    """Return row `index` as a pack of the shape of `like`."""
+    first = index.literal_value * like.count
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vectors = unpack(builder, rows, args[0])[first : first + like.count]
+        return repack(builder, like, vectors)
+
+    return like(rows, index, like), codegen
+
+
+@intrinsic(prefer_literal=True)
+def unit_gates(typingctx: Any, rows: Any, unit: Any, like: Any) -> Any:
+    """Return the rows i, f, g and o of a unit as a tuple of packs of the shape of `like`."""
+    first = 4 * unit.literal_value * like.count
+    gates = types.UniTuple(like, 4)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vectors = unpack(builder, rows, args[0])[first : first + 4 * like.count]
+        packs = [
+            repack(builder, like, vectors[r * like.count : (r + 1) * like.count]) for r in range(4)
+        ]
+        return context.make_tuple(builder, gates, packs)
+
+    return gates(rows, unit, like), codegen
+
+
+@intrinsic
+def join(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return three packs as rows."""
+    pack = Pack(a.dtype, a.lanes, 3 * a.count)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vectors = [vector for value in args for vector in unpack(builder, a, value)]
+        return repack(builder, pack, vectors)
+
+    return pack(a, a, a), codegen
+
+
+# --- beyond arithmetic ----------------------------------------------------------------------
 
 
 @intrinsic

@@ -75,7 +75,7 @@ def save(model: LSTM, path: str | os.PathLike[str]) -> Path:
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
         raise ValueError(f"{path}: expected a suffix of {', '.join(SUFFIXES)}")
-    network = {"layers": len(model.layers), "return_sequences": bool(model.return_sequences)}
+    network = {"layers": len(model.layers), "return_sequences": model.return_sequences}
     metadata = {"format": "fastlstm", "version": VERSION, "network": network}
     with _replaced(path) as file:
         write(file, _tensors_of(model), metadata)

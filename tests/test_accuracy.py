@@ -1,0 +1,176 @@
+"""A network's rounding errors beside PyTorch's on the same weights.
+
+Both are measured against the same recomputation with more digits. PyTorch's errors are golden
+(`golden/generate_errors.py` writes them), and measured anew where torch is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from shapes import make_input, make_model
+
+from fastlstm import LSTM
+
+GOLDEN = Path(__file__).parent / "golden" / "torch_errors.json"
+SEEDS = range(3)
+WIDER = {"float32": np.float64, "float64": np.longdouble}
+
+
+class Row(NamedTuple):
+    """Some work for both dtypes; float64 takes an eighth of the sequences and half the steps."""
+
+    N: int
+    T: int
+    I: int  # noqa: E741
+    hidden_sizes: tuple[int, ...]
+
+
+ROWS = [
+    Row(256, 100, 1, (1,)),
+    Row(256, 50, 1, (8,)),
+    Row(128, 50, 4, (16,)),
+    Row(64, 50, 8, (32, 32)),
+    Row(64, 50, 16, (64,)),
+    Row(32, 50, 5, (128,)),
+    Row(32, 40, 32, (256,)),
+    Row(16, 20, 64, (512,)),
+]
+
+
+class Errors(NamedTuple):
+    rms: float
+    max: float
+
+
+def make_work(row: Row, dtype: str, seed: int) -> tuple[LSTM, np.ndarray]:
+    """The network of a row, without a head, and its input ``(N, T, I)``."""
+    model = make_model(row.I, row.hidden_sizes, 0, dtype, seed)
+    N, T = (row.N, row.T) if dtype == "float32" else (row.N // 8, row.T // 2)
+    return model, make_input(N, T, row.I, dtype, seed)
+
+
+def digest(model: LSTM, x: np.ndarray) -> str:
+    """Stands for the work, so that golden errors are never compared with those of other work."""
+    content = hashlib.blake2b(digest_size=8)
+    for layer in model.layers:
+        for array in (layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh):
+            content.update(array.tobytes())
+    content.update(x.tobytes())
+    return content.hexdigest()
+
+
+def recompute(model: LSTM, x: np.ndarray) -> np.ndarray:
+    """The hidden states ``(N, T, H)`` of the last layer, in the next wider dtype throughout."""
+    wide = WIDER[model.dtype.name]
+    values = x.astype(wide)
+    for layer in model.layers:
+        w_ih, w_hh, b_ih, b_hh = (
+            a.astype(wide) for a in (layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh)
+        )
+        h = c = np.zeros((len(x), layer.hidden_size), wide)
+        steps = []
+        for t in range(x.shape[1]):
+            z = values[:, t] @ w_ih.T + h @ w_hh.T + (b_ih + b_hh)
+            z_i, z_f, z_g, z_o = np.split(z, 4, axis=1)
+            c = c / (1 + np.exp(-z_f)) + np.tanh(z_g) / (1 + np.exp(-z_i))
+            h = np.tanh(c) / (1 + np.exp(-z_o))
+            steps.append(h)
+        values = np.stack(steps, axis=1)
+    return values
+
+
+def measure(output: np.ndarray, true: np.ndarray) -> Errors:
+    error = (output.astype(true.dtype) - true).astype(np.float64)
+    return Errors(float(np.sqrt(np.mean(error**2))), float(np.abs(error).max()))
+
+
+def run_torch(model: LSTM, x: np.ndarray) -> np.ndarray:
+    """The same hidden states by `torch.nn.LSTM`."""
+    import torch
+
+    values = torch.from_numpy(x)
+    with torch.no_grad():
+        for layer in model.layers:
+            lstm = torch.nn.LSTM(
+                layer.input_size, layer.hidden_size, batch_first=True, dtype=values.dtype
+            )
+            lstm.weight_ih_l0.copy_(torch.from_numpy(layer.w_ih.copy()))
+            lstm.weight_hh_l0.copy_(torch.from_numpy(layer.w_hh.copy()))
+            lstm.bias_ih_l0.copy_(torch.from_numpy(layer.b_ih.copy()))
+            lstm.bias_hh_l0.copy_(torch.from_numpy(layer.b_hh.copy()))
+            values, _ = lstm(values)
+    return values.numpy()
+
+
+@cache
+def measured(row: Row, dtype: str, seed: int) -> tuple[Errors, str]:
+    """The engine's errors, and what work they are of."""
+    model, x = make_work(row, dtype, seed)
+    return measure(model(x)[0], recompute(model, x)), digest(model, x)
+
+
+def golden_errors(row: Row, dtype: str, seed: int) -> Errors:
+    entry = json.loads(GOLDEN.read_text())["errors"][dtype][ROWS.index(row)][seed]
+    assert entry["work"] == measured(row, dtype, seed)[1], "run golden/generate_errors.py again"
+    return Errors(entry["rms"], entry["max"])
+
+
+def live_errors(row: Row, dtype: str, seed: int) -> Errors:
+    model, x = make_work(row, dtype, seed)
+    return measure(run_torch(model, x), recompute(model, x))
+
+
+def assert_not_larger(dtype: str, errors_of_torch, limit: float) -> None:
+    """Over the grid: the mean ratio within `limit`, and no row much worse."""
+    if np.finfo(WIDER[dtype]).nmant < np.finfo(dtype).nmant + 10:
+        pytest.skip(f"needs a wider long double than {np.finfo(WIDER[dtype]).nmant} bits")
+    ratios = np.array(
+        [
+            [
+                np.divide(measured(row, dtype, seed)[0], errors_of_torch(row, dtype, seed))
+                for seed in SEEDS
+            ]
+            for row in ROWS
+        ]
+    )  # (rows, seeds, 2)
+    by_row = np.exp(np.log(ratios).mean(axis=1))
+    for row, (rms, largest) in zip(ROWS, by_row, strict=True):
+        print(f"{dtype} {row}: RMS {rms:.3f}, largest {largest:.3f} of PyTorch's")
+    rms, largest = np.exp(np.log(ratios).mean(axis=(0, 1)))
+    print(f"{dtype} over all: RMS {rms:.3f}, largest {largest:.3f} of PyTorch's")
+    assert rms <= limit
+    assert largest <= limit
+    assert by_row.max() <= 1.15 * limit
+
+
+# PyTorch's float64 exp and tanh are exact to 1 ULP; the contract asks 2.5 of both dtypes.
+LIMITS = {"float32": 1.0, "float64": 1.15}
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_errors_beside_pytorchs(dtype):
+    assert_not_larger(dtype, golden_errors, LIMITS[dtype])
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_errors_beside_the_installed_pytorchs(dtype):
+    pytest.importorskip("torch", reason="torch is not installed: golden errors have to do")
+    assert_not_larger(dtype, live_errors, LIMITS[dtype])
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_golden_errors_are_plausible(dtype):
+    """A few hundredths to some units of the last place of 1: the recomputation is right."""
+    eps = np.finfo(dtype).eps
+    for row in ROWS:
+        for seed in SEEDS:
+            errors = golden_errors(row, dtype, seed)
+            assert 0.02 * eps < errors.rms < 0.5 * eps, row
+            assert errors.rms < errors.max < 8 * eps, row
