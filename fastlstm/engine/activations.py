@@ -4,10 +4,10 @@ An activation costs one division, and with few hidden units a step costs little 
 are given as a numerator and a denominator: `i * tanh(g)` and `o * tanh(c)` then take one
 division each instead of two. Every kernel does it this way, traced or not.
 
-Method: `exp` by the range reduction `x = n ln2 + r`, |r| <= ln2 / 2, and a minimax polynomial
-in `r` (`bench/fit_polynomials.py` fits the coefficients and prints their errors); `2^n` is
-put together in the exponent bits. `tanh` goes through `expm1`, so that it keeps its relative
-accuracy near zero.
+Method: `exp(t) - 1 = s q + (s - 1)` by the range reduction t = n ln2 + r, |r| <= ln2 / 2, with
+s = 2^n put together in the exponent bits and q = exp(r) - 1 a minimax polynomial
+(`bench/fit_polynomials.py` fits its coefficients and prints their errors). Since s +- 1 is exact
+or does not matter, `1 + exp(t)` and `1 - exp(t)` are each rounded about once, near zero too.
 """
 
 from __future__ import annotations
@@ -29,50 +29,53 @@ from fastlstm.engine.vectors import (
 
 
 @helper
+def expm1_reduced(r: Any) -> Any:
+    """Return exp(r) - 1 for |r| <= ln2 / 2."""
+    return fma(r * r, polynomial("expm1", r), r)
+
+
+@helper
 def sigmoid_denominator(z: Any) -> Any:
-    """Return d >= 1 with sigmoid(z) = 1 / d, exact to the contract for |z| within the limit.
+    """Return d >= 1 with sigmoid(z) = 1 / d for |z| within the limit; NaN gives NaN.
 
     Beyond the limit (87 or 708, where the smallest normal number is near) z is held there, so
-    that 2 d stays finite and may be the factor of another denominator. NaN gives NaN.
+    that 2 d stays finite and may be the factor of another denominator.
     """
-    z = at_least(at_most(z, constant("sigmoid_limit", z)), constant("-sigmoid_limit", z))
+    z = at_least(at_most(z, constant("limit", z)), constant("-limit", z))
     shifted = fma(z, constant("-log2e", z), constant("shift", z))
     n = shifted - constant("shift", z)
-    r = fms(n, constant("-ln2_high", z), z)
-    r = fma(n, constant("-ln2_low", z), r)
-    return fma(polynomial("exp", r), power_of_two(shifted), constant("1", z))
+    r = fma(n, constant("-ln2_low", z), fms(n, constant("-ln2_high", z), z))
+    s = power_of_two(shifted)
+    return fma(s, expm1_reduced(r), constant("1", z) + s)
 
 
 @helper
 def sigmoid(z: Any) -> Any:
     """Return sigmoid(z), results below the smallest normal number included.
 
-    The fraction is `s / (s + s exp(-z))` with a power of two s, so that its denominator does
+    The fraction is `u / (u + u exp(-z))` with a power of two u, so that its denominator does
     not overflow before its value underflows. Where z is within the limit of
     `sigmoid_denominator`, the bits are those of `1 / sigmoid_denominator(z)`.
     """
-    z = at_least(at_most(z, constant("sigmoid_upper", z)), constant("sigmoid_lower", z))
+    z = at_least(at_most(z, constant("upper", z)), constant("lower", z))
     shifted = fma(z, constant("-log2e", z), constant("scaled_shift", z))
     n = shifted - constant("scaled_shift", z)
-    r = fms(n, constant("-ln2_high", z), z)
-    r = fma(n, constant("-ln2_low", z), r)
-    scale = constant("scale", z)
-    return scale / fma(polynomial("exp", r), power_of_two(shifted), scale)
+    r = fma(n, constant("-ln2_low", z), fms(n, constant("-ln2_high", z), z))
+    s, u = power_of_two(shifted), constant("scale", z)
+    return u / fma(s, expm1_reduced(r), u + s)
 
 
 @helper
 def tanh_fraction(x: Any) -> Any:
     """Return (n, d) with tanh(x) = n / d, 1 <= d <= 2; NaN gives NaN, -0 gives n = -0.
 
-    With t = -2 |x|: |tanh x| = -expm1(t) / (2 + expm1(t)), expm1(t) = s q + (s - 1).
+    With t = -2 |x|: |tanh x| = (1 - exp(t)) / (1 + exp(t)).
     """
     t = at_least(absolute(x) * constant("-2", x), constant("-tanh_limit", x))
     shifted = fma(t, constant("log2e", x), constant("shift", x))
     n = shifted - constant("shift", x)
-    r = fma(n, constant("-ln2", x), t)
-    q = fma(r * r, polynomial("expm1", r), r)
-    s = power_of_two(shifted)
-    one = constant("1", x)
+    q = expm1_reduced(fma(n, constant("-ln2", x), t))
+    s, one = power_of_two(shifted), constant("1", x)
     return with_sign_of(fnma(s, q, one - s), x), fma(s, q, one + s)
 
 

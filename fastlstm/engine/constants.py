@@ -20,10 +20,10 @@ SCALE_BITS = {32: 40, 64: 320}
 LN2_HIGH = {32: 0.693145751953125, 64: 0.69314718036912381649}
 LN2_LOW = {32: 1.42860682030941723212e-6, 64: 1.90821492927058770002e-10}
 
-SIGMOID_LIMIT = {32: 87.0, 64: 708.0}
-# Above: exp(-z) is below half a unit in the last place of 1. Below: the result rounds to 0.
-SIGMOID_UPPER = {32: 40.0, 64: 80.0}
-SIGMOID_LOWER = {32: -104.5, 64: -746.0}
+LIMIT = {32: 87.0, 64: 708.0}
+# Above: exp(-z) is less than half a unit in the last place of 1. Below: the result rounds to 0.
+UPPER = {32: 40.0, 64: 80.0}
+LOWER = {32: -104.5, 64: -746.0}
 # tanh(limit / 2) rounds to 1.
 TANH_LIMIT = {32: 20.0, 64: 44.0}
 
@@ -36,7 +36,6 @@ def _shift(bits: int, scale_bits: int = 0) -> float:
 def _table(bits: int) -> dict[str, float]:
     return {
         "1": 1.0,
-        "2": 2.0,
         "-2": -2.0,
         "log2e": LOG2E,
         "-log2e": -LOG2E,
@@ -46,47 +45,24 @@ def _table(bits: int) -> dict[str, float]:
         "shift": _shift(bits),
         "scaled_shift": _shift(bits, SCALE_BITS[bits]),
         "scale": 2.0 ** -SCALE_BITS[bits],
-        "sigmoid_limit": SIGMOID_LIMIT[bits],
-        "-sigmoid_limit": -SIGMOID_LIMIT[bits],
-        "sigmoid_upper": SIGMOID_UPPER[bits],
-        "sigmoid_lower": SIGMOID_LOWER[bits],
+        "limit": LIMIT[bits],
+        "-limit": -LIMIT[bits],
+        "upper": UPPER[bits],
+        "lower": LOWER[bits],
         "-tanh_limit": -TANH_LIMIT[bits],
     }
 
 
 CONSTANTS = {bits: _table(bits) for bits in (32, 64)}
 
-# Highest power first. exp: 1 + r + r^2 (...), expm1: r + r^2 (...) without its first two terms.
+# expm1(r) = r + r^2 P(r) for |r| <= ln2 / 2; the coefficients of P, highest power first.
 POLYNOMIALS = {
-    ("exp", 32): (
-        0.00138146082823021918,
-        0.00836871029566073665,
-        0.0416683874653625701,
-        0.166665206847642506,
-        0.499999934511899785,
-        1.0,
-        1.0,
-    ),
     ("expm1", 32): (
         0.00138825170397432733,
         0.00836651425794420923,
         0.0416671997294811194,
         0.166665436668368371,
         0.499999981549248529,
-    ),
-    ("exp", 64): (
-        2.50000894609407369e-8,
-        2.7630236123847908e-7,
-        2.75575862243861476e-6,
-        0.0000248014931295959494,
-        0.000198412695068076669,
-        0.00138888889436045087,
-        0.00833333333349433299,
-        0.0416666666665302382,
-        0.166666666666664127,
-        0.500000000000001062,
-        1.0,
-        1.0,
     ),
     ("expm1", 64): (
         2.50537797168226555e-8,

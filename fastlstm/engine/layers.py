@@ -67,7 +67,7 @@ def next_state(
     n_c, d_c = tanh_fraction(c)
     if gates >= 0:
         i_gate, o_gate = one / d_i, one / d_o
-        if any_below(join(i, f, o), constant("-sigmoid_limit", join(i, f, o))):
+        if any_below(join(i, f, o), constant("-limit", join(i, f, o))):
             i_gate, f_gate, o_gate = sigmoid(i), sigmoid(f), sigmoid(o)
         store(scratch, gates, i_gate)
         store(scratch, gates + stride, f_gate)
