@@ -176,9 +176,7 @@ def flat_state(
         return None
     pairs = _state_pairs(state, layers)
     if len(pairs) != len(layers):
-        raise ValueError(
-            f"expected a state of {_count(len(layers), 'layer')}, got {len(pairs)}"
-        )
+        raise ValueError(f"expected a state of {_count(len(layers), 'layer')}, got {len(pairs)}")
     parts: tuple[list[Array], list[Array]] = ([], [])
     for i, (pair, layer) in enumerate(zip(pairs, layers, strict=True)):
         for name, value, flat in zip("hc", pair, parts, strict=True):
@@ -238,7 +236,7 @@ def _check_numbers(value: Any, name: str) -> Array:
 def _is_list_of_sequences(x: Any, n_inputs: int) -> bool:
     """Tell a list of sequences from nested lists that stand for one array."""
     dimensions = {np.ndim(s) if not isinstance(s, list | tuple) else _depth(s) for s in x}
-    return bool(x) and (2 in dimensions or (n_inputs == 1 and dimensions == {1}))
+    return not x or 2 in dimensions or (n_inputs == 1 and dimensions == {1})
 
 
 def _depth(x: Any) -> int:

@@ -280,7 +280,7 @@ class LSTM:
         TypeError, ValueError
             If an argument does not fit the model; the message says what was expected.
         """
-        index = operator.index(layer)
+        index = _as_integer("layer", layer)
         if not -self.num_layers <= index < self.num_layers:
             raise ValueError(
                 f"expected layer within {-self.num_layers} ... {self.num_layers - 1}, got {layer}"
@@ -321,12 +321,7 @@ class LSTM:
         source = as_source(x, lengths, self.input_size, self.layers[0].hidden_size)
         start = flat_state(state, self.layers, source.n_rows, self.dtype)
         if threads is not None:
-            try:
-                threads = operator.index(threads)
-            except TypeError:
-                raise TypeError(
-                    f"expected threads to be an integer, got {type(threads).__name__}"
-                ) from None
+            threads = _as_integer("threads", threads)
             if threads < 1:
                 raise ValueError(f"expected at least one thread, got {threads}")
         return source, start, threads
@@ -375,3 +370,10 @@ class LSTM:
         head = "" if self.head is None else f", head={self.output_size}"
         sequences = ", return_sequences=True" if self.return_sequences else ""
         return f"LSTM({self.input_size} -> {sizes}{head}{sequences}, {self.dtype})"
+
+
+def _as_integer(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"expected {name} to be an integer, got {type(value).__name__}") from None

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +97,7 @@ def run_child(code: str, *args: str, timeout: float = 120, **env: str | None) ->
 
 def _kill_group(child: subprocess.Popen[str]) -> None:
     if hasattr(os, "killpg"):
-        try:
+        with suppress(ProcessLookupError, PermissionError):  # all gone
             os.killpg(child.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # all gone
-            pass
     elif child.poll() is None:
         child.kill()

@@ -375,9 +375,7 @@ NUMBERS = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["scalar", "odd", "two_layers"])
 @pytest.mark.parametrize("form", [*FORMS, *NUMBERS, "memory-mapped"])
-def test_the_form_of_the_input_does_not_show(
-    form, name, dtype, group_bytes, tmp_path, monkeypatch
-):
+def test_the_form_of_the_input_does_not_show(form, name, dtype, group_bytes, tmp_path, monkeypatch):
     """Converted input is copied in groups of rows and stretches of steps: small ones, too."""
     if group_bytes is not None:
         monkeypatch.setattr(run, "GROUP_BYTES", group_bytes)

@@ -248,10 +248,13 @@ def test_limits_of_numba_and_of_the_scheduler():
     first, second = min(3, cpus, quota), min(2, cpus, quota)
     third = 1 if hasattr(os, "sched_setaffinity") else second
     assert out.split("]")[0] + "]" == str([first, second, third])
-    assert run_child(
-        "from fastlstm.engine.threads import default_threads; print(default_threads())",
-        NUMBA_NUM_THREADS="1",
-    ) == "1\n"
+    assert (
+        run_child(
+            "from fastlstm.engine.threads import default_threads; print(default_threads())",
+            NUMBA_NUM_THREADS="1",
+        )
+        == "1\n"
+    )
 
 
 def test_nothing_of_the_process_is_changed():

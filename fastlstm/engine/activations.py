@@ -14,9 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastlstm.engine.constants import constant, polynomial
-from fastlstm.engine.jit import helper
-from fastlstm.engine.vectors import (
+from fastlstm.engine.arithmetic import (
     absolute,
     at_least,
     at_most,
@@ -26,6 +24,8 @@ from fastlstm.engine.vectors import (
     power_of_two,
     with_sign_of,
 )
+from fastlstm.engine.constants import constant, polynomial
+from fastlstm.engine.jit import helper
 
 
 @helper

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
-from numba.core.extending import intrinsic
-
-from fastlstm.engine.vectors import constant_pack, fma_chain
+from fastlstm.engine.pack import constant_pack, elementwise, fused, intrinsic
 
 LOG2E = 1.4426950408889634
 MANTISSA_BITS = {32: 23, 64: 52}
@@ -94,7 +93,11 @@ def polynomial(typingctx: Any, name: Any, r: Any) -> Any:
     """Return the named polynomial of `r`, by Horner's rule in fused multiply-adds."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        coefficients = POLYNOMIALS[name.literal_value, r.dtype.bitwidth]
-        return fma_chain(builder, r, args[1], coefficients)
+        first, *others = POLYNOMIALS[name.literal_value, r.dtype.bitwidth]
+        value = constant_pack(r, first)
+        for coefficient in others:
+            operands = value, args[1], constant_pack(r, coefficient)
+            value = elementwise(builder, r, partial(fused, builder), *operands)
+        return value
 
     return r(name, r), codegen

@@ -26,8 +26,9 @@ from numba.core.caching import FunctionCache
 # Numba's own wrappers are left out: helpers are only called from kernels.
 # A `helper` is inlined by LLVM (Numba's own inlining doubles the compile time), a `function`
 # that a kernel calls in several places is not.
-function = numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-helper = numba.njit(
+_njit: Any = numba.njit  # its stubs lack options that it has
+function: Any = _njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+helper: Any = _njit(
     error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
 )
 
@@ -43,7 +44,7 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
-class _KernelCache(FunctionCache):  # type: ignore[misc]
+class _KernelCache(FunctionCache):
     """Numba's disk cache, in which no trouble with files ever reaches the caller.
 
     A cache is an optimisation: a full disk, a folder that went away or a damaged file means
@@ -67,7 +68,9 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
                 super().save_overload(sig, data)
 
 
-def compile_kernel(function: Callable[..., None], variant: str, signature: Any) -> Callable[..., None]:
+def compile_kernel(
+    function: Callable[..., None], variant: str, signature: Any
+) -> Callable[..., None]:
     """Compile `function` for one signature, or load it from the disk cache.
 
     Parameters
@@ -85,15 +88,13 @@ def compile_kernel(function: Callable[..., None], variant: str, signature: Any) 
         The compiled kernel. It releases the GIL.
     """
     function.__qualname__ = f"{function.__name__}_{variant}_{fingerprint()}"
-    dispatcher = numba.njit(error_model="numpy", nogil=True)(function)
+    dispatcher: Any = _njit(error_model="numpy", nogil=True)(function)
     if os.environ.get("FASTLSTM_CACHE", "1") != "0":
-        try:
+        with suppress(RuntimeError, OSError):  # no folder to write to
             dispatcher._cache = _KernelCache(function)
-        except (RuntimeError, OSError):  # no folder to write to
-            pass
     dispatcher.compile(signature)
     dispatcher.disable_compile()
-    return dispatcher  # type: ignore[no-any-return]
+    return dispatcher
 
 
 def cache_folder() -> str | None:

@@ -15,25 +15,12 @@ from __future__ import annotations
 from typing import Any
 
 from fastlstm.engine.activations import sigmoid, sigmoid_denominator, tanh_fraction
+from fastlstm.engine.arithmetic import any_below, fma, lane_count, vector_lanes, zeros
 from fastlstm.engine.blocks import BLOCK
 from fastlstm.engine.constants import constant
 from fastlstm.engine.jit import helper
-from fastlstm.engine.vectors import (
-    any_below,
-    fma,
-    join,
-    lane_count,
-    load,
-    load_splat,
-    fma_rows,
-    take_row,
-    unit_gates,
-    splat_rows,
-    prefetch,
-    store,
-    vector_lanes,
-    zeros,
-)
+from fastlstm.engine.memory import load, load_splat, prefetch, store
+from fastlstm.engine.rows import fma_rows, join, splat_rows, take_row, unit_gates
 
 
 @helper
@@ -48,9 +35,7 @@ def add_products(z: Any, panel: Any, p: int, rows: int, x: Any, at: int, n: int,
 
 
 @helper
-def next_state(
-    z: Any, unit: int, c: Any, scratch: Any, gates: int, stride: int, like: Any
-) -> Any:
+def next_state(z: Any, unit: int, c: Any, scratch: Any, gates: int, stride: int, like: Any) -> Any:
     """Return h and c from a unit's pre-activations and its last cell state.
 
     With `gates` >= 0 the activated gates i f g o and the cell state are written there, `stride`

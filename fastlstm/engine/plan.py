@@ -94,9 +94,7 @@ class Plan:
         return layers
 
 
-def make_plan(
-    layers: Sequence[Layer], head: Dense | None, shape: Shape, sequences: bool
-) -> Plan:
+def make_plan(layers: Sequence[Layer], head: Dense | None, shape: Shape, sequences: bool) -> Plan:
     """Lay out scratch memory and pack the weights for one kind of tile.
 
     Parameters
@@ -110,9 +108,8 @@ def make_plan(
     """
     lanes = shape.lanes
     kept = [sequences or i + 1 < len(layers) for i in range(len(layers))]
-    widest = max(
-        [layers[0].input_size] + [k.hidden_size for k, keep in zip(layers, kept, strict=True) if keep]
-    )
+    passed_on = [k.hidden_size for k, keep in zip(layers, kept, strict=True) if keep]
+    widest = max(layers[0].input_size, *passed_on, 1)
     block_steps = MOST_SEQUENCE_STEPS if sequences else MOST_BLOCK_STEPS
     while block_steps > 1 and block_steps * widest > (
         SEQUENCE_ELEMENTS if sequences else BLOCK_ELEMENTS
@@ -185,7 +182,6 @@ def kernel(shape: Shape) -> Any:
     names = ("cell" if shape.cell else "layers", "traced" if shape.traced else "plain")
     variant = f"{shape.dtype}_{shape.vector_lanes}x{shape.vectors}x{shape.units}_{'_'.join(names)}"
     return compile_kernel(function, variant, signature)
-
 
 
 def warm_kernels(dtype: str, cell: bool) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import cache
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 _pool: ThreadPoolExecutor | None = None
@@ -53,7 +53,7 @@ def _numba_threads() -> int:
     # get_num_threads() would start Numba's own pool; before that there is nothing to ask it.
     if getattr(parallel, "_is_initialized", False):
         return int(parallel.get_num_threads())
-    return int(config.NUMBA_NUM_THREADS)
+    return int(config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 def _affinity() -> int:

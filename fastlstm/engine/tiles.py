@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from fastlstm.engine.arithmetic import empty_pack, lane_count, zeros
 from fastlstm.engine.jit import function
 from fastlstm.engine.layers import run_cell, run_dense, run_layer, slot
+from fastlstm.engine.memory import fetch_add, load, store
 from fastlstm.engine.transpose import block_to_rows, rows_to_block
-from fastlstm.engine.vectors import empty_pack, fetch_add, lane_count, load, store, zeros
 
-# Columns of the table of layers, in numbers (not bytes) where they are offsets.
+# Columns of the table of layers; offsets are in numbers, not bytes.
 INPUTS, HIDDEN, PANEL, KEEP = 0, 1, 2, 3
 X_AT, H_AT, C_AT, FINAL_H_AT, FINAL_C_AT, STATE_AT = 4, 5, 6, 7, 8, 9
 LAYER_COLUMNS = 10
@@ -29,24 +30,50 @@ PLAN_COLUMNS = 4
 
 
 @function
-def copy_block(scratch: Any, source: int, target: int, n: int, like: Any) -> None:
-    """Copy `n` rows of a block."""
-    lanes = lane_count(like)
-    for k in range(n):
-        store(scratch, target + k * lanes, load(scratch, source + k * lanes, like))
+def seat_rows(
+    first: int, valid: int, order: Any, starts: Any, lengths: Any, stride: int, n_steps: int,
+    row: Any, start: Any, length: Any,
+) -> Any:  # fmt: skip
+    """Fill a tile's tables: each lane's row, where it starts in the values, and its length.
+
+    Lanes beyond the last row repeat it. Returns the shortest and the longest length, and a lane
+    of the longest.
+    """
+    for lane in range(row.size):
+        row[lane] = first + min(lane, valid - 1)
+    if order.size:
+        for lane in range(row.size):
+            row[lane] = order[row[lane]]
+    for lane in range(row.size):
+        start[lane] = row[lane] * stride
+        length[lane] = n_steps
+    if starts.size:
+        for lane in range(row.size):
+            start[lane] = starts[row[lane]]
+    if not lengths.size:
+        return n_steps, n_steps, 0
+    shortest, longest, longest_lane = n_steps, 0, 0
+    for lane in range(row.size):
+        length[lane] = lengths[row[lane]]
+        shortest = min(shortest, length[lane])
+        if length[lane] > longest:
+            longest, longest_lane = length[lane], lane
+    return shortest, longest, longest_lane
 
 
 @function
-def start_state(layers: Any, state_h: Any, state_c: Any, lane_row: Any, target: Any, scratch: Any, like: Any) -> None:
+def start_state(
+    layers: Any, start_h: Any, start_c: Any, row: Any, target: Any, scratch: Any, like: Any
+) -> None:
     """Fill slot 0 of every layer's h, and c, from the state that came in, or with zeros."""
     lanes = lane_count(like)
-    for layer in range(layers.shape[0]):
-        n, h, c = layers[layer, HIDDEN], layers[layer, H_AT], layers[layer, C_AT]
-        if state_h.size:
+    for i in range(layers.shape[0]):
+        n, h, c = layers[i, HIDDEN], layers[i, H_AT], layers[i, C_AT]
+        if start_h.size:
             for lane in range(lanes):
-                target[lane] = layers[layer, STATE_AT] + lane_row[lane] * n
-            rows_to_block(state_h, target, 0, n, scratch, h, like)
-            rows_to_block(state_c, target, 0, n, scratch, c, like)
+                target[lane] = layers[i, STATE_AT] + row[lane] * n
+            rows_to_block(start_h, target, 0, n, scratch, h, like)
+            rows_to_block(start_c, target, 0, n, scratch, c, like)
         else:
             for k in range(n):
                 store(scratch, h + k * lanes, zeros(like))
@@ -56,11 +83,76 @@ def start_state(layers: Any, state_h: Any, state_c: Any, lane_row: Any, target: 
 @function
 def set_aside(layers: Any, lane: int, lanes: int, scratch: Any) -> None:
     """Keep the state of a lane whose sequence has ended."""
-    for layer in range(layers.shape[0]):
-        for k in range(layers[layer, HIDDEN]):
+    for i in range(layers.shape[0]):
+        for k in range(layers[i, HIDDEN]):
             at = k * lanes + lane
-            scratch[layers[layer, FINAL_H_AT] + at] = scratch[layers[layer, H_AT] + at]
-            scratch[layers[layer, FINAL_C_AT] + at] = scratch[layers[layer, C_AT] + at]
+            scratch[layers[i, FINAL_H_AT] + at] = scratch[layers[i, H_AT] + at]
+            scratch[layers[i, FINAL_C_AT] + at] = scratch[layers[i, C_AT] + at]
+
+
+@function
+def to_first_slot(layers: Any, steps: int, scratch: Any, like: Any) -> None:
+    """Bring every layer's last hidden state to where the next time steps look for it."""
+    lanes = lane_count(like)
+    for i in range(layers.shape[0]):
+        now = slot(steps, layers[i, KEEP]) * layers[i, HIDDEN] * lanes
+        if now:
+            for k in range(layers[i, HIDDEN]):
+                at = layers[i, H_AT] + k * lanes
+                store(scratch, at, load(scratch, at + now, like))
+
+
+@function
+def write_steps(
+    layers: Any, plan: Any, panels: Any, steps: int, sequence: Any, gate_arrays: Any,
+    stride: int, target: Any, scratch: Any, like: Any,
+) -> None:  # fmt: skip
+    """Write the outputs of `steps` time steps to each lane's row, which begins at `target`."""
+    top = layers[layers.shape[0] - 1]
+    size = top[HIDDEN] * lane_count(like)
+    outputs, n_outputs = top[H_AT] + size, top[HIDDEN]
+    if stride:
+        for gate in range(5):
+            at = plan[GATES_AT] + gate * stride
+            block_to_rows(scratch, at, steps * n_outputs, gate_arrays[gate], target, 0, like)
+    if plan[HEAD_OUTPUTS]:
+        outputs, n_outputs = plan[Y_AT], plan[HEAD_OUTPUTS]
+        for s in range(steps):
+            run_dense(
+                panels, plan[HEAD_PANEL], top[HIDDEN], n_outputs, scratch,
+                top[H_AT] + (s + 1) * size, outputs + s * n_outputs * lane_count(like), like,
+            )  # fmt: skip
+    block_to_rows(scratch, outputs, steps * n_outputs, sequence, target, 0, like)
+
+
+@function
+def write_state(
+    layers: Any, uneven: bool, valid: int, end_h: Any, end_c: Any, row: Any, target: Any,
+    scratch: Any, like: Any,
+) -> None:  # fmt: skip
+    """Write the state after each lane's last real step."""
+    h_column, c_column = (FINAL_H_AT, FINAL_C_AT) if uneven else (H_AT, C_AT)
+    for i in range(layers.shape[0]):
+        n = layers[i, HIDDEN]
+        for lane in range(row.size):
+            target[lane] = layers[i, STATE_AT] + row[lane] * n if lane < valid else -1
+        block_to_rows(scratch, layers[i, h_column], n, end_h, target, 0, like)
+        block_to_rows(scratch, layers[i, c_column], n, end_c, target, 0, like)
+
+
+@function
+def write_last(
+    layers: Any, plan: Any, panels: Any, uneven: bool, last: Any, target: Any, scratch: Any,
+    like: Any,
+) -> None:  # fmt: skip
+    """Write the outputs of each lane's last real step to its row, which begins at `target`."""
+    top = layers[layers.shape[0] - 1]
+    h, n = top[FINAL_H_AT] if uneven else top[H_AT], top[HIDDEN]
+    if plan[HEAD_OUTPUTS]:
+        y, n_outputs = plan[Y_AT], plan[HEAD_OUTPUTS]
+        run_dense(panels, plan[HEAD_PANEL], n, n_outputs, scratch, h, y, like)
+        h, n = y, n_outputs
+    block_to_rows(scratch, h, n, last, target, 0, like)
 
 
 def make_kernel(
@@ -85,45 +177,25 @@ def make_kernel(
         counter, n_tiles, n_rows, n_steps, block_steps, layers, plan, panels,
         values, starts, lengths, order, out_rows, out_steps, first_step,
         start_h, start_c, end_h, end_c, last, sequence, gate_arrays, scratch, lane_table,
-    ):  # type: ignore[no-untyped-def]  # fmt: skip
+    ):  # fmt: skip
         like = empty_pack(scratch, vector_lanes, vectors)
         lanes = lane_count(like)
         start, length = lane_table[:lanes], lane_table[lanes : 2 * lanes]
         row, target = lane_table[2 * lanes : 3 * lanes], lane_table[3 * lanes : 4 * lanes]
         n_layers = layers.shape[0]
-        top = layers[n_layers - 1]
-        n_inputs, n_outputs = layers[0, INPUTS], top[HIDDEN]
+        n_inputs, n_outputs = layers[0, INPUTS], layers[n_layers - 1, HIDDEN]
         if plan[HEAD_OUTPUTS]:
             n_outputs = plan[HEAD_OUTPUTS]
 
         tile = fetch_add(counter, 1)
         while tile < n_tiles:
             next_tile = fetch_add(counter, 1)  # known now, so that its rows can be prefetched
-
-            # who is in the tile; lanes beyond the last row repeat it and are not written
-            first_row = tile * lanes
-            valid = min(lanes, n_rows - first_row)
-            longest, shortest, longest_lane = n_steps, n_steps, 0
-            for lane in range(lanes):
-                row[lane] = first_row + min(lane, valid - 1)
-            if order.size:
-                for lane in range(lanes):
-                    row[lane] = order[row[lane]]
-            for lane in range(lanes):
-                start[lane] = row[lane] * n_steps * n_inputs
-                length[lane] = n_steps
-            if starts.size:
-                for lane in range(lanes):
-                    start[lane] = starts[row[lane]]
-            if lengths.size:
-                longest = 0
-                for lane in range(lanes):
-                    length[lane] = lengths[row[lane]]
-                    shortest = min(shortest, length[lane])
-                    if length[lane] > longest:
-                        longest, longest_lane = length[lane], lane
+            valid = min(lanes, n_rows - tile * lanes)
+            shortest, longest, longest_lane = seat_rows(
+                tile * lanes, valid, order, starts, lengths, n_steps * n_inputs, n_steps,
+                row, start, length,
+            )  # fmt: skip
             uneven = shortest < longest
-
             start_state(layers, start_h, start_c, row, target, scratch, like)
             t = 0
             while True:
@@ -138,11 +210,13 @@ def make_kernel(
                 n = stop - t
                 if n <= 0:
                     break
-
-                rows_to_block(values, start, t * n_inputs, n * n_inputs, scratch, layers[0, X_AT], like)
-                gates, stride = -1, 0
+                rows_to_block(
+                    values, start, t * n_inputs, n * n_inputs, scratch, layers[0, X_AT], like
+                )
+                stride = 0  # between the gates' blocks; 0 where nothing is traced
                 for i in range(n_layers):
                     layer = layers[i]
+                    gates = -1
                     if traced and i == n_layers - 1:
                         gates, stride = plan[GATES_AT], n * layer[HIDDEN] * lanes
                     if cell:
@@ -157,56 +231,26 @@ def make_kernel(
                             layer[X_AT], layer[H_AT], layer[KEEP], layer[C_AT],
                             n, gates, stride, like,
                         )  # fmt: skip
-
                 if sequence.size:
-                    size = top[HIDDEN] * lanes
                     for lane in range(lanes):
                         r = out_rows[row[lane]] if out_rows.size else row[lane]
                         target[lane] = (r * out_steps + first_step + t) * n_outputs
                         if lane >= valid or length[lane] <= t:
                             target[lane] = -1
-                    if traced:
-                        for gate in range(5):
-                            block_to_rows(
-                                scratch, gates + gate * stride, n * n_outputs,
-                                gate_arrays[gate], target, 0, like,
-                            )  # fmt: skip
-                    if plan[HEAD_OUTPUTS]:
-                        for s in range(n):
-                            run_dense(
-                                panels, plan[HEAD_PANEL], top[HIDDEN], n_outputs, scratch,
-                                top[H_AT] + (s + 1) * size, plan[Y_AT] + s * n_outputs * lanes, like,
-                            )  # fmt: skip
-                        block_to_rows(scratch, plan[Y_AT], n * n_outputs, sequence, target, 0, like)
-                    else:
-                        block_to_rows(scratch, top[H_AT] + size, n * n_outputs, sequence, target, 0, like)
-
-                for i in range(n_layers):
-                    now = slot(n, layers[i, KEEP])
-                    if now:
-                        size = layers[i, HIDDEN]
-                        copy_block(scratch, layers[i, H_AT] + now * size * lanes, layers[i, H_AT], size, like)
+                    write_steps(
+                        layers, plan, panels, n, sequence, gate_arrays, stride, target, scratch,
+                        like,
+                    )  # fmt: skip
+                to_first_slot(layers, n, scratch, like)
                 t = stop
 
-            # the state and the score of the last real step of every lane
-            h_column, c_column = (FINAL_H_AT, FINAL_C_AT) if uneven else (H_AT, C_AT)
             if end_h.size:
-                for i in range(n_layers):
-                    for lane in range(lanes):
-                        target[lane] = layers[i, STATE_AT] + row[lane] * layers[i, HIDDEN]
-                        if lane >= valid:
-                            target[lane] = -1
-                    block_to_rows(scratch, layers[i, h_column], layers[i, HIDDEN], end_h, target, 0, like)
-                    block_to_rows(scratch, layers[i, c_column], layers[i, HIDDEN], end_c, target, 0, like)
+                write_state(layers, uneven, valid, end_h, end_c, row, target, scratch, like)
             if last.size:
                 for lane in range(lanes):
                     r = out_rows[row[lane]] if out_rows.size else row[lane]
                     target[lane] = r * n_outputs if lane < valid else -1
-                if plan[HEAD_OUTPUTS]:
-                    run_dense(panels, plan[HEAD_PANEL], top[HIDDEN], n_outputs, scratch, top[h_column], plan[Y_AT], like)
-                    block_to_rows(scratch, plan[Y_AT], n_outputs, last, target, 0, like)
-                else:
-                    block_to_rows(scratch, top[h_column], n_outputs, last, target, 0, like)
+                write_last(layers, plan, panels, uneven, last, target, scratch, like)
             tile = next_tile
 
     return run_tiles

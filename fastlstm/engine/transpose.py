@@ -13,31 +13,26 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.extending import intrinsic
 
+from fastlstm.engine.arithmetic import lane_count, vector_lanes
 from fastlstm.engine.jit import function
-from fastlstm.engine.vectors import (
+from fastlstm.engine.pack import (
     INT32,
+    INT64,
     Pack,
     array_data,
+    intrinsic,
     is_flat,
-    lane_count,
     repack,
     scalar_bytes,
     unpack,
-    vector_lanes,
+    vector_pointer,
     vector_type,
 )
-
-INT64 = ir.IntType(64)
 
 
 def _square_of(like: Pack) -> Pack:
     return Pack(like.dtype, like.lanes, like.lanes)
-
-
-def _pointer(builder: Any, data: Any, at: Any, pack: Pack) -> Any:
-    return builder.bitcast(builder.gep(data, [at]), vector_type(pack).as_pointer())
 
 
 def _first_lanes(builder: Any, pack: Pack, count: Any) -> Any:
@@ -75,7 +70,7 @@ def load_rows(
         vectors = []
         for r in range(like.lanes):
             start = builder.load(builder.gep(offsets, [builder.add(args[2], INT64(r))]))
-            pointer = _pointer(builder, data, builder.add(start, args[3]), like)
+            pointer = vector_pointer(builder, data, builder.add(start, args[3]), like)
             masked = [pointer, align, mask, nothing]
             vectors.append(_call_masked(builder, like, "load", masked, vector))
         return repack(builder, square, vectors)
@@ -85,9 +80,7 @@ def load_rows(
 
 
 @intrinsic
-def load_whole_rows(
-    typingctx: Any, array: Any, starts: Any, lane: Any, at: Any, like: Any
-) -> Any:
+def load_whole_rows(typingctx: Any, array: Any, starts: Any, lane: Any, at: Any, like: Any) -> Any:
     """Return a square whose vector r is `array[starts[lane + r] + at :][:lanes]`."""
     if not is_flat(array, like):
         return None
@@ -99,7 +92,7 @@ def load_whole_rows(
         vectors = []
         for r in range(like.lanes):
             start = builder.load(builder.gep(offsets, [builder.add(args[2], INT64(r))]))
-            pointer = _pointer(builder, data, builder.add(start, args[3]), like)
+            pointer = vector_pointer(builder, data, builder.add(start, args[3]), like)
             vectors.append(builder.load(pointer, align=scalar_bytes(like)))
         return repack(builder, square, vectors)
 
@@ -126,7 +119,7 @@ def store_rows(
         for r, vector in enumerate(unpack(builder, square, args[5])):
             start = builder.load(builder.gep(offsets, [builder.add(args[2], INT64(r))]))
             with builder.if_then(builder.icmp_signed(">=", start, INT64(0)), likely=True):
-                pointer = _pointer(builder, data, builder.add(start, args[3]), square)
+                pointer = vector_pointer(builder, data, builder.add(start, args[3]), square)
                 with builder.if_else(whole) as (then, otherwise):
                     with then:
                         builder.store(vector, pointer, align=align)
@@ -151,7 +144,7 @@ def load_columns(typingctx: Any, array: Any, at: Any, stride: Any, like: Any) ->
         vectors = []
         for r in range(like.lanes):
             offset = builder.add(args[1], builder.mul(args[2], INT64(r)))
-            pointer = _pointer(builder, data, offset, like)
+            pointer = vector_pointer(builder, data, offset, like)
             vectors.append(builder.load(pointer, align=scalar_bytes(like)))
         return repack(builder, square, vectors)
 
@@ -168,7 +161,7 @@ def store_columns(typingctx: Any, array: Any, at: Any, stride: Any, square: Any)
         data = array_data(context, builder, array, args[0])
         for r, vector in enumerate(unpack(builder, square, args[3])):
             offset = builder.add(args[1], builder.mul(args[2], INT64(r)))
-            pointer = _pointer(builder, data, offset, square)
+            pointer = vector_pointer(builder, data, offset, square)
             builder.store(vector, pointer, align=scalar_bytes(square))
         return context.get_dummy_value()
 
@@ -199,7 +192,9 @@ def transposed(typingctx: Any, square: Any) -> Any:
 
 
 @function
-def rows_to_block(rows: Any, starts: Any, at: int, count: int, block: Any, block_at: int, like: Any) -> None:
+def rows_to_block(
+    rows: Any, starts: Any, at: int, count: int, block: Any, block_at: int, like: Any
+) -> None:
     """Read elements `at ... at + count - 1` of every lane's row into a block.
 
     `starts` (lanes of the tile,) holds where each lane's row begins in `rows`. The block has
@@ -216,7 +211,9 @@ def rows_to_block(rows: Any, starts: Any, at: int, count: int, block: Any, block
 
 
 @function
-def block_to_rows(block: Any, block_at: int, count: int, rows: Any, starts: Any, at: int, like: Any) -> None:
+def block_to_rows(
+    block: Any, block_at: int, count: int, rows: Any, starts: Any, at: int, like: Any
+) -> None:
     """Write a block to elements `at ... at + count - 1` of every lane's row.
 
     Lanes whose start is negative are left out. The block is readable up to `count` rounded up

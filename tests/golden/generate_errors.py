@@ -1,6 +1,7 @@
-"""Measure PyTorch's errors on the work of `test_accuracy`: ``python tests/golden/generate_errors.py``.
+"""Measure PyTorch's errors on the work of `test_accuracy`, with torch installed.
 
-The weights are not stored: NumPy's PCG64 draws them again, and a digest guards against drift.
+Run ``python tests/golden/generate_errors.py``. The weights are not stored: NumPy's PCG64 draws
+them again, and a digest guards against drift.
 """
 
 import json
