@@ -12,9 +12,9 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import types
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ import thread_child
 from helpers import finish, run_child, start_child
 from shapes import make_input, make_model
 
-from fastlstm.engine import run, threads
+from fastlstm.engine import cpu, run, threads
 
 LAYERS = {"omp": "omppool", "workqueue": "workqueue", "tbb": "tbbpool"}
 
@@ -86,6 +86,7 @@ def test_children_end_well(layer, reports):
 INTERRUPTED = """
 import faulthandler
 import sys
+import threading
 import time
 import numpy as np
 import thread_child
@@ -132,24 +133,14 @@ def test_ctrl_c_ends_a_long_call_and_the_process_scores_on():
 # --- how many threads -----------------------------------------------------------------------
 
 
-class Recorder(ThreadPoolExecutor):
-    """A pool that counts what it is given."""
-
-    given = 0
-
-    def submit(self, *args, **kwargs):
-        self.given += 1
-        return super().submit(*args, **kwargs)
-
-
 @pytest.mark.parametrize(
     ("asked", "rows", "work_a_thread", "expected"),
     [
-        (1, 1000, 1.0, 0),
+        (1, 1000, 1.0, 1),
         (3, 1000, 1.0, 3),
         (None, 1000, 1.0, 5),  # the default
-        (7, 3, 1.0, 0),  # a single tile
-        (7, 1000, 1e12, 0),  # not worth a second thread
+        (7, 3, 1.0, 1),  # a single tile
+        (7, 1000, 1e12, 1),  # not worth a second thread
     ],
 )
 @pytest.mark.parametrize("kind", ["in place", "converted"])
@@ -158,12 +149,43 @@ def test_a_call_takes_as_many_threads_as_asked(
 ):
     model = make_model(3, (8,))
     x = make_input(rows, 20, 3, "float32" if kind == "in place" else "float64")
-    with Recorder(8) as pool:
-        monkeypatch.setattr(run, "pool", lambda: pool)
-        monkeypatch.setattr(run, "default_threads", lambda: 5)
-        monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", work_a_thread)
-        model.predict(x, threads=asked)
-    assert pool.given == expected
+    monkeypatch.setattr(run, "default_threads", lambda: 5)
+    monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", work_a_thread)
+    workers = []
+    work = run._Job.work
+
+    def counted(job):
+        workers.append(job)
+        work(job)
+
+    monkeypatch.setattr(run._Job, "work", counted)
+    model.predict(x, threads=asked)
+    assert len(workers) == expected
+
+
+@pytest.mark.parametrize("tiles", [2, 3])
+def test_threads_share_the_tiles(tiles, monkeypatch):
+    """None takes two while another waits for one; measured by the time on a CPU."""
+    model = make_model(8, (64,), 1)
+    x = make_input(tiles * cpu.lanes("float32"), 3000, 8)
+    model.predict(x[:1], threads=1)
+    monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
+    monkeypatch.setattr(run, "choose_vectors", lambda *_: 1)
+    start = threading.Barrier(tiles)
+    shares = []
+    work = run._Job.work
+
+    def timed(job):
+        start.wait()
+        began = time.thread_time()
+        work(job)
+        shares.append(time.thread_time() - began)
+
+    monkeypatch.setattr(run._Job, "work", timed)
+    model.predict(x, threads=tiles)
+    print(f"{tiles} tiles on {tiles} threads: {[f'{1e3 * share:.1f} ms' for share in shares]}")
+    assert len(shares) == tiles
+    assert min(shares) > 0.3 * max(shares)
 
 
 @pytest.fixture

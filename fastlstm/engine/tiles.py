@@ -16,7 +16,7 @@ from typing import Any
 from fastlstm.engine.arithmetic import empty_pack, lane_count, zeros
 from fastlstm.engine.jit import function
 from fastlstm.engine.layers import run_cell, run_dense, run_layer, slot
-from fastlstm.engine.memory import fetch_add, load, store
+from fastlstm.engine.memory import align_stack, fetch_add, load, store
 from fastlstm.engine.transpose import block_to_rows, rows_to_block
 
 # Columns of the table of layers; offsets are in numbers, not bytes.
@@ -179,6 +179,7 @@ def make_kernel(
         start_h, start_c, end_h, end_c, last, sequence, gate_arrays, scratch, lane_table,
     ):  # fmt: skip
         like = empty_pack(scratch, vector_lanes, vectors)
+        align_stack(like)
         lanes = lane_count(like)
         start, length = lane_table[:lanes], lane_table[lanes : 2 * lanes]
         row, target = lane_table[2 * lanes : 3 * lanes], lane_table[3 * lanes : 4 * lanes]
