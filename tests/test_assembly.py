@@ -16,7 +16,6 @@ from fastlstm.engine import cpu, jit, plan
 
 FMA = re.compile(r"^\tvfn?m(?:add|sub)\d+([ps][sd])\s+(.*)$", re.M)
 DIVISION = re.compile(r"^\tvdiv([ps][sd])\s+(.*)$", re.M)
-REGISTER = {512: "zmm", 256: "ymm"}
 SUFFIX = {"float32": "s", "float64": "d"}
 
 pytestmark = pytest.mark.skipif(
@@ -57,7 +56,8 @@ def hot_loops(text: str) -> list[str]:
 
 def check(dtype: str, size: int, patch: pytest.MonkeyPatch) -> None:
     text, vectors = assembly(dtype, size, patch)
-    register, packed = REGISTER[cpu.vector_bits()], "p" + SUFFIX[dtype]
+    _, _, features = cpu.target()
+    register, packed = "zmm" if "+avx512f" in features else "ymm", "p" + SUFFIX[dtype]
     for name, found in (("FMAs", FMA.findall(text)), ("divisions", DIVISION.findall(text))):
         other = {f"{kind} {operands}" for kind, operands in found if kind != packed}
         narrow = {operands for _, operands in found if register not in operands}

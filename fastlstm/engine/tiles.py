@@ -189,8 +189,8 @@ def make_kernel(
             n_outputs = plan[HEAD_OUTPUTS]
 
         tile = fetch_add(counter, 1)
+        next_tile = tile + 1  # a guess, for the prefetches: threads take turns
         while tile < n_tiles:
-            next_tile = fetch_add(counter, 1)  # known now, so that its rows can be prefetched
             valid = min(lanes, n_rows - tile * lanes)
             shortest, longest, longest_lane = seat_rows(
                 tile * lanes, valid, order, starts, lengths, n_steps * n_inputs, n_steps,
@@ -252,6 +252,8 @@ def make_kernel(
                     r = out_rows[row[lane]] if out_rows.size else row[lane]
                     target[lane] = r * n_outputs if lane < valid else -1
                 write_last(layers, plan, panels, uneven, last, target, scratch, like)
-            tile = next_tile
+            drawn = fetch_add(counter, 1)
+            next_tile = 2 * drawn - tile
+            tile = drawn
 
     return run_tiles
