@@ -44,6 +44,9 @@ class Source(Protocol):
         What lies past a row's length is left as it is, or is padding.
         """
 
+    def overlaps(self, out: Array) -> bool:
+        """Tell whether `out` may share memory with the sequences."""
+
 
 class PaddedSource:
     """An array (N, T, I), rows of equal length or padded."""
@@ -61,6 +64,10 @@ class PaddedSource:
     def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
         """See `Source`."""
         _convert_into(self.x[rows, first : first + buffer.shape[1]], buffer)
+
+    def overlaps(self, out: Array) -> bool:
+        """See `Source`."""
+        return np.may_share_memory(self.x, out)
 
 
 class RaggedSource:
@@ -85,6 +92,10 @@ class RaggedSource:
             part = self.values[self.offsets[n] + first : self.offsets[n + 1]][: len(row)]
             _convert_into(part, row[: len(part)])
 
+    def overlaps(self, out: Array) -> bool:
+        """See `Source`."""
+        return np.may_share_memory(self.values, out)
+
 
 class ListSource:
     """A list of arrays, each (T, I)."""
@@ -104,6 +115,10 @@ class ListSource:
         for row, n in zip(buffer, numbers, strict=True):
             part = self.sequences[n][first : first + len(row)]
             _convert_into(part, row[: len(part)])
+
+    def overlaps(self, out: Array) -> bool:
+        """See `Source`."""
+        return any(np.may_share_memory(sequence, out) for sequence in self.sequences)
 
 
 def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
@@ -131,7 +146,7 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
         _no_lengths(lengths, "a Ragged")
         _check_numbers(x.values, "values of the Ragged")
         width = 1 if x.values.ndim == 1 else x.values.shape[1]
-        if width != n_inputs:
+        if width != n_inputs and x.values.shape != (0,):
             raise ValueError(
                 f"expected a Ragged with values of shape (steps, {n_inputs}), "
                 f"got {x.values.shape}: {model}"
@@ -201,7 +216,9 @@ def _state_pairs(state: Any, layers: Sequence[Layer]) -> list[tuple[Any, Any]]:
             f"torch's pair (h_n, c_n), got {type(state).__name__}"
         )
     if not isinstance(state, State) and len(state) == 2 and not isinstance(state[0], list | tuple):
-        h_n, c_n = (np.asarray(part) for part in state)
+        h_n, c_n = (
+            _check_numbers(part, name) for part, name in zip(state, ("h_n", "c_n"), strict=True)
+        )
         if h_n.ndim != 3 or c_n.ndim != 3 or len(h_n) != len(c_n):
             raise ValueError(
                 f"expected h_n and c_n of shape (layers, sequences, hidden units), "
@@ -219,24 +236,32 @@ def _count(n: int, what: str) -> str:
 
 
 def _check_numbers(value: Any, name: str) -> Array:
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"expected {name} to be a plain array, got a masked one, whose mask would be lost: "
-            "fill it, or give the real lengths"
-        )
+    _no_mask(value, name)
+    if hasattr(value, "detach"):  # a torch tensor that may ask for gradients
+        value = value.detach()
     try:
         array = np.asarray(value)
-    except ValueError as error:  # rows of unequal length
-        raise ValueError(f"expected {name} to be an array of numbers: {error}") from None
+    except (TypeError, ValueError) as error:  # torch's bfloat16, rows of unequal length
+        raise type(error)(f"expected {name} to be an array of numbers: {error}") from None
     if array.dtype.kind not in NUMBER_KINDS:
         raise TypeError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
     return array
 
 
+def _no_mask(value: Any, name: str) -> None:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"expected {name} to be a plain array, got a masked one, whose mask would be lost: "
+            "fill it, or give the real lengths"
+        )
+
+
 def _is_list_of_sequences(x: Any, n_inputs: int) -> bool:
     """Tell a list of sequences from nested lists that stand for one array."""
     dimensions = {np.ndim(s) if not isinstance(s, list | tuple) else _depth(s) for s in x}
-    return not x or 2 in dimensions or (n_inputs == 1 and dimensions == {1})
+    if dimensions == {1}:  # sequences of one input, or of no steps; else (T, I) as nested lists
+        return n_inputs == 1 or not any(len(s) for s in x)
+    return not x or 2 in dimensions
 
 
 def _depth(x: Any) -> int:
@@ -268,6 +293,7 @@ def _no_lengths(lengths: Any, form: str) -> None:
 def _check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.int64] | None:
     if lengths is None:
         return None
+    _no_mask(lengths, "lengths")
     array = np.asarray(lengths)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"expected lengths to be integers, got dtype {array.dtype}")

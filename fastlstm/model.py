@@ -64,6 +64,8 @@ class LSTM:
     def __init__(
         self, layers: Sequence[Layer], head: Any = None, return_sequences: bool = False
     ) -> None:
+        if isinstance(layers, Layer):
+            raise TypeError("expected a sequence of layers, got a Layer: put it in a list")
         stack = tuple(layers)
         if not stack:
             raise ValueError("expected at least one layer, got none")
@@ -236,10 +238,17 @@ class LSTM:
             If a progress bar is wanted and tqdm is not installed.
         """
         source, start, threads = self._checked(x, lengths, state, threads)
-        every = self.return_sequences if return_sequences is None else return_sequences
+        every = self.return_sequences
+        if return_sequences is not None:
+            if not isinstance(return_sequences, bool | np.bool_):
+                raise TypeError(
+                    "expected return_sequences to be True, False or None, "
+                    f"got {type(return_sequences).__name__}"
+                )
+            every = bool(return_sequences)
         steps = (source.n_steps,) if every else ()
         shape = (source.n_rows, *steps, self.output_size)
-        result = self._checked_out(out, shape)
+        result = self._checked_out(out, shape, source)
         if result is None:
             result = self._new_sequence(source, shape) if every else np.empty(shape, self.dtype)
         elif every:
@@ -248,9 +257,10 @@ class LSTM:
 
         outputs = Outputs(sequence=result) if every else Outputs(last=result)
         self._engine.run(source, start, outputs, threads, progress)
-        if out is None or result is out:
+        if out is None:
             return result
-        out[...] = result
+        if result.base is not out:
+            out[...] = result
         return out
 
     def trace(
@@ -330,7 +340,9 @@ class LSTM:
         # zeros are memory that was never touched: it costs nothing where lengths leave it so
         return (np.empty if source.lengths is None else np.zeros)(shape, self.dtype)
 
-    def _checked_out(self, out: Array | None, shape: tuple[int, ...]) -> Array | None:
+    def _checked_out(
+        self, out: Array | None, shape: tuple[int, ...], source: Source
+    ) -> Array | None:
         """Return where to compute to: `out`, or None if that cannot be written in place."""
         if out is None:
             return None
@@ -343,7 +355,8 @@ class LSTM:
             )
         if not out.flags.writeable:
             raise ValueError("expected out to be writeable, got a read-only array")
-        return out if out.flags.c_contiguous and out.flags.aligned else None
+        direct = out.flags.c_contiguous and out.flags.aligned and not source.overlaps(out)
+        return out.view(np.ndarray) if direct else None
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"an LSTM is immutable: cannot set {name!r}")

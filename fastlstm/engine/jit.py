@@ -86,7 +86,17 @@ def compile_kernel(
     -------
     callable
         The compiled kernel. It releases the GIL.
+
+    Raises
+    ------
+    RuntimeError
+        Numba's compiler is switched off by `NUMBA_DISABLE_JIT`.
     """
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        raise RuntimeError(
+            "fastlstm needs Numba's compiler: unset NUMBA_DISABLE_JIT, or compute with "
+            "fastlstm.reference, which is plain NumPy"
+        )
     function.__qualname__ = f"{function.__name__}_{variant}_{fingerprint()}"
     dispatcher: Any = _njit(error_model="numpy", nogil=True)(function)
     if os.environ.get("FASTLSTM_CACHE", "1") != "0":

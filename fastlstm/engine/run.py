@@ -24,7 +24,8 @@ from fastlstm.engine.plan import (
     warm_kernels,
 )
 from fastlstm.engine.progress import Progress
-from fastlstm.engine.threads import default_threads, pool
+from fastlstm.engine.threads import default_threads, start
+from fastlstm.engine.tiles import STOPPED
 from fastlstm.inputs import Source
 from fastlstm.network import Dense, Layer
 
@@ -118,7 +119,11 @@ def _share_out(job: _Job, n_threads: int, short: bool, bar: Progress) -> None:
     workers: list[Future[None]] = []
     try:
         for _ in range(n_threads - short):
-            workers.append(pool().submit(job.work))
+            worker = start(job.work)
+            if worker is None:  # the interpreter is shutting down
+                short = True
+                break
+            workers.append(worker)
         if short:
             job.work()
         running = bool(workers)
@@ -172,12 +177,13 @@ class _Job:
     def rows_begun(self) -> int:
         """Return how many rows have been drawn so far."""
         unit = self.plan.shape.lanes if self.in_place is not None else self.group_rows
-        return min(int(self.counter[0]) * unit, self.source.n_rows)
+        drawn = min(int(self.counter[0]), self.parts)
+        return min(drawn * unit, self.source.n_rows)
 
     def stop(self) -> None:
-        """Let no worker draw another tile."""
+        """Let every worker leave off at once; a kernel within a block of time steps."""
         self.stopped = True
-        self.counter[0] = max(self.n_tiles, self.parts)
+        self.counter[0] = STOPPED
 
     def _scratch(self) -> tuple[Array, npt.NDArray[np.int64]]:
         lane_table = aligned_empty(4 * self.plan.shape.lanes + 64, np.int64)
@@ -237,6 +243,8 @@ class _Job:
         begin = state if self.start is not None else None
         selection = _as_slice(rows)
         for t in pieces:
+            if self.stopped:
+                break
             steps = min(self.group_steps, longest - t)
             block = buffer[: n_rows * steps * n_inputs]
             source.copy_into(block.reshape(n_rows, steps, n_inputs), selection, t)

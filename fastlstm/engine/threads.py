@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 _pool: ThreadPoolExecutor | None = None
 MOST_THREADS = 1024
@@ -29,12 +34,22 @@ def default_threads() -> int:
     return max(1, min(_numba_threads(), _affinity(), _quota()))
 
 
-def pool() -> ThreadPoolExecutor:
-    """Return this process's pool; its threads start when they are first needed."""
+def start(work: Callable[[], None]) -> Future[None] | None:
+    """Run `work` on a thread of this process's pool; None if no thread can be had any more.
+
+    That is so while the interpreter shuts down: in `atexit` handlers and in threads that
+    outlive the main one.
+    """
     global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="fastlstm")
-    return _pool
+    try:
+        # importing this fails then too
+        from concurrent.futures import ThreadPoolExecutor
+
+        if _pool is None:
+            _pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="fastlstm")
+        return _pool.submit(work)
+    except RuntimeError:
+        return None
 
 
 def _forget_pool() -> None:

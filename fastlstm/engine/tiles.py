@@ -28,6 +28,9 @@ LAYER_COLUMNS = 10
 GATES_AT, Y_AT, HEAD_PANEL, HEAD_OUTPUTS = 0, 1, 2, 3
 PLAN_COLUMNS = 4
 
+# A counter from here on tells the kernels to leave even the tiles that they have begun.
+STOPPED = 1 << 62
+
 
 @function
 def seat_rows(
@@ -209,7 +212,7 @@ def make_kernel(
                         elif length[lane] > t:
                             stop = min(stop, length[lane])
                 n = stop - t
-                if n <= 0:
+                if n <= 0 or counter[0] >= STOPPED:  # all walked, or the caller was interrupted
                     break
                 rows_to_block(
                     values, start, t * n_inputs, n * n_inputs, scratch, layers[0, X_AT], like
