@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +19,21 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that takes the place of `path` when all went well.
 
     It appears under its name when it is complete and on the disk, so that a reader or a crash
-    never meets half of it.
+    never meets half of it. A file that was there before hands on its permissions.
+
+    Raises
+    ------
+    OSError
+        If something else than a file is there: a folder, a device, a link to itself.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    mode = _mode_of(path)
+    private = 0o666 if mode is None else mode  # from the first byte on
     try:
-        with open(part, "xb") as file:
+        with open(part, "xb", opener=lambda name, flags: os.open(name, flags, private)) as file:
+            if mode is not None:
+                os.chmod(part, mode)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -30,3 +41,16 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def _mode_of(path: Path) -> int | None:
+    """The permissions of the file that will be replaced, None if there is none."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "expected a regular file to replace", str(path))
+    return stat.S_IMODE(mode) & 0o777

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.network import Layer
+from fastlstm.network import Layer, refuse_mask
 from fastlstm.ragged import Ragged
 from fastlstm.state import State
 
@@ -236,7 +236,7 @@ def _count(n: int, what: str) -> str:
 
 
 def _check_numbers(value: Any, name: str) -> Array:
-    _no_mask(value, name)
+    refuse_mask(name, value)
     if hasattr(value, "detach"):  # a torch tensor that may ask for gradients
         value = value.detach()
     try:
@@ -246,14 +246,6 @@ def _check_numbers(value: Any, name: str) -> Array:
     if array.dtype.kind not in NUMBER_KINDS:
         raise TypeError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
     return array
-
-
-def _no_mask(value: Any, name: str) -> None:
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(
-            f"expected {name} to be a plain array, got a masked one, whose mask would be lost: "
-            "fill it, or give the real lengths"
-        )
 
 
 def _is_list_of_sequences(x: Any, n_inputs: int) -> bool:
@@ -293,7 +285,7 @@ def _no_lengths(lengths: Any, form: str) -> None:
 def _check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.int64] | None:
     if lengths is None:
         return None
-    _no_mask(lengths, "lengths")
+    refuse_mask("lengths", lengths)
     array = np.asarray(lengths)
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"expected lengths to be integers, got dtype {array.dtype}")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fastlstm.tutorial import check_params
 
-__all__ = ["Dense", "Layer", "as_dense"]
+__all__ = ["Dense", "Layer", "as_dense", "immutable", "refuse_mask"]
 
 Array = npt.NDArray[Any]
 Self = TypeVar("Self", bound="_Weights")
@@ -158,7 +158,7 @@ class Layer(_Weights):
             for part in (self.b_ih, self.b_hh):
                 if part is not None:
                     total += part
-        return _immutable(total)
+        return immutable(total)
 
     def __repr__(self) -> str:
         biases = "".join(f", {n}" for n in ("b_ih", "b_hh") if getattr(self, n) is not None)
@@ -238,7 +238,7 @@ def as_dense(head: Any, hidden_size: int, dtype: npt.DTypeLike) -> Dense | None:
     Raises
     ------
     TypeError
-        If `head` is none of these.
+        If `head` is none of these, or its weights are complex, text or masked.
     ValueError
         If its shape does not fit the network, or a weight is NaN or infinite.
     """
@@ -269,15 +269,40 @@ def _dense_from(head: Any) -> Dense:
             f"head: expected a Dense, a number or a pair (weight, bias), got {type(head).__name__}"
         )
     try:
-        w = np.asarray(weight, dtype=np.float64)  # (O, H), (H,) or ()
-        b = None if bias is None else np.asarray(bias, dtype=np.float64).reshape(-1)  # (O,)
+        w = _as_float64("weight", weight)  # (O, H), (H,) or ()
+        b = None if bias is None else _as_float64("bias", bias).reshape(-1)  # (O,)
         return Dense(w if w.ndim > 1 else w.reshape(1, -1), b)
     except ValueError as error:
         raise ValueError(f"head: {error}") from None
 
 
+def _as_float64(name: str, value: Any) -> Array:
+    refuse_mask(f"head: {name}", value)
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiubO":  # objects may be numbers, such as fractions
+        raise TypeError(f"head: {name}: expected real numbers, got {array.dtype}")
+    return array.astype(np.float64)
+
+
+def refuse_mask(name: str, value: Any) -> None:
+    """Refuse a masked array, or a list of them: NumPy would go on with the masked values.
+
+    Raises
+    ------
+    TypeError
+        If it is one.
+    """
+    items = (value, *value) if isinstance(value, (list, tuple)) else (value,)
+    if any(isinstance(item, np.ma.MaskedArray) for item in items):
+        raise TypeError(
+            f"{name}: expected an array without a mask, the mask would be lost; "
+            "choose values for what is masked with .filled()"
+        )
+
+
 def _as_floats(name: str, value: Any) -> Array:
     """`value` as an array of native float32 or float64, finite."""
+    refuse_mask(name, value)
     array = np.asarray(value)
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
         raise TypeError(
@@ -298,7 +323,7 @@ def _require_finite(name: str, array: Array) -> None:
         )
 
 
-def _immutable(array: Array) -> Array:
+def immutable(array: Array) -> Array:
     """A copy on top of `bytes`: unlike a cleared flag, that cannot be made writeable again."""
     return np.frombuffer(array.tobytes(), dtype=array.dtype).reshape(array.shape)
 
@@ -308,4 +333,4 @@ def _freeze(weights: _Weights, arrays: dict[str, Array]) -> None:
     if len(set(dtypes.values())) > 1:
         raise ValueError(f"expected weights of one dtype, got {dtypes}")
     for name, array in arrays.items():
-        object.__setattr__(weights, name, _immutable(array))
+        object.__setattr__(weights, name, immutable(array))

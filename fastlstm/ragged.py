@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.network import immutable, refuse_mask
+
 __all__ = ["Ragged"]
 
 Array = npt.NDArray[Any]
@@ -31,7 +33,7 @@ class Ragged:
     Raises
     ------
     TypeError
-        If values are not numbers or offsets are not integers.
+        If values are not numbers, offsets are not integers, or one of them is masked.
     ValueError
         If offsets decrease, lie outside of the values, or are not one-dimensional.
 
@@ -46,7 +48,10 @@ class Ragged:
     offsets: Array  # (N + 1,) int64
 
     def __post_init__(self) -> None:
-        values, offsets = np.asarray(self.values), np.asarray(self.offsets)
+        refuse_mask("values", self.values)
+        refuse_mask("offsets", self.offsets)
+        # A view, so that a new shape of the caller's array is not one here.
+        values, offsets = np.asarray(self.values).view(), np.asarray(self.offsets)
         if values.dtype.kind not in "fiub":
             raise TypeError(f"values: expected real numbers, got {values.dtype}")
         if values.ndim not in (1, 2):
@@ -61,6 +66,8 @@ class Ragged:
                 f"offsets: expected shape (sequences + 1,), got {offsets.shape}; "
                 "no sequences at all are offsets [0]"
             )
+        # Kernels trust the offsets: a copy is checked, and nobody can write to it afterwards.
+        offsets = immutable(offsets)
         falls = np.flatnonzero(offsets[1:] < offsets[:-1])
         if len(falls):
             n = int(falls[0])
@@ -74,10 +81,15 @@ class Ragged:
                 f"offsets: expected them within 0 ... {len(values)}, the rows of values, "
                 f"got {offsets[0]} ... {offsets[-1]}"
             )
-        offsets = offsets.astype(np.int64)  # a copy, so that nobody changes what was checked
-        offsets.flags.writeable = False
+        if offsets.dtype != np.int64 or not offsets.dtype.isnative:
+            offsets = immutable(offsets.astype(np.int64))
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "offsets", offsets)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor: a pickle may be damaged, and a plain one would bring the
+        # offsets back writeable.
+        return type(self), (self.values, self.offsets)
 
     @classmethod
     def from_list(cls, sequences: Sequence[Any]) -> Ragged:
@@ -87,9 +99,15 @@ class Ragged:
 
         Raises
         ------
+        TypeError
+            If a sequence does not hold numbers, or is masked.
         ValueError
             If the sequences do not agree on I, or one is not an array of steps.
         """
+        refuse_mask("sequences", sequences)
+        sequences = list(sequences)
+        for n, sequence in enumerate(sequences):
+            refuse_mask(f"sequence {n}", sequence)
         arrays = [np.asarray(sequence) for sequence in sequences]
         filled = [array for array in arrays if array.shape != (0,)]
         tail = filled[0].shape[1:] if filled else ()  # (I,) or ()

@@ -17,6 +17,7 @@ import pytest
 from shapes import make_input, make_model
 
 from fastlstm import LSTM
+from fastlstm.network import Layer
 
 GOLDEN = Path(__file__).parent / "golden" / "torch_errors.json"
 SEEDS = range(3)
@@ -24,12 +25,17 @@ WIDER = {"float32": np.float64, "float64": np.longdouble}
 
 
 class Row(NamedTuple):
-    """Some work for both dtypes; float64 takes an eighth of the sequences and half the steps."""
+    """Some work for both dtypes; float64 takes an eighth of the sequences and half the steps.
+
+    Weights larger by `scale` and inputs around `mean` make for larger sums and larger errors.
+    """
 
     N: int
     T: int
     I: int  # noqa: E741
     hidden_sizes: tuple[int, ...]
+    scale: float = 1
+    mean: float = 0
 
 
 ROWS = [
@@ -41,6 +47,11 @@ ROWS = [
     Row(32, 50, 5, (128,)),
     Row(32, 40, 32, (256,)),
     Row(16, 20, 64, (512,)),
+    Row(64, 50, 1, (8,), scale=4),
+    Row(64, 50, 16, (64,), scale=4),
+    Row(32, 40, 32, (256,), scale=4),
+    Row(32, 40, 32, (256,), mean=3),
+    Row(16, 20, 64, (512,), scale=4),
 ]
 
 
@@ -51,9 +62,11 @@ class Errors(NamedTuple):
 
 def make_work(row: Row, dtype: str, seed: int) -> tuple[LSTM, np.ndarray]:
     """The network of a row, without a head, and its input ``(N, T, I)``."""
-    model = make_model(row.I, row.hidden_sizes, 0, dtype, seed)
+    usual = make_model(row.I, row.hidden_sizes, 0, dtype, seed)
+    scale = np.array(row.scale, dtype)
+    layers = [Layer(scale * k.w_ih, scale * k.w_hh, k.b_ih, k.b_hh) for k in usual.layers]
     N, T = (row.N, row.T) if dtype == "float32" else (row.N // 8, row.T // 2)
-    return model, make_input(N, T, row.I, dtype, seed)
+    return LSTM(layers), make_input(N, T, row.I, dtype, seed) + np.array(row.mean, dtype)
 
 
 def digest(model: LSTM, x: np.ndarray) -> str:
@@ -142,16 +155,17 @@ def assert_not_larger(dtype: str, errors_of_torch, limit: float) -> None:
     )  # (rows, seeds, 2)
     by_row = np.exp(np.log(ratios).mean(axis=1))
     for row, (rms, largest) in zip(ROWS, by_row, strict=True):
-        print(f"{dtype} {row}: RMS {rms:.3f}, largest {largest:.3f} of PyTorch's")
+        print(f"{dtype} {tuple(row)}: RMS {rms:.3f}, largest {largest:.3f} of PyTorch's")
     rms, largest = np.exp(np.log(ratios).mean(axis=(0, 1)))
     print(f"{dtype} over all: RMS {rms:.3f}, largest {largest:.3f} of PyTorch's")
     assert rms <= limit
     assert largest <= limit
-    assert by_row.max() <= 1.15 * limit
+    assert by_row.max() <= 1.2 * limit
 
 
-# PyTorch's float64 exp and tanh are exact to 1 ULP; the contract asks 2.5 of both dtypes.
-LIMITS = {"float32": 1.0, "float64": 1.15}
+# "Not larger than PyTorch's". In float64, where no sum is long enough to show, its activations
+# are a little better than ours: 1 unit of the last place against 2.
+LIMITS = {"float32": 1.0, "float64": 1.05}
 
 
 @pytest.mark.parametrize("dtype", LIMITS)
@@ -167,10 +181,10 @@ def test_errors_beside_the_installed_pytorchs(dtype):
 
 @pytest.mark.parametrize("dtype", LIMITS)
 def test_golden_errors_are_plausible(dtype):
-    """A few hundredths to some units of the last place of 1: the recomputation is right."""
+    """Some hundredths to some units of the last place of 1: the recomputation is right."""
     eps = np.finfo(dtype).eps
     for row in ROWS:
         for seed in SEEDS:
             errors = golden_errors(row, dtype, seed)
-            assert 0.02 * eps < errors.rms < 0.5 * eps, row
-            assert errors.rms < errors.max < 8 * eps, row
+            assert 0.02 * eps < errors.rms < 2 * eps, row
+            assert errors.rms < errors.max < 50 * eps, row

@@ -86,8 +86,8 @@ WRONG_X = {
     "masked": (
         np.ma.masked_array(zeros(2, 3, 5)),
         TypeError,
-        "expected x to be a plain array, got a masked one, whose mask would be lost: "
-        "fill it, or give the real lengths",
+        "x: expected an array without a mask, the mask would be lost; "
+        "choose values for what is masked with .filled()",
     ),
     "ragged nested lists": (
         [[1, 2, 3, 4, 5], [1, 2]],

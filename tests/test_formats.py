@@ -1,7 +1,9 @@
 """Models from torch and from files: equal bits, nothing dropped, no trust."""
 
+import contextlib
 import io
 import json
+import os
 import struct
 import sys
 import time
@@ -207,9 +209,27 @@ REFUSED = {
         tensors(root="lstm.") | fc(),
         {},
         ValueError,
-        r"more than an LSTM: \['fc.weight', 'fc.bias'\].*head='...', .* prefix='lstm'",
+        r"more than an LSTM: \['fc.weight', 'fc.bias'\].*head='...'; .* prefix='lstm'$",
     ),
-    "head not named, plain": (tensors() | fc(), {}, ValueError, r"head='...'$"),
+    "head not named, plain": (tensors() | fc(), {}, ValueError, r"head='...'; to drop the rest"),
+    "more than the head": (
+        tensors(root="lstm.") | fc() | fc("out"),
+        {"head": "out"},
+        ValueError,
+        r"LSTM and the head 'out': \['fc.weight', 'fc.bias'\]; to take just .* prefix='lstm'$",
+    ),
+    "more than the head, plain": (
+        tensors() | fc() | {"mean": random(2)},
+        {"head": "fc"},
+        ValueError,
+        r"LSTM and the head 'fc': \['mean'\]; to drop the rest",
+    ),
+    "more than a head by value": (
+        tensors(root="lstm.") | fc(),
+        {"head": (random(2, 3), None)},
+        ValueError,
+        r"more than an LSTM: \['fc.weight', 'fc.bias'\]; .* prefix='lstm'",
+    ),
     "no such head": (
         tensors() | fc() | fc("out"),
         {"head": "nothing"},
@@ -286,7 +306,7 @@ def net(torch):
             super().__init__()
             self.lstm = torch.nn.LSTM(2, 3, num_layers=2, batch_first=True, dropout=0.5)
             self.fc = torch.nn.Linear(3, 1)
-            self.norm = torch.nn.LayerNorm(3)
+            self.drop = torch.nn.Dropout(0.5)
 
     return Net()
 
@@ -308,15 +328,66 @@ def test_module_that_holds_one(torch, net):
     model = from_torch(net, head="fc")
     assert model.layers == from_torch(net.lstm).layers
     assert model.head == Dense(net.fc.weight.detach().numpy(), net.fc.bias.detach().numpy())
-    assert from_torch(net, head=(net.fc.weight, net.fc.bias)).head == model.head
+    by_value = from_torch(net, prefix="lstm", head=(net.fc.weight, net.fc.bias))
+    assert by_value.head == model.head
     assert from_torch(net, prefix="lstm").head is None
     with pytest.raises(ValueError, match=r"more than an LSTM: \['fc.weight'"):
         from_torch(net)
+    net.norm = torch.nn.LayerNorm(3)
     with pytest.raises(UnsupportedModelError, match="head='norm' is a LayerNorm"):
         from_torch(net, head="norm")
+    del net.norm
     net.other = torch.nn.LSTM(1, 1)
     with pytest.raises(ValueError, match=r"candidates: \['lstm', 'other'\]"):
         from_torch(net, head="fc")
+
+
+def test_modules_beside_the_head(torch, net):
+    """Whatever computes, with weights or without, is refused unless a part is asked for."""
+    nn = torch.nn
+    net.fc = nn.Sequential(nn.Dropout(), nn.Linear(3, 1), nn.Identity(), nn.Sequential())
+    head = Dense(net.fc[1].weight.detach().numpy(), net.fc[1].bias.detach().numpy())
+    assert from_torch(net, head="fc.1").head == head
+    for other in (
+        nn.ReLU(),
+        nn.Sigmoid(),
+        nn.Softmax(1),
+        nn.LayerNorm(1, elementwise_affine=False),
+    ):
+        net.fc[2] = other
+        kind = type(other).__name__
+        with pytest.raises(UnsupportedModelError, match=rf"\['fc.2 \({kind}\)'\]; .*prefix='lstm'"):
+            from_torch(net, head="fc.1")
+        assert from_torch(net, prefix="lstm", head="fc.1").head == head
+    for other in (nn.LayerNorm(1), nn.BatchNorm1d(1), nn.Linear(1, 1)):
+        net.fc[2] = other
+        for source in (net, net.state_dict()):
+            with pytest.raises(ValueError, match=r"head 'fc.1': \['fc.2.weight', 'fc.2.bias'"):
+                from_torch(source, head="fc.1")
+    net.fc = nn.ReLU()
+    with pytest.raises(UnsupportedModelError, match=r"\['fc \(ReLU\)'\]"):
+        from_torch(net)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript(torch):
+    """Its modules' types do not say what they are."""
+    nn = torch.nn
+    net = nn.Sequential(nn.LSTM(2, 3), nn.Linear(3, 1))
+    holder = nn.ModuleDict({"lstm": net[0], "out": net[1]})
+    script = torch.jit.script(holder)
+    assert_same(from_torch(script, head="out"), from_torch(holder, head="out"))
+    holder["relu"] = nn.ReLU()
+    with pytest.raises(UnsupportedModelError, match=r"relu \(ReLU\)"):
+        from_torch(torch.jit.script(holder), head="out")
+
+
+def test_masks_are_not_dropped():
+    masked = {name: np.ma.array(a, mask=a > 1) for name, a in tensors().items()}
+    with pytest.raises(TypeError, match="the mask would be lost"):
+        from_torch(masked)
+    with pytest.raises(TypeError, match="the mask would be lost"):
+        from_torch(tensors(), head=(np.ma.array(random(2, 3)), None))
 
 
 @pytest.mark.parametrize(
@@ -418,6 +489,34 @@ def test_saving_through_a_link_keeps_the_link(tmp_path):
     assert_same(load(tmp_path / "real" / "model.npz"), make_model())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_saving_keeps_the_permissions(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    for mode in (0o600, 0o640, 0o666):
+        path.touch()
+        path.chmod(mode)
+        make_model().save(path)
+        assert path.stat().st_mode & 0o777 == mode
+    new = make_model().save(tmp_path / f"new{suffix}")
+    (tmp_path / "plain").touch()
+    assert new.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_saving_to_what_is_not_a_file(tmp_path):
+    loop = tmp_path / "loop.npz"
+    loop.symlink_to(loop)
+    (tmp_path / "folder.npz").mkdir()
+    for path in (loop, tmp_path / "folder.npz"):
+        with pytest.raises(OSError, match=path.name):
+            make_model().save(path)
+    assert loop.is_symlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.npz")
+        with pytest.raises(OSError, match="expected a regular file to replace"):
+            make_model().save(tmp_path / "pipe.npz")
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_saved_npz_and_json_are_plain(tmp_path):
     """The files are documented: NumPy and json read them without this package."""
     model = make_model()
@@ -427,6 +526,7 @@ def test_saved_npz_and_json_are_plain(tmp_path):
         "format": "fastlstm",
         "version": "1",
         "network": {"layers": 2, "return_sequences": False},
+        "tensors": sorted(set(arrays) - {"fastlstm"}),
     }
     assert json.loads(arrays["fastlstm"].item()) == metadata
     content = json.loads(model.save(tmp_path / "model.json").read_text())
@@ -458,6 +558,24 @@ def test_files_with_names_of_torch(tmp_path, kind):
         load(path, prefix="lstm", activations=("relu", "tanh", "tanh"))
     with pytest.raises(TypeError, match="prefiks"):
         load(path, prefiks="lstm")
+
+
+@pytest.mark.parametrize("kind", [".npz", ".safetensors"])
+def test_a_wrong_option_is_no_fault_of_the_file(tmp_path, kind):
+    named, path = tensors(root="a.") | fc(), tmp_path / f"torch{kind}"
+    write_tensors(path, named | tensors(root="b."))
+    for options in ({}, {"head": "fc"}, {"prefix": "c"}, {"prefix": "a", "head": "typo"}):
+        with pytest.raises(ValueError, match=rf"torch{kind}: .*candidates") as caught:
+            load(path, **options)
+        assert caught.type is ValueError
+    write_tensors(path, named | fc("out"))
+    for options in ({"head": "out"}, {"prefix": "a", "head": (random(2, 4), None)}):
+        with pytest.raises(ValueError, match=rf"torch{kind}: ") as caught:
+            load(path, **options)
+        assert caught.type is ValueError
+    write_tensors(path, fc())
+    with pytest.raises(ModelFormatError, match="expected the tensors of an LSTM"):
+        load(path, prefix="a")
 
 
 def test_metadata_of_others_in_safetensors(tmp_path):
@@ -541,6 +659,8 @@ OWN = {"format": "fastlstm", "version": "1", "network": {"layers": 2, "return_se
 
 def write_tensors(path, named, metadata=None):
     """A file as `save` writes it, with whatever tensors and metadata."""
+    if metadata is not None and "network" in metadata:
+        metadata = {"tensors": sorted(named), **metadata}
     if path.suffix == ".npz":
         own = {} if metadata is None else {"fastlstm": np.array(json.dumps(metadata))}
         np.savez(path, **named, **own)
@@ -589,6 +709,10 @@ def refused(path, message, kind=ModelFormatError):
         ({"head.weight": random(2, 3), "head.scale": random(1)}, OWN, r"also \['head.scale'\]"),
         ({}, OWN | {"network": {"layers": 3, "return_sequences": False}}, "expected 3 layers, .*2"),
         ({}, OWN | {"network": {"layers": True, "return_sequences": False}}, "number of layers"),
+        ({}, OWN | {"tensors": None}, "expected a list of tensors in the metadata"),
+        ({}, OWN | {"tensors": [["weight_ih_l0"]]}, "expected a list of tensors in the metadata"),
+        ({}, OWN | {"tensors": []}, r"do not list: \['bias_hh_l0'"),
+        ({"bias_hh_l1": None}, OWN | {"tensors": sorted(tensors())}, r"missing: \['bias_hh_l1'\]"),
         ({}, OWN | {"network": {"layers": 2}}, "a return_sequences of true or false"),
         ({}, OWN | {"network": [1]}, "expected a network in the metadata"),
     ],
@@ -696,6 +820,48 @@ def test_hostile_arrays(tmp_path, content, message):
     refused(path, f"weight_ih_l0.*({message})")
 
 
+def test_members_that_damage_would_hide(tmp_path):
+    """A length in the directory that swallows the entries behind it, or junk around it all."""
+    whole = tmp_path / "whole.npz"
+    np.savez(whole, **tensors((2, 3)))
+    raw, path = whole.read_bytes(), tmp_path / "damaged.npz"
+    load(whole)
+    entry = raw.index(b"PK\1\2", raw.index(b"PK\1\2") + 1)  # the second of four
+    after = raw.index(b"PK\5\6") - raw.index(b"PK\1\2", entry + 1)
+    for at in (30, 32):  # the lengths of the extra field and of the comment
+        damaged = bytearray(raw)
+        damaged[entry + at : entry + at + 2] = struct.pack("<H", after)
+        path.write_bytes(damaged)
+        refused(path, "expected 4 arrays, found 2|damaged")
+    for content in (b"junk" + raw, raw + b"junk", raw[:-2] + b"\4\0junk", raw[:-2] + b"\4\0"):
+        path.write_bytes(content)
+        refused(path, "expected nothing|damaged")
+    path.write_bytes(raw)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.getinfo("bias_ih_l0.npy").comment = b"hello"
+        archive.writestr("bias_hh_l1.npy", b"")
+    refused(path, "expected no comments, 'bias_ih_l0.npy' has one")
+
+
+def test_a_directory_of_zip64(tmp_path, monkeypatch):
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 2)
+    np.savez(tmp_path / "a.npz", **tensors())
+    monkeypatch.undo()
+    assert b"PK\6\6" in (tmp_path / "a.npz").read_bytes()
+    assert_same(load(tmp_path / "a.npz"), from_torch(tensors()))
+
+
+def test_no_flipped_bit_of_a_directory_hides_a_tensor(tmp_path):
+    model, path = make_model(), tmp_path / "model.npz"
+    raw = model.save(path).read_bytes()
+    for bit in range(8 * raw.index(b"PK\1\2"), 8 * len(raw), 3):
+        damaged = bytearray(raw)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with contextlib.suppress(ModelFormatError, UnsupportedModelError):
+            assert_same(load(path), model)
+
+
 def test_a_bomb_is_not_unfolded(tmp_path):
     zeros = b"\0" * (1 << 23)
     layers = {f"weight_hh_l{k}": npy((1 << 11, 1 << 10), zeros) for k in range(8)}
@@ -749,7 +915,7 @@ def in_json(**entry):
         for name, a in tensors().items()
     }
     content["weight_ih_l0"] |= entry
-    return json.dumps({"fastlstm": OWN, "tensors": content})
+    return json.dumps({"fastlstm": OWN | {"tensors": sorted(content)}, "tensors": content})
 
 
 @pytest.mark.parametrize(
@@ -832,3 +998,19 @@ def test_a_folder_is_not_a_model(tmp_path, suffix):
     (tmp_path / f"model{suffix}").mkdir()
     with pytest.raises(IsADirectoryError):
         load(tmp_path / f"model{suffix}")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="files of POSIX")
+def test_devices_and_pipes_are_not_models(tmp_path, suffix):
+    link, pipe = tmp_path / f"link{suffix}", tmp_path / f"pipe{suffix}"
+    link.symlink_to("/dev/zero")
+    os.mkfifo(pipe)
+    for path in (link, pipe):
+        refused(path, "expected a regular file")
+
+
+def test_a_json_that_is_too_large_is_not_read(tmp_path):
+    path = tmp_path / "model.json"
+    with open(path, "wb") as file:
+        file.truncate((1 << 30) + 1)
+    refused(path, "1073741825 bytes of JSON; expected at most 1073741824")

@@ -230,3 +230,29 @@ def test_no_head():
 def test_wrong_as_dense(head, error, message):
     with pytest.raises(error, match=message):
         as_dense(head, 3, "float32")
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_masks_are_not_dropped(index):
+    arrays = weights()
+    arrays[index] = np.ma.array(arrays[index], mask=arrays[index] > 0)
+    with pytest.raises(TypeError, match=r"_.h: expected an array without a mask"):
+        Layer(*arrays)
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ((np.ma.array([[1.0]], mask=True), None), "head: weight: .*the mask would be lost"),
+        (([[1.0]], np.ma.array([1.0], mask=True)), "head: bias: .*the mask would be lost"),
+        (([[1 + 2j]], None), "head: weight: expected real numbers, got complex128"),
+        (([[1.0]], np.array([1j], "c8")), "head: bias: expected real numbers, got complex64"),
+        (([["1"]], None), "head: weight: expected real numbers, got <U1"),
+    ],
+)
+def test_heads_that_would_lose_something(head, message):
+    with pytest.raises(TypeError, match=message):
+        as_dense(head, 1, "float64")
+    if isinstance(head[0], np.ma.MaskedArray):
+        with pytest.raises(TypeError, match=r"weight: .*the mask would be lost"):
+            Dense(*head)

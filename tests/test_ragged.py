@@ -1,5 +1,7 @@
 """Values and offsets, from lists and from Arrow."""
 
+import copy
+import pickle
 import sys
 
 import numpy as np
@@ -73,11 +75,64 @@ def test_wrong(values, offsets, error, message):
         Ragged(values, offsets)
 
 
+@pytest.mark.parametrize(
+    "remake",
+    [lambda r: r, copy.copy, copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))],
+)
+def test_offsets_are_immutable_in_copies_too(remake):
+    for kind in ("i8", ">i8", "u1"):
+        ragged = remake(Ragged(np.arange(6.0).reshape(3, 2), np.array([0, 2, 2, 3], kind)))
+        assert rows(ragged) == [[[0, 1], [2, 3]], [], [[4, 5]]]
+        assert ragged.offsets.dtype == np.int64
+        with pytest.raises(ValueError, match="read-only"):
+            ragged.offsets[1] = 1 << 40
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            ragged.offsets.flags.writeable = True
+
+
+def test_a_damaged_pickle_is_refused():
+    raw = pickle.dumps(Ragged(np.arange(9.0), [0, 7]))
+    true, false = (np.int64(k).tobytes() for k in (7, 1 << 40))
+    assert raw.count(true) == 1
+    with pytest.raises(ValueError, match=r"within 0 \.\.\. 9"):
+        pickle.loads(raw.replace(true, false))
+
+
+def test_a_new_shape_of_the_callers_array_does_not_matter():
+    values = np.arange(6.0)
+    ragged = Ragged(values, [0, 6])
+    values.shape = (1, 6)
+    assert ragged[0].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_masks_are_not_dropped():
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    two = np.ma.array(np.ones((2, 1)), mask=[[False], [True]])
+    for make in (
+        lambda: Ragged(masked, [0, 2]),
+        lambda: Ragged(np.ones(2), np.ma.array([0, 2])),
+        lambda: Ragged.from_list([np.ones(2), masked]),
+        lambda: Ragged.from_list([[masked, masked]]),
+        lambda: Ragged.from_list(two),
+    ):
+        with pytest.raises(TypeError, match=r"the mask would be lost; .*\.filled\(\)"):
+            make()
+
+
+def test_no_values_at_all():
+    for sequences in ([], [[], []], [np.zeros(0, "f4")]):
+        ragged = Ragged.from_list(sequences)
+        assert ragged.values.shape == (0,)
+        assert len(ragged) == len(sequences)
+        assert ragged.lengths.tolist() == [0] * len(sequences)
+
+
 def test_from_list():
     ragged = Ragged.from_list([np.ones((2, 3), "f4"), [], np.zeros((0, 3), "f4"), np.zeros((1, 3))])
     assert ragged.offsets.tolist() == [0, 2, 2, 2, 3]
     assert ragged.values.shape == (3, 3)
     assert rows(Ragged.from_list([[1, 2], [], [3]])) == [[1, 2], [], [3]]
+    assert rows(Ragged.from_list(iter([[1, 2], []]))) == [[1, 2], []]
     assert Ragged.from_list([[1.5], []]).values.ndim == 1
     assert Ragged.from_list([np.ones(2, "f4"), []]).values.dtype == np.float32
     assert len(Ragged.from_list([])) == 0

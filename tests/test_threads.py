@@ -304,7 +304,7 @@ def test_nothing_of_the_process_is_changed():
         before = settings()
         import fastlstm
         import thread_child
-        thread_child.digest(threads=3)
+        assert thread_child.digest(threads=3) == thread_child.digest(threads=None)
         fastlstm.warmup(thread_child.work()[0])
         after = settings()
         for name, value in before.items():
@@ -315,7 +315,8 @@ def test_nothing_of_the_process_is_changed():
         assert tiny * np.float32(0.5) > 0
         others = {t.name.partition("_")[0] for t in threading.enumerate()} - {"MainThread"}
         assert others == {"fastlstm"}, others
-        """
+        """,
+        **{f"{library}_NUM_THREADS": None for library in ("NUMBA", "OMP", "MKL", "OPENBLAS")},
     )
 
 

@@ -40,6 +40,8 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     ------
     FileNotFoundError
         If there is no such file.
+    ValueError
+        If an option does not fit the file, such as a ``head`` that is not there.
     ModelFormatError
         If the file is damaged, incomplete, or holds something else.
     UnsupportedModelError

@@ -1,8 +1,8 @@
 """The package's own files: ``.safetensors``, ``.npz`` and ``.json``, format version 1.
 
 All three hold the tensors under torch's names, ``weight_ih_l0`` ... ``head.bias``, and the
-metadata ``{"format": "fastlstm", "version": "1", "network": {...}}``. A ``.safetensors`` or
-``.npz`` without that metadata is read as a torch file.
+metadata ``{"format": "fastlstm", "version": "1", "network": {...}, "tensors": [names]}``. A
+``.safetensors`` or ``.npz`` without that metadata is read as a torch file.
 
 A file is a stranger. Each reader is a mapping of names to tensors that checks what the file
 claims against what is there, before it allocates, and reads only the tensors asked for.
@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
+import stat
+import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.torch import from_torch, head_from, layers_from
+from fastlstm.files import replaced
+from fastlstm.formats.torch import WrongChoice, build, head_from, layers_from
 from fastlstm.network import as_dense
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ __all__ = ["SUFFIXES", "load", "save"]
 Array = npt.NDArray[Any]
 
 VERSION: Final = "1"
+MAX_JSON: Final = 1 << 30  # bytes of a .json, which is read as a whole
 MAX_HEADER: Final = 1 << 22  # bytes of a safetensors header; a network's takes a few thousand
 # Trained weights hardly compress: a file that unfolds further than this is a bomb, not a model.
 MAX_RATIO: Final = 100
@@ -68,6 +71,8 @@ def save(model: LSTM, path: str | os.PathLike[str]) -> Path:
     ------
     ValueError
         If the suffix is another one.
+    OSError
+        If the file cannot be written there.
     ImportError
         If it is ``.safetensors`` and the package safetensors is missing.
     """
@@ -76,9 +81,15 @@ def save(model: LSTM, path: str | os.PathLike[str]) -> Path:
     if write is None:
         raise ValueError(f"{path}: expected a suffix of {', '.join(SUFFIXES)}")
     network = {"layers": len(model.layers), "return_sequences": model.return_sequences}
-    metadata = {"format": "fastlstm", "version": VERSION, "network": network}
-    with _replaced(path) as file:
-        write(file, _tensors_of(model), metadata)
+    tensors = _tensors_of(model)
+    metadata = {
+        "format": "fastlstm",
+        "version": VERSION,
+        "network": network,
+        "tensors": sorted(tensors),  # so that none is lost unnoticed, nor smuggled in
+    }
+    with replaced(path) as file:
+        write(file, tensors, metadata)
     return path
 
 
@@ -95,28 +106,13 @@ def _tensors_of(model: LSTM) -> dict[str, Array]:
     return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
-@contextmanager
-def _replaced(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of `path` when all went well."""
-    path = Path(os.path.realpath(path))  # a link stays a link
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(part, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def _write_safetensors(file: IO[bytes], tensors: dict[str, Array], metadata: Metadata) -> None:
     _safetensors()
     from safetensors.numpy import save as to_bytes
 
     # Its metadata are strings only.
-    file.write(to_bytes(tensors, {**metadata, "network": json.dumps(metadata["network"])}))
+    texts = {key: json.dumps(metadata[key]) for key in ("network", "tensors")}
+    file.write(to_bytes(tensors, {**metadata, **texts}))
 
 
 def _write_npz(file: IO[bytes], tensors: dict[str, Array], metadata: Metadata) -> None:
@@ -139,25 +135,35 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     """Read a model that `save` wrote, or torch's tensors; see `fastlstm.load`."""
     path = Path(path)
     open_tensors = _READERS[path.suffix.lower()]
-    with open(path, "rb") as file, _naming(path):
-        with _distrusted("the file"):
+    with open(path, "rb", opener=_open_at_once) as file:
+        with _naming(path), _distrusted("the file"):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ModelFormatError("expected a regular file, not a device or a pipe")
             tensors, metadata = open_tensors(file)
         if metadata is None:
-            return from_torch(tensors, **options)
+            with _naming(path, wrong_choice=ValueError):
+                return build(tensors, **options)
         if options:
             raise TypeError(
                 f"{path} was saved by fastlstm and takes no options, got {sorted(options)}"
             )
-        return _from_own(tensors, metadata)
+        with _naming(path):
+            return _from_own(tensors, metadata)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _naming(path: Path, wrong_choice: type[ValueError] = ModelFormatError) -> Iterator[None]:
     """Name the file in the errors that it causes."""
     try:
         yield
     except UnsupportedModelError as error:
         raise UnsupportedModelError(f"{path}: {error}") from error
+    except WrongChoice as error:
+        raise wrong_choice(f"{path}: {error}") from error
     except ValueError as error:
         raise ModelFormatError(f"{path}: {error}") from error
 
@@ -195,6 +201,7 @@ def _from_own(tensors: Mapping[str, Any], metadata: Metadata) -> LSTM:
             "expected a number of layers and a return_sequences of true or false, "
             f"got {layers!r} and {return_sequences!r}"
         )
+    _require_all(tensors, metadata.get("tensors"))
     stack = layers_from(tensors)
     if len(stack) != layers:
         raise ModelFormatError(f"expected {layers} layers, found tensors of {len(stack)}")
@@ -204,6 +211,16 @@ def _from_own(tensors: Mapping[str, Any], metadata: Metadata) -> LSTM:
     if spare := tensors.keys() - _tensors_of(model).keys():
         raise ModelFormatError(f"unknown tensors {sorted(spare)}")
     return model
+
+
+def _require_all(tensors: Mapping[str, Any], names: Any) -> None:
+    """Compare the tensors with the list of them in the metadata."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ModelFormatError(f"expected a list of tensors in the metadata, got {names!r}")
+    if missing := set(names) - tensors.keys():
+        raise ModelFormatError(f"tensors are missing: {sorted(missing)}")
+    if extra := tensors.keys() - set(names):
+        raise ModelFormatError(f"tensors that the metadata do not list: {sorted(extra)}")
 
 
 def _parse_json(text: Any) -> Any:
@@ -248,7 +265,13 @@ class _Tensors(Mapping[str, Array]):
 
 
 def _open_json(file: IO[bytes]) -> Opened:
-    content = _parse_json(file.read())
+    size = os.fstat(file.fileno()).st_size
+    if size > MAX_JSON:
+        raise ModelFormatError(
+            f"{size} bytes of JSON; expected at most {MAX_JSON}: save large models as "
+            ".safetensors or .npz"
+        )
+    content = _parse_json(file.read(size))
     if not isinstance(content, dict) or content.keys() != {"fastlstm", "tensors"}:
         raise ModelFormatError("not a network of fastlstm: expected 'fastlstm' and 'tensors'")
     tensors, metadata = content["tensors"], content["fastlstm"]
@@ -283,6 +306,7 @@ _KINDS: Final = {"numbers": "fiubc", "text": "U"}  # of dtypes; never objects, n
 
 def _open_npz(file: IO[bytes]) -> Opened:
     archive = zipfile.ZipFile(file)
+    _require_whole_directory(file, archive)
     size, unfolded = os.fstat(file.fileno()).st_size, sum(m.file_size for m in archive.infolist())
     if unfolded > max(MAX_UNCHECKED, MAX_RATIO * size):
         raise ModelFormatError(
@@ -309,6 +333,27 @@ def _open_npz(file: IO[bytes]) -> Opened:
     if not isinstance(metadata, dict):
         raise ModelFormatError("expected metadata under 'fastlstm'")
     return tensors, metadata
+
+
+def _require_whole_directory(file: IO[bytes], archive: zipfile.ZipFile) -> None:
+    """A damaged length in the directory makes zipfile skip the members behind it silently."""
+    end = file.seek(0, os.SEEK_END) - 22
+    file.seek(max(end, 0))
+    signature, _, _, _, count, size, start, comment = struct.unpack("<4s4H2LH", file.read(22))
+    if signature != b"PK\5\6" or comment:
+        raise ModelFormatError("expected nothing behind the directory of the archive, no comment")
+    file.seek(max(end - 20, 0))
+    if file.read(4) == b"PK\6\7":  # more or larger than 16 or 32 bits say: a zip64 record before
+        file.seek(max(end := end - 20 - 56, 0))
+        signature, count, size, start = struct.unpack("<4s28x3Q", file.read(56))
+        if signature != b"PK\6\6":
+            raise ModelFormatError("the zip64 record of the archive is damaged")
+    if start + size != end:
+        raise ModelFormatError("expected nothing before the archive nor behind its directory")
+    if count != len(archive.infolist()):
+        raise ModelFormatError(f"expected {count} arrays, found {len(archive.infolist())}")
+    if commented := [info.filename for info in archive.infolist() if info.comment]:
+        raise ModelFormatError(f"expected no comments, {commented[0]!r} has one")
 
 
 def _npz_tensor(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo, what: str) -> Array:
@@ -377,7 +422,8 @@ def _open_safetensors(file: IO[bytes]) -> Opened:
     tensors, metadata = _Tensors(entries, read), entries.pop("__metadata__", None)
     if metadata is None or metadata.get("format") != "fastlstm":
         return tensors, None
-    return tensors, {**metadata, "network": _parse_json(metadata.get("network"))}
+    texts = {key: _parse_json(metadata[key]) for key in ("network", "tensors") if key in metadata}
+    return tensors, {**metadata, **texts}
 
 
 Writer = Callable[[IO[bytes], dict[str, Array], Metadata], None]

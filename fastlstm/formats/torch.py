@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.network import Dense, Layer, as_dense
+from fastlstm.network import Dense, Layer, as_dense, refuse_mask
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["from_torch", "head_from", "layers_from"]
+__all__ = ["WrongChoice", "build", "from_torch", "head_from", "layers_from"]
 
 Array = npt.NDArray[Any]
 
@@ -32,9 +32,15 @@ UNSUPPORTED = {
     "peephole_o": "peepholes",
 }
 DEFAULT_ACTIVATIONS = ("sigmoid", "tanh", "tanh")
+# Modules that compute nothing, in eval() mode: beside the LSTM and its head they do no harm.
+INERT = re.compile(r"\w*Dropout[123]?d?|Identity|Sequential|ModuleList|ModuleDict")
 
 _LSTM_NAME = re.compile(r"([a-z]+_[a-z]+)_l(0|[1-9][0-9]*)(_reverse)?")
 _LSTM_LIKE = re.compile(r"(weight|bias|peephole)_[^.]*")
+
+
+class WrongChoice(ValueError):
+    """The caller's `prefix` or `head` does not fit the tensors, which may be in order."""
 
 
 def from_torch(
@@ -54,7 +60,9 @@ def from_torch(
         ``float16`` and ``bfloat16`` are widened to ``float32``. Batches always come first, and
         dropout is inactive, as in ``eval()`` mode.
     prefix : str, optional
-        Where the LSTM is, such as ``"encoder.lstm"``. Needed only if there are several.
+        Where the LSTM is, such as ``"encoder.lstm"``. Needed if there are several, and to take
+        just the LSTM and the head from a model that holds more: without it, nothing may be left
+        over.
     head : str, Dense, number or (weight, bias), optional
         The dense head, or its name: ``"fc"`` takes ``fc.weight`` and ``fc.bias``.
     activations : sequence of three str
@@ -70,29 +78,58 @@ def from_torch(
     ------
     UnsupportedModelError
         For a reverse direction, a projection, peepholes, other activations, a GRU or plain RNN,
-        or a dtype that is none of the above. It names the layer and the option.
+        or a dtype that is none of the above. It names the layer and the option. Without a
+        `prefix` also for a module that holds more than an LSTM and the `head`, such as a ReLU.
     ValueError
         If the LSTM or the head is missing or ambiguous (the candidates are listed), if there
-        are tensors that neither `prefix` nor `head` accounts for, or if shapes do not fit.
+        are tensors besides the LSTM and the `head` and no `prefix`, or if shapes do not fit.
     TypeError
-        If the first argument is none of these.
+        If the first argument is none of these, or a weight is masked.
     """
+    try:
+        return build(module_or_state_dict, prefix, head, activations, return_sequences)
+    except WrongChoice as error:
+        raise ValueError(str(error)) from None
+
+
+def build(
+    module_or_state_dict: Any,
+    prefix: str = "",
+    head: Any = None,
+    activations: Sequence[str] = DEFAULT_ACTIVATIONS,
+    return_sequences: bool = False,
+) -> LSTM:
+    """`from_torch`, with errors that tell a wrong choice (`WrongChoice`) from wrong tensors."""
     from fastlstm.model import LSTM
 
     if tuple(activations) != DEFAULT_ACTIVATIONS:
         raise UnsupportedModelError(
             f"activations={tuple(activations)!r}: this version computes {DEFAULT_ACTIVATIONS} only"
         )
-    tensors = _as_tensors(module_or_state_dict, head)
+    modules = _modules_of(module_or_state_dict)
+    tensors: Mapping[str, Any] = (
+        module_or_state_dict.state_dict() if modules else module_or_state_dict
+    )
+    if isinstance(head, str):
+        head = head.removesuffix(".")
+        if head in modules and modules[head] != "Linear":
+            raise UnsupportedModelError(
+                f"head={head!r} is a {modules[head]}: this version computes a Linear only"
+            )
     root = _find_lstm(tensors, prefix)
     layers = layers_from(tensors, root)
-    if not prefix and head is None:
-        _refuse_rest(tensors, root)
-    if isinstance(head, str):
-        head = head_from(tensors, head)
+    name = head if isinstance(head, str) else None
+    if name is not None:
+        head = head_from(tensors, name)
     elif isinstance(head, (tuple, list)):
         head = [None if part is None else _as_numpy(part) for part in head]
-    dense = as_dense(head, layers[-1].hidden_size, layers[-1].dtype)
+    if not prefix:
+        _refuse_rest(tensors, root, name)
+        _refuse_modules(modules, root, name)
+    try:
+        dense = as_dense(head, layers[-1].hidden_size, layers[-1].dtype)
+    except ValueError as error:
+        raise WrongChoice(str(error)) from None
     return LSTM(layers, head=dense, return_sequences=return_sequences)
 
 
@@ -159,16 +196,15 @@ def head_from(tensors: Mapping[str, Any], name: str) -> Dense:
     ValueError
         If there is none (the candidates are listed), or more than that.
     """
-    name = name.removesuffix(".")
     mine = [key for key in tensors if key.startswith(f"{name}.")]
     if f"{name}.weight" not in mine:
         others = [key.removesuffix(".weight") for key in tensors if key.endswith(".weight")]
-        raise ValueError(
+        raise WrongChoice(
             f"head={name!r}: there is no tensor {name}.weight; "
             f"candidates: {_shortened(others) if others else 'none'}"
         )
     if unknown := sorted(set(mine) - {f"{name}.weight", f"{name}.bias"}):
-        raise ValueError(f"head={name!r}: expected a weight and a bias only, got also {unknown}")
+        raise WrongChoice(f"head={name!r}: expected a weight and a bias only, got also {unknown}")
     try:
         return Dense(*(_as_array(key, tensors[key]) for key in sorted(mine, reverse=True)))
     except ValueError as error:
@@ -179,32 +215,59 @@ def _find_lstm(tensors: Mapping[str, Any], prefix: str) -> str:
     """What the LSTM's tensors begin with: "" or the like of "encoder.lstm."."""
     first = "weight_ih_l0"
     roots = [name.removesuffix(first) for name in tensors if re.search(rf"(^|\.){first}$", name)]
-    if prefix:
-        root = prefix if prefix.endswith(".") else f"{prefix}."
-        if root not in roots:
-            raise ValueError(f"prefix={prefix!r}: there is no {root}{first}; {_candidates(roots)}")
-        return root
-    if len(roots) == 1:
-        return roots[0]
     if not roots:
         raise ValueError(
             f"expected the tensors of an LSTM, {first} first, got {_shortened(list(tensors))}"
         )
-    raise ValueError(f"expected one LSTM, got {len(roots)}: choose by prefix; {_candidates(roots)}")
+    if prefix:
+        root = prefix if prefix.endswith(".") else f"{prefix}."
+        if root not in roots:
+            raise WrongChoice(f"prefix={prefix!r}: there is no {root}{first}; {_candidates(roots)}")
+        return root
+    if len(roots) == 1:
+        return roots[0]
+    raise WrongChoice(
+        f"expected one LSTM, got {len(roots)}: choose by prefix; {_candidates(roots)}"
+    )
 
 
 def _candidates(roots: list[str]) -> str:
     return f"candidates: {[root.removesuffix('.') for root in roots] or 'none'}"
 
 
-def _refuse_rest(tensors: Mapping[str, Any], root: str) -> None:
-    known = re.compile(re.escape(root) + _LSTM_LIKE.pattern)
-    if rest := [name for name in tensors if not known.fullmatch(name)]:
-        alone = f", or take the LSTM alone by prefix={root[:-1]!r}" if root else ""
-        raise ValueError(
-            f"the model holds more than an LSTM: {_shortened(rest)}; name its dense head by "
-            f"head='...'{alone}"
+def _refuse_rest(tensors: Mapping[str, Any], root: str, head: str | None) -> None:
+    """Refuse tensors besides the LSTM's and the named head's: they would be dropped."""
+    lstm = re.compile(re.escape(root) + _LSTM_LIKE.pattern)
+    mine = () if head is None else (f"{head}.weight", f"{head}.bias")
+    if rest := [name for name in tensors if not lstm.fullmatch(name) and name not in mine]:
+        named = "" if head is None else f" and the head {head!r}"
+        hint = "" if head is not None else "; name its dense head by head='...'"
+        kind = ValueError if head is None else WrongChoice  # a head unnamed: who knows what it is
+        raise kind(
+            f"the model holds more than an LSTM{named}: {_shortened(rest)}{hint}{_part(root)}"
         )
+
+
+def _refuse_modules(modules: Mapping[str, str], root: str, head: str | None) -> None:
+    """Refuse modules that compute something besides the LSTM and the named head."""
+    parents = {name.rpartition(".")[0] for name in modules if name}
+    mine = {root.removesuffix("."), head}
+    if rest := [
+        f"{name} ({kind})"
+        for name, kind in modules.items()
+        if name not in mine and name not in parents and not INERT.fullmatch(kind)
+    ]:
+        raise UnsupportedModelError(
+            f"the module computes more than an LSTM and a dense head: {_shortened(rest)}"
+            f"{_part(root)}"
+        )
+
+
+def _part(root: str) -> str:
+    """How to take the LSTM and the head all the same."""
+    if not root:  # its names begin with nothing, which is no prefix either
+        return "; to drop the rest, pass the tensors of the LSTM and its head only"
+    return f"; to take just this LSTM and its head, if any, name it by prefix={root[:-1]!r}"
 
 
 def _shortened(names: list[str], limit: int = 8) -> str:
@@ -212,24 +275,22 @@ def _shortened(names: list[str], limit: int = 8) -> str:
     return f"{names[:limit]}{more}"
 
 
-def _as_tensors(source: Any, head: Any) -> Mapping[str, Any]:
+def _modules_of(source: Any) -> dict[str, str]:
+    """The kinds of a module and of all modules in it, by name; {} for a mapping of tensors."""
     if isinstance(source, Mapping):
         if odd := [name for name in source if not isinstance(name, str)]:
             raise TypeError(f"expected names as keys, got {odd[0]!r}")
-        return source
+        return {}
     if not (hasattr(source, "named_modules") and hasattr(source, "state_dict")):
         raise TypeError(
             "expected a torch module or a mapping of names to arrays or tensors, "
             f"got {type(source).__name__}"
         )
-    if isinstance(head, str):
-        found = dict(source.named_modules()).get(head)
-        if found is not None and type(found).__name__ != "Linear":
-            raise UnsupportedModelError(
-                f"head={head!r} is a {type(found).__name__}: this version computes a Linear only"
-            )
-    tensors: Mapping[str, Any] = source.state_dict()
-    return tensors
+    # A TorchScript module's type says nothing, its original_name does.
+    return {
+        name: str(getattr(module, "original_name", type(module).__name__))
+        for name, module in source.named_modules(remove_duplicate=False)
+    }
 
 
 def _as_numpy(value: Any) -> Array:
@@ -237,6 +298,7 @@ def _as_numpy(value: Any) -> Array:
     if torch is not None and isinstance(value, torch.Tensor):
         value = value.detach().cpu()
         value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    refuse_mask("weights", value)
     return np.asarray(value)
 
 
