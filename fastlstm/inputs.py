@@ -216,9 +216,8 @@ def _state_pairs(state: Any, layers: Sequence[Layer]) -> list[tuple[Any, Any]]:
             f"torch's pair (h_n, c_n), got {type(state).__name__}"
         )
     if not isinstance(state, State) and len(state) == 2 and not isinstance(state[0], list | tuple):
-        h_n, c_n = (
-            _check_numbers(part, name) for part, name in zip(state, ("h_n", "c_n"), strict=True)
-        )
+        refuse_mask("state", state)
+        h_n, c_n = (np.asarray(part) for part in state)
         if h_n.ndim != 3 or c_n.ndim != 3 or len(h_n) != len(c_n):
             raise ValueError(
                 f"expected h_n and c_n of shape (layers, sequences, hidden units), "
