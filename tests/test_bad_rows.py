@@ -18,6 +18,7 @@ from fastlstm.engine import run
 
 NAMES = ["scalar", "odd", "tapered", "scalars_stacked"]
 DTYPES = ["float32", "float64"]
+TRACED = ("forget_gate", "input_gate", "candidate_cell", "cell_state", "output_gate")
 BAD_ROW = 21  # in the midst of a tile
 
 
@@ -42,8 +43,7 @@ def score(model, x, **kwargs):
         "output": output,
         "last": model.predict(x, **kwargs),
         "sequence": model.predict(x, return_sequences=True, **kwargs),
-        "cell_state": trace.cell_state,
-        "input_gate": trace.input_gate,
+        **{name: getattr(trace, name) for name in TRACED},
     }
     for i, (h, c) in enumerate(state):
         result |= {f"h{i}": h[0], f"c{i}": c[0]}
@@ -75,12 +75,13 @@ def test_bad_input(name, dtype, bad, step, form, monkeypatch):
     }[form]
     result = score(model, given)
     assert_others_unchanged(result, expected)
-    for field in ("output", "sequence", "cell_state"):  # before it happens
+    every_step = {"output", "sequence", *TRACED}
+    for field in every_step:  # before it happens
         assert_same_bits(result[field][BAD_ROW, :at], expected[field][BAD_ROW, :at])
     if bad == "NaN":
-        for field in ("output", "sequence", "cell_state"):
+        for field in every_step:
             assert np.isnan(result[field][BAD_ROW, at:]).all(), field
-        for field in result.keys() - {"output", "sequence", "cell_state", "input_gate"}:
+        for field in result.keys() - every_step:
             assert np.isnan(result[field][BAD_ROW]).all(), field
     else:
         # float32 sums may overflow where float64 sums do not: then NaN is right as well
