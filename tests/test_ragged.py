@@ -98,6 +98,7 @@ def test_a_damaged_pickle_is_refused():
         pickle.loads(raw.replace(true, false))
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape")  # NumPy 2.5; that is the point here
 def test_a_new_shape_of_the_callers_array_does_not_matter():
     values = np.arange(6.0)
     ragged = Ragged(values, [0, 6])
