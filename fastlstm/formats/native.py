@@ -116,7 +116,9 @@ def _write_safetensors(file: IO[bytes], tensors: dict[str, Array], metadata: Met
 
 
 def _write_npz(file: IO[bytes], tensors: dict[str, Array], metadata: Metadata) -> None:
-    np.savez(file, allow_pickle=False, fastlstm=np.array(json.dumps(metadata)), **tensors)
+    # without allow_pickle=False, which NumPy before 2.2 would store as an array of that name
+    arrays: dict[str, Any] = {"fastlstm": np.array(json.dumps(metadata)), **tensors}
+    np.savez(file, **arrays)
 
 
 def _write_json(file: IO[bytes], tensors: dict[str, Array], metadata: Metadata) -> None:
