@@ -16,7 +16,7 @@ def warmup(model: LSTM | None = None) -> None:
         Compile for `predict` and calls of this model. Without one, for float32 models of any
         shape.
     """
-    from fastlstm.engine.plan import warm_kernels
+    from fastlstm.engine.kernels import warm_kernels
 
     if model is None:
         warm_kernels("float32", cell=True)

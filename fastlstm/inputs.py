@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 Rows = slice | npt.NDArray[np.int64]
 
 NUMBER_KINDS = "fiub"
+NO_STARTS = np.empty(0, np.int64)
 
 
 class Source(Protocol):
@@ -59,7 +60,7 @@ class PaddedSource:
         """See `Source`."""
         if not _is_readable(self.x, dtype):
             return None
-        return _writeable_view(self.x.reshape(-1)), np.empty(0, np.int64)
+        return _writeable_view(self.x.reshape(-1)), NO_STARTS
 
     def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
         """See `Source`."""
@@ -141,6 +142,8 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
     ValueError
         A shape does not fit the model, or a length its array.
     """
+    if type(x) is np.ndarray and x.ndim == 3 and x.shape[2] == n_inputs and lengths is None:
+        return PaddedSource(_check_numbers(x, "x"), None)
     model = f"this model has {_count(n_inputs, 'input')} and {_count(n_hidden, 'hidden unit')}"
     if isinstance(x, Ragged):
         _no_lengths(lengths, "a Ragged")
@@ -194,9 +197,12 @@ def flat_state(
         raise ValueError(f"expected a state of {_count(len(layers), 'layer')}, got {len(pairs)}")
     parts: tuple[list[Array], list[Array]] = ([], [])
     for i, (pair, layer) in enumerate(zip(pairs, layers, strict=True)):
+        expected = (1, n_rows, layer.hidden_size)
         for name, value, flat in zip("hc", pair, parts, strict=True):
+            if type(value) is np.ndarray and value.shape == expected and value.dtype == dtype:
+                flat.append(value.reshape(-1))
+                continue
             array = _check_numbers(value, f"state {name} of layer {i}")
-            expected = (1, n_rows, layer.hidden_size)
             if array.shape != expected:
                 raise ValueError(
                     f"state {name} of layer {i}: expected shape {expected} (directions, "
@@ -205,8 +211,7 @@ def flat_state(
             part = np.empty(array.size, dtype)
             _convert_into(array.reshape(-1), part)
             flat.append(part)
-    h, c = (np.concatenate(part) for part in parts)
-    return h, c
+    return np.concatenate(parts[0]), np.concatenate(parts[1])  # copies, even of a single layer
 
 
 def _state_pairs(state: Any, layers: Sequence[Layer]) -> list[tuple[Any, Any]]:
@@ -309,7 +314,8 @@ def _convert_into(source: Array, target: Array) -> None:
 
 
 def _is_readable(array: Array, dtype: np.dtype[Any]) -> bool:
-    return array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+    flags = array.flags
+    return array.dtype == dtype and flags.c_contiguous and flags.aligned
 
 
 def _writeable_view(array: Array) -> Array:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.engine.outputs import Outputs
 from fastlstm.inputs import Source, as_source, flat_state
 from fastlstm.network import Dense, Layer, as_dense
 from fastlstm.state import State
@@ -186,20 +187,19 @@ class LSTM:
             If an argument does not fit the model; the message says what was expected.
         """
         source, start, threads = self._checked(x, lengths, state, threads)
-        sizes = [layer.hidden_size for layer in self.layers]
-        n_rows = source.n_rows
-        end_h, end_c = (np.empty(n_rows * sum(sizes), self.dtype) for _ in "hc")
+        n_rows, sizes = source.n_rows, self._hidden_sizes
+        end_h, end_c = np.empty((2, n_rows * sum(sizes)), self.dtype)
         output = self._new_sequence(source, (n_rows, source.n_steps, self.hidden_size))
-        from fastlstm.engine.run import Outputs
-
-        self._network_engine.run(
-            source, start, Outputs(sequence=output, end=(end_h, end_c)), threads
-        )
-        edges = n_rows * np.cumsum([0, *sizes])
-        return output, State(
-            (end_h[a:b].reshape(1, n_rows, size), end_c[a:b].reshape(1, n_rows, size))
-            for a, b, size in zip(edges[:-1], edges[1:], sizes, strict=True)
-        )
+        outputs = Outputs(sequence=output, end=(end_h, end_c))
+        self._network_engine.run(source, start, outputs, threads)
+        layers = []
+        at = 0
+        for size in sizes:
+            of_layer = slice(at, at + n_rows * size)
+            shape = 1, n_rows, size
+            layers.append((end_h[of_layer].reshape(shape), end_c[of_layer].reshape(shape)))
+            at = of_layer.stop
+        return output, State(layers)
 
     def predict(
         self,
@@ -253,8 +253,6 @@ class LSTM:
             result = self._new_sequence(source, shape) if every else np.empty(shape, self.dtype)
         elif every:
             result[...] = 0
-        from fastlstm.engine.run import Outputs
-
         outputs = Outputs(sequence=result) if every else Outputs(last=result)
         self._engine.run(source, start, outputs, threads, progress)
         if out is None:
@@ -302,7 +300,7 @@ class LSTM:
             start = start[0][:size], start[1][:size]
         shape = (6, source.n_rows, source.n_steps, self.layers[depth - 1].hidden_size)
         i, f, g, o, c, h = self._new_sequence(source, shape)
-        from fastlstm.engine.run import Engine, Outputs
+        from fastlstm.engine.run import Engine
 
         whole = depth == self.num_layers
         engine = self._network_engine if whole else Engine(self.layers[:depth], None)
@@ -310,6 +308,10 @@ class LSTM:
         return Trace(f, i, g, c, o, h, source.lengths)
 
     # --- inside -----------------------------------------------------------------------------
+
+    @cached_property
+    def _hidden_sizes(self) -> list[int]:
+        return [layer.hidden_size for layer in self.layers]
 
     @cached_property
     def _engine(self) -> Engine:

@@ -292,6 +292,8 @@ def refuse_mask(name: str, value: Any) -> None:
     TypeError
         If it is one.
     """
+    if type(value) is np.ndarray:
+        return
     items = (value, *value) if isinstance(value, (list, tuple)) else (value,)
     if any(isinstance(item, np.ma.MaskedArray) for item in items):
         raise TypeError(

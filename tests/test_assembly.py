@@ -12,7 +12,7 @@ import pytest
 from helpers import AVX2_CPU, run_child
 from shapes import make_input, make_model
 
-from fastlstm.engine import cpu, jit, plan
+from fastlstm.engine import cpu, jit, kernels, kinds
 
 FMA = re.compile(r"^\tvfn?m(?:add|sub)\d+([ps][sd])\s+(.*)$", re.M)
 DIVISION = re.compile(r"^\tvdiv([ps][sd])\s+(.*)$", re.M)
@@ -37,12 +37,13 @@ def assembly(dtype: str, size: int, patch: pytest.MonkeyPatch) -> tuple[str, int
     with patch.context() as p:
         p.setenv("FASTLSTM_CACHE", "0")  # a kernel that was loaded has no assembly
         p.setattr(jit, "compile_kernel", spy)
-        plan.kernel.cache_clear()
-        make_model(size, (size,), 0, dtype).predict(make_input(rows, 3, size, dtype), threads=1)
-    plan.kernel.cache_clear()
+        kernels.kernel.cache_clear()
+        model = make_model(size, (size,), 0, dtype)
+        model.predict(make_input(rows, 3, size, dtype), threads=1)
+    kernels.kernel.cache_clear()
     (dispatcher,) = found
     (text,) = dispatcher.inspect_asm().values()
-    return text, plan.choose_vectors(size == 1, cpu.lanes(dtype), rows, 1)
+    return text, kinds.choose_tile(model.layers, rows, 1, False).kind.vectors
 
 
 def hot_loops(text: str) -> list[str]:

@@ -18,8 +18,7 @@ from helpers import AVX2_CPU, assert_same_bits, start_child, wait_for
 from shapes import CASES, make_input, make_model
 
 from fastlstm import LSTM, Ragged
-from fastlstm.engine import cpu, run
-from fastlstm.engine.plan import choose_vectors
+from fastlstm.engine import cpu, kinds, run
 
 DTYPES = ["float32", "float64"]
 SMALL = {name: case for name, case in CASES.items() if name not in ("wide", "wide_input")}
@@ -281,32 +280,66 @@ def test_the_way_does_not_show(way, name, dtype, monkeypatch):
 # --- the edges of tiles -----------------------------------------------------------------------
 
 
-def edges(lanes: int) -> list[int]:
-    """Numbers of rows at and beside every multiple of a vector's lanes, and beyond all tiles."""
-    beside = {k * lanes + d for k in range(1, 6) for d in (-1, 0, 1)}
-    return sorted(beside | {1, 2, 7 * lanes + 3, 12 * lanes, 12 * lanes + 1})
+def edges(kind: kinds.Kind) -> list[int]:
+    """Numbers of rows at and beside every multiple of what a tile can have, and beyond."""
+    least = kind.least_sequences
+    beside = {k * least + d for k in (1, 2, 3) for d in (-1, 0, 1)} - {0}
+    return sorted(beside | {1, 2, 12 * least, 12 * least + 1})
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["scalar", "odd", "tapered"])
-def test_tiles_do_not_show(name, dtype):
-    """Every size of tile, full and not: rows of small batches against those of a large one."""
+def kinds_of_tile() -> list[tuple[str, str, kinds.Kind]]:
+    return [
+        (name, dtype, kind)
+        for dtype in DTYPES
+        for name in ("scalar", "odd", "tapered")
+        for kind in kinds.possible_kinds(dtype, name == "scalar", traced=False)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "kind"),
+    kinds_of_tile(),
+    ids=lambda value: (
+        value if isinstance(value, str) else f"{value.lanes_hold}-{value.vectors}x{value.group}"
+    ),
+)
+def test_tiles_do_not_show(name, dtype, kind, monkeypatch):
+    """Every kind of tile, full and not: rows of small batches against those of a large one."""
     case = CASES[name]
     model = make_model(case.I, case.hidden_sizes, case.outputs, dtype)
-    lanes = cpu.lanes(dtype)
-    sizes = edges(lanes)
-    cell = name == "scalar"
-    possible = {choose_vectors(cell, lanes, n, 1) for n in range(1, 50 * lanes)}
-    used = {choose_vectors(cell, lanes, n, 1) for n in sizes}
-    assert used == possible, "give `edges` the sizes that use every tile"
+    sizes = edges(kind)
     x = make_input(sizes[-1], case.T, case.I, dtype)
     lengths = np.arange(sizes[-1]) * 7 % (case.T + 1)
     whole, ragged = everything(model, x, threads=1), everything(model, x, lengths, threads=1)
+
+    used = set()
+
+    def choose_tile(layers, n_rows, n_threads, traced):
+        tile = kinds.make_tile(kind._replace(traced=traced), n_rows, n_threads)
+        used.add(tile.kind)
+        return tile
+
+    monkeypatch.setattr(run, "choose_tile", choose_tile)
+    model = make_model(case.I, case.hidden_sizes, case.outputs, dtype)  # knows no tiles yet
     for n in sizes:
         rows = slice(sizes[-1] - n, None)
         what = f"{n} rows"
         assert_same(everything(model, x[rows], threads=1), whole, rows, what)
         assert_same(everything(model, x[rows], lengths[rows], threads=1), ragged, rows, what)
+    assert used == {kind, kind._replace(traced=True)}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_tile_of_every_kind_is_used(dtype):
+    """Some number of rows of some network is fastest in each kind of tile."""
+    used = set()
+    for size in (1, 8, 20, 40, 64, 128, 200):
+        layers = make_model(1 if size == 1 else 16, (size,), 0, dtype).layers
+        for n in range(1, 300):
+            for threads in (1, 2):
+                used.add(kinds.choose_tile(layers, n, threads, False).kind)
+    possible = {kind for cell in (True, False) for kind in kinds.possible_kinds(dtype, cell, False)}
+    assert used == possible
 
 
 # --- forms of the input -----------------------------------------------------------------------

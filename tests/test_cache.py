@@ -27,11 +27,11 @@ def score() -> str:
 PRELUDE = """
 import os
 import fastlstm
-from fastlstm.engine import jit, plan
+from fastlstm.engine import jit, kernels
 from test_cache import score
 
 def anew():
-    plan.kernel.cache_clear()
+    kernels.kernel.cache_clear()
     return score()
 """
 

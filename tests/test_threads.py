@@ -22,7 +22,7 @@ import thread_child
 from helpers import finish, run_child, start_child
 from shapes import make_input, make_model
 
-from fastlstm.engine import cpu, run, threads
+from fastlstm.engine import cpu, kinds, run, threads
 
 LAYERS = {"omp": "omppool", "workqueue": "workqueue", "tbb": "tbbpool"}
 
@@ -139,7 +139,8 @@ def test_ctrl_c_ends_a_long_call_and_the_process_scores_on():
         (1, 1000, 1.0, 1),
         (3, 1000, 1.0, 3),
         (None, 1000, 1.0, 5),  # the default
-        (7, 3, 1.0, 1),  # a single tile
+        (7, 1, 1.0, 1),  # a single tile
+        (7, 3, 1.0, 3),  # one for each
         (7, 1000, 1e12, 1),  # not worth a second thread
     ],
 )
@@ -168,9 +169,10 @@ def test_threads_share_the_tiles(tiles, monkeypatch):
     """None takes two while another waits for one; measured by the time on a CPU."""
     model = make_model(8, (64,), 1)
     x = make_input(tiles * cpu.lanes("float32"), 3000, 8)
-    model.predict(x[:1], threads=1)
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
-    monkeypatch.setattr(run, "choose_vectors", lambda *_: 1)
+    shape = kinds.possible_kinds("float32", cell=False, traced=False)[0]
+    tile = kinds.Tile(shape, shape.least_sequences)
+    monkeypatch.setattr(run, "choose_tile", lambda *_: tile)
     start = threading.Barrier(tiles)
     shares = []
     work = run._Job.work

@@ -20,29 +20,40 @@ from fastlstm.engine.blocks import BLOCK
 from fastlstm.engine.constants import constant
 from fastlstm.engine.jit import helper
 from fastlstm.engine.memory import load, load_splat, prefetch, store
-from fastlstm.engine.rows import fma_rows, join, splat_rows, take_row, unit_gates
+from fastlstm.engine.rows import fma_rows, gate_packs, join, splat_rows, take_row
 
 
 @helper
 def add_products(z: Any, panel: Any, p: int, rows: int, x: Any, at: int, n: int, like: Any) -> Any:
     """Add `n` inputs times their weights to the pre-activations `z` of `rows` gates."""
+    lanes = lane_count(like)
     for first in range(0, n, BLOCK):
         s = zeros(z)
-        for k in range(first, min(first + BLOCK, n)):
-            s = fma_rows(panel, p + rows * k, load(x, at + k * lane_count(like), like), s)
+        last = min(first + BLOCK, n)
+        k = first
+        while k + 4 <= last:
+            w, x_k = p + rows * k, at + k * lanes
+            s = fma_rows(panel, w, 1, load(x, x_k, like), s)
+            s = fma_rows(panel, w + rows, 1, load(x, x_k + lanes, like), s)
+            s = fma_rows(panel, w + 2 * rows, 1, load(x, x_k + 2 * lanes, like), s)
+            s = fma_rows(panel, w + 3 * rows, 1, load(x, x_k + 3 * lanes, like), s)
+            k += 4
+        while k < last:
+            s = fma_rows(panel, p + rows * k, 1, load(x, at + k * lanes, like), s)
+            k += 1
         z = z + s
     return z
 
 
 @helper
-def next_state(z: Any, unit: int, c: Any, scratch: Any, gates: int, stride: int, like: Any) -> Any:
-    """Return h and c from a unit's pre-activations and its last cell state.
+def next_state(z: Any, c: Any, scratch: Any, gates: int, stride: int, like: Any) -> Any:
+    """Return h and c from the pre-activations i f g o and the last cell state.
 
     With `gates` >= 0 the activated gates i f g o and the cell state are written there, `stride`
     numbers apart. The three sigmoids go together: their interleaved chains hide each other's
     latency (25 % of the whole at one hidden unit).
     """
-    i, f, g, o = unit_gates(z, unit, like)
+    i, f, g, o = z
     one = constant("1", like)
     d = sigmoid_denominator(join(i, f, o))
     d_i, d_f, d_o = take_row(d, 0, like), take_row(d, 1, like), take_row(d, 2, like)
@@ -63,15 +74,14 @@ def next_state(z: Any, unit: int, c: Any, scratch: Any, gates: int, stride: int,
 
 
 @helper
-def finish_unit(
-    z: Any, unit: int, scratch: Any, c: int, h: int, at: int, gates: int, stride: int, like: Any
+def finish_units(
+    z: Any, scratch: Any, c: int, h: int, gates: int, at: int, stride: int, like: Any
 ) -> None:
-    """Write the new state of a unit, and its gates if `gates` >= 0."""
+    """Write the new state of one or two units, and their gates if `gates` >= 0."""
     gates_at = gates + at if gates >= 0 else gates
-    c_last = load(scratch, c + at, like)
-    h_new, c_new = next_state(z, unit, c_last, scratch, gates_at, stride, like)
-    store(scratch, c + at, c_new)
-    store(scratch, h + at, h_new)
+    h_new, c_new = next_state(z, load(scratch, c, like), scratch, gates_at, stride, like)
+    store(scratch, c, c_new)
+    store(scratch, h, h_new)
 
 
 @helper
@@ -84,11 +94,14 @@ def slot(s: int, keep: int) -> int:
 def run_layer(
     units: int, panel: Any, p: int, n_inputs: int, n_hidden: int,
     scratch: Any, x: int, h: int, keep: int, c: int,
-    steps: int, gates: int, stride: int, like: Any,
+    steps: int, gates: int, stride: int, like: Any, states: Any,
 ) -> None:  # fmt: skip
     """Run `steps` time steps of one layer, `units` hidden units (1 or 2, a constant) at a time.
 
-    With `gates` >= 0 the activated gates and cell states are written there.
+    `states` has the shape of the states of one unit or of both, which are then finished together.
+    Where the last unit has no second, one more is computed and written beyond the layer's own.
+    With `gates` >= 0 the activated gates and cell states are written there, `stride` numbers
+    apart.
     """
     lanes, rows = lane_count(like), 4 * units
     size = n_hidden * lanes
@@ -99,14 +112,17 @@ def run_layer(
         for u in range(0, n_hidden, units):
             z = splat_rows(panel, w, units, like)
             w += rows
-            z = add_products(z, panel, w, rows, scratch, x + s * n_inputs * lanes, n_inputs, like)
-            w += rows * n_inputs
-            z = add_products(z, panel, w, rows, scratch, h_last, n_hidden, like)
-            w += rows * n_hidden
-            finish_unit(z, 0, scratch, c, h_next, u * lanes, gates_now, stride, like)
-            if units == 2 and u + 1 < n_hidden:
-                at = (u + 1) * lanes
-                finish_unit(z, 1, scratch, c, h_next, at, gates_now, stride, like)
+            for part in range(2):  # one copy of the code for both: half the compile time
+                at, n = (h_last, n_hidden) if part else (x + s * n_inputs * lanes, n_inputs)
+                z = add_products(z, panel, w, rows, scratch, at, n, like)
+                w += rows * n
+            at = u * lanes
+            z_first = gate_packs(z, 0, like, states)
+            finish_units(z_first, scratch, c + at, h_next + at, gates_now, at, stride, states)
+            if lane_count(states) < units * lanes:
+                z_second = gate_packs(z, 1, like, states)
+                at += lanes
+                finish_units(z_second, scratch, c + at, h_next + at, gates_now, at, stride, states)
 
 
 @helper
@@ -129,10 +145,12 @@ def run_cell(
         for line in range(0, lanes, vector_lanes(like)):
             prefetch(values, ahead + s * lanes + line)
         x_now = load(scratch, x + s * lanes, like)
-        z = bias + fma_rows(panel, p + 4, x_now, nothing)
-        z = z + fma_rows(panel, p + 8, h_now, nothing)
+        z = bias + fma_rows(panel, p + 4, 1, x_now, nothing)
+        z = z + fma_rows(panel, p + 8, 1, h_now, nothing)
         gates_now = gates + s * lanes if gates >= 0 else gates
-        h_now, c_now = next_state(z, 0, c_now, scratch, gates_now, stride, like)
+        h_now, c_now = next_state(
+            gate_packs(z, 0, like, like), c_now, scratch, gates_now, stride, like
+        )
         if keep:
             store(scratch, h + (s + 1) * lanes, h_now)
     store(scratch, h + slot(steps, keep) * lanes, h_now)

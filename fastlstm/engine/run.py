@@ -5,24 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.engine import cpu
-from fastlstm.engine.plan import (
-    Plan,
-    aligned_empty,
-    choose_vectors,
-    is_cell,
-    kernel,
-    make_plan,
-    make_shape,
-    warm_kernels,
-)
+from fastlstm.engine.kernels import warm_kernels
+from fastlstm.engine.kinds import Tile, choose_tile, is_cell
+from fastlstm.engine.outputs import Outputs
+from fastlstm.engine.plan import Plan, make_plan
 from fastlstm.engine.progress import Progress
 from fastlstm.engine.threads import default_threads, start
 from fastlstm.engine.tiles import STOPPED
@@ -42,16 +34,6 @@ GROUP_BYTES = 2 * 1024 * 1024
 NO_INTEGERS = np.empty(0, np.int64)
 
 
-@dataclass
-class Outputs:
-    """Where results go; None for what is not wanted."""
-
-    last: Array | None = None  # (N, outputs)
-    sequence: Array | None = None  # (N, T, outputs)
-    gates: tuple[Array, ...] | None = None  # i f g o c of the last layer, each (N, T, H)
-    end: tuple[Array, Array] | None = None  # h and c, flat, as `inputs.flat_state`
-
-
 class Engine:
     """The compiled side of one network: its layers, and its head or none.
 
@@ -62,13 +44,16 @@ class Engine:
         self.layers, self.head = tuple(layers), head
         self.dtype = layers[0].dtype
         self.plan = cache(self._plan)
+        self.tile = lru_cache(maxsize=1024)(self._tile)
         self.work_a_step = sum(
             k.hidden_size * (8 * (k.input_size + k.hidden_size) + ACTIVATION_WORK) for k in layers
         )
 
-    def _plan(self, vectors: int, traced: bool, sequences: bool) -> Plan:
-        shape = make_shape(self.dtype, vectors, is_cell(self.layers), traced)
-        return make_plan(self.layers, self.head, shape, sequences)
+    def _tile(self, n_rows: int, n_threads: int, traced: bool) -> Tile:
+        return choose_tile(self.layers, n_rows, n_threads, traced)
+
+    def _plan(self, tile: Tile, sequences: bool) -> Plan:
+        return make_plan(self.layers, self.head, tile, sequences)
 
     def run(
         self,
@@ -95,19 +80,19 @@ class Engine:
         """
         if source.n_rows == 0:
             return
-        steps = source.n_rows * source.n_steps if source.lengths is None else source.lengths.sum()
-        work = float(self.work_a_step) * max(int(steps), source.n_rows)
-        most = default_threads() if threads is None else threads
-        n_threads = max(1, min(most, int(work / LEAST_WORK_A_THREAD)))
-        vectors = choose_vectors(
-            is_cell(self.layers), cpu.lanes(self.dtype), source.n_rows, n_threads
-        )
-        sequences = outputs.sequence is not None
-        traced = outputs.gates is not None
-        job = _Job(self.plan(vectors, traced, sequences), source, start, outputs)
-        n_threads = min(n_threads, job.parts)
+        steps = source.n_rows * source.n_steps
+        if source.lengths is not None:
+            steps = int(source.lengths.sum())
+        work = float(self.work_a_step) * max(steps, source.n_rows)
+        n_threads = max(1, int(work / LEAST_WORK_A_THREAD))
+        if n_threads > 1:
+            n_threads = min(n_threads, default_threads() if threads is None else threads)
+        tile = self.tile(source.n_rows, n_threads, outputs.gates is not None)
+        plan = self.plan(tile, outputs.sequence is not None)
+        job = _Job(plan, source, start, outputs)
+        short = work < WORK_WORTH_INTERRUPTING
         with Progress(source.n_rows, progress) as bar:
-            _share_out(job, n_threads, work < WORK_WORTH_INTERRUPTING, bar)
+            _share_out(job, min(n_threads, job.parts), short, bar)
 
     def warmup(self) -> None:
         """Compile every kernel that this network's calls can use, but for traces."""
@@ -116,6 +101,8 @@ class Engine:
 
 def _share_out(job: _Job, n_threads: int, short: bool, bar: Progress) -> None:
     """Run a job on threads; the caller's is one of them if that takes only moments."""
+    if n_threads == 1 and short:
+        return job.work()
     workers: list[Future[None]] = []
     try:
         for _ in range(n_threads - short):
@@ -148,18 +135,15 @@ class _Job:
         outputs: Outputs,
     ) -> None:
         self.plan, self.source, self.start, self.outputs = plan, source, start, outputs
-        self.kernel = kernel(plan.shape)
-        self.dtype = np.dtype(plan.shape.dtype)
-        self.nothing = np.empty(0, self.dtype)
-        self.n_tiles = -(-source.n_rows // plan.shape.lanes)
+        self.dtype, self.nothing = plan.panels.dtype, plan.panels[:0]
+        self.n_tiles = -(-source.n_rows // plan.tile.sequences)
         self.order = _by_length(source.lengths)
         self.in_place = source.in_place(self.dtype)
-        self.counter = aligned_empty(64, np.int64)
-        self.counter[:] = 0
+        self.counter = np.zeros(64, np.int64)  # a place of its own in the caches
         self.stopped = False
         self.parts = self.n_tiles
         if self.in_place is None:
-            lanes, n_inputs = plan.shape.lanes, int(plan.layers[0, 0])
+            lanes, n_inputs = plan.tile.sequences, int(plan.layers[0, 0])
             tile_step = lanes * n_inputs * self.dtype.itemsize
             self.group_steps = max(1, min(source.n_steps, GROUP_BYTES // tile_step))
             tiles = max(1, GROUP_BYTES // (tile_step * self.group_steps))
@@ -176,7 +160,7 @@ class _Job:
 
     def rows_begun(self) -> int:
         """Return how many rows have been drawn so far."""
-        unit = self.plan.shape.lanes if self.in_place is not None else self.group_rows
+        unit = self.plan.tile.sequences if self.in_place is not None else self.group_rows
         drawn = min(int(self.counter[0]), self.parts)
         return min(drawn * unit, self.source.n_rows)
 
@@ -185,37 +169,36 @@ class _Job:
         self.stopped = True
         self.counter[0] = STOPPED
 
-    def _scratch(self) -> tuple[Array, npt.NDArray[np.int64]]:
-        lane_table = aligned_empty(4 * self.plan.shape.lanes + 64, np.int64)
-        return aligned_empty(self.plan.scratch_size + 1024, self.dtype), lane_table
-
     def _results(self) -> tuple[Array, Array, tuple[Array, ...]]:
         """Return the arrays `last`, `sequence` and `gates`, flat, empty where not wanted."""
-
-        def flat(array: Array | None) -> Array:
-            return self.nothing if array is None else array.reshape(-1)
-
-        outputs = self.outputs
-        gates = outputs.gates or (None,) * 5
-        return flat(outputs.last), flat(outputs.sequence), tuple(flat(gate) for gate in gates)
+        outputs, nothing = self.outputs, self.nothing
+        return (
+            nothing if outputs.last is None else outputs.last.reshape(-1),
+            nothing if outputs.sequence is None else outputs.sequence.reshape(-1),
+            (nothing,) * 5
+            if outputs.gates is None
+            else tuple(gate.reshape(-1) for gate in outputs.gates),
+        )
 
     def _work_in_place(self, values: Array, starts: npt.NDArray[np.int64]) -> None:
         source, outputs, plan = self.source, self.outputs, self.plan
         start_h, start_c = self.start or (self.nothing, self.nothing)
         end_h, end_c = outputs.end or (self.nothing, self.nothing)
         lengths = NO_INTEGERS if source.lengths is None else source.lengths
-        self.kernel(
+        scratch = plan.take_scratch()
+        plan.kernel(
             self.counter, self.n_tiles, source.n_rows, source.n_steps, plan.block_steps,
             plan.layers_for(source.n_rows), plan.table, plan.panels,
             values, starts, lengths, self.order, NO_INTEGERS, source.n_steps, 0,
             start_h, start_c, end_h, end_c,
-            *self._results(), *self._scratch(),
+            *self._results(), *scratch,
         )  # fmt: skip
+        plan.give_back(scratch)
 
     def _work_in_groups(self) -> None:
-        scratch = self._scratch()
         n_inputs = int(self.plan.layers[0, 0])
         buffer = np.zeros(self.group_rows * self.group_steps * n_inputs, self.dtype)
+        scratch = self.plan.take_scratch()
         for group in self.groups:
             first = group * self.group_rows
             if first >= self.source.n_rows or self.stopped:
@@ -223,6 +206,7 @@ class _Job:
             self.counter[0] = max(int(self.counter[0]), group + 1)
             rows = np.arange(first, min(first + self.group_rows, self.source.n_rows))
             self._run_group(self.order[rows] if self.order.size else rows, buffer, scratch)
+        self.plan.give_back(scratch)
 
     def _run_group(
         self,
@@ -249,8 +233,8 @@ class _Job:
             block = buffer[: n_rows * steps * n_inputs]
             source.copy_into(block.reshape(n_rows, steps, n_inputs), selection, t)
             left = NO_INTEGERS if lengths is None else np.clip(lengths - t, 0, steps)
-            self.kernel(
-                np.zeros(1, np.int64), -(-n_rows // plan.shape.lanes), n_rows, steps,
+            plan.kernel(
+                np.zeros(1, np.int64), -(-n_rows // plan.tile.sequences), n_rows, steps,
                 plan.block_steps, plan.layers_for(n_rows), plan.table, plan.panels,
                 block, NO_INTEGERS, left, NO_INTEGERS, rows, source.n_steps, t,
                 *(begin or (self.nothing, self.nothing)), *(state or (self.nothing, self.nothing)),

@@ -175,6 +175,8 @@ def make_kernel(
         Write the last layer's gates i f g o and its cell states at every step to `gate_arrays`,
         beside the hidden states in `sequence`.
     """
+    # both units' states at once hide more latency, but three vectors of each do not fit
+    state_vectors = vectors * units if vectors <= 2 else vectors
 
     def run_tiles(
         counter, n_tiles, n_rows, n_steps, block_steps, layers, plan, panels,
@@ -182,6 +184,7 @@ def make_kernel(
         start_h, start_c, end_h, end_c, last, sequence, gate_arrays, scratch, lane_table,
     ):  # fmt: skip
         like = empty_pack(scratch, vector_lanes, vectors)
+        states = empty_pack(scratch, vector_lanes, state_vectors)
         align_stack(like)
         lanes = lane_count(like)
         start, length = lane_table[:lanes], lane_table[lanes : 2 * lanes]
@@ -222,7 +225,7 @@ def make_kernel(
                     layer = layers[i]
                     gates = -1
                     if traced and i == n_layers - 1:
-                        gates, stride = plan[GATES_AT], n * layer[HIDDEN] * lanes
+                        gates, stride = plan[GATES_AT], (n * layer[HIDDEN] + 1) * lanes
                     if cell:
                         run_cell(
                             panels, layer[PANEL], scratch, layer[X_AT], layer[H_AT], layer[KEEP],
@@ -233,7 +236,7 @@ def make_kernel(
                         run_layer(
                             units, panels, layer[PANEL], layer[INPUTS], layer[HIDDEN], scratch,
                             layer[X_AT], layer[H_AT], layer[KEEP], layer[C_AT],
-                            n, gates, stride, like,
+                            n, gates, stride, like, states,
                         )  # fmt: skip
                 if sequence.size:
                     for lane in range(lanes):

@@ -1,0 +1,132 @@
+"""One layer for few sequences: a hidden unit in each lane, instead of a sequence.
+
+What depends on the inputs alone is computed first, for all time steps of a block at once; what
+is left for each step is `w_hh` times the last hidden state. The order of summation is that of
+`layers`, so the bits are too: a call may take whichever is faster.
+
+In scratch memory, for S sequences and hidden units filled up to whole groups of vectors
+(`padded`), a group being the hidden units that are summed up together:
+
+- x: (steps * S, inputs), or the hidden states of the layer below
+- z: (steps * S, vectors of units, gates i f g o, lanes), the sums over the inputs
+- h: (slots, S, padded), slot s the hidden state before step s
+- c: (groups, S, units of a group)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastlstm.engine.arithmetic import fma, lane_count, zeros
+from fastlstm.engine.blocks import BLOCK
+from fastlstm.engine.jit import function, helper
+from fastlstm.engine.layers import next_state, slot
+from fastlstm.engine.memory import load, load_splat, store
+from fastlstm.engine.rows import fma_rows, gate_packs, load_rows, repeat_rows, store_rows
+
+
+@helper
+def add_row_products(
+    z: Any, panel: Any, p: int, x: Any, at: int, stride: int, n: int, gates: Any
+) -> Any:
+    """Add `n` inputs times their weights to the pre-activations `z`.
+
+    Row r of `z` belongs to the inputs from `at + r * stride` on; it holds the `gates` of a
+    group of hidden units.
+    """
+    size = lane_count(gates)
+    for first in range(0, n, BLOCK):
+        s = zeros(z)
+        last = min(first + BLOCK, n)
+        k = first
+        while k + 4 <= last:
+            w = p + k * size
+            s = fma_rows(x, at + k, stride, load(panel, w, gates), s)
+            s = fma_rows(x, at + k + 1, stride, load(panel, w + size, gates), s)
+            s = fma_rows(x, at + k + 2, stride, load(panel, w + 2 * size, gates), s)
+            s = fma_rows(x, at + k + 3, stride, load(panel, w + 3 * size, gates), s)
+            k += 4
+        while k < last:
+            s = fma_rows(x, at + k, stride, load(panel, p + k * size, gates), s)
+            k += 1
+        z = z + s
+    return z
+
+
+@helper
+def run_inputs(
+    panel: Any, p: int, n_inputs: int, n_vectors: int, scratch: Any, x: int, stride: int,
+    n_rows: int, z: int, gates: Any, rows: Any, count: int,
+) -> None:  # fmt: skip
+    """Write the bias and the sums over the inputs to `z`, for `n_rows` rows of inputs.
+
+    `count` rows are done together, the last ones beyond `n_rows` too.
+    """
+    size = lane_count(gates)
+    for v in range(n_vectors):
+        bias = repeat_rows(load(panel, p, gates), rows)
+        p += size
+        for r in range(0, n_rows, count):
+            sums = add_row_products(
+                bias, panel, p, scratch, x + r * stride, stride, n_inputs, gates
+            )
+            store_rows(scratch, z + (r * n_vectors + v) * size, n_vectors * size, sums, gates)
+        p += size * n_inputs
+
+
+@helper
+def run_steps(
+    panel: Any, p: int, n_hidden: int, padded: int, scratch: Any, z: int, h: int, keep: int,
+    c: int, n_sequences: int, steps: int, gates: int, stride: int, units: Any, group: Any,
+    rows: Any, like: Any, vector: Any,
+) -> None:  # fmt: skip
+    """Run `steps` time steps of a layer whose sums over the inputs are at `z`.
+
+    `units` has the shape of a group's hidden units, `group` that of their gates; `like` and
+    `rows` are the same for the sequences that are summed up together. The rest of the tile's
+    sequences follow while the group's weights are in the L1 cache. With `gates` >= 0 the
+    activated gates and cell states are written there, `stride` numbers apart, in the order of c.
+    """
+    n_units, size = lane_count(units), lane_count(like)
+    together = size // n_units
+    for s in range(steps):
+        h_last = h + slot(s, keep) * n_sequences * padded
+        h_next = h + slot(s + 1, keep) * n_sequences * padded
+        gates_now = gates + s * n_sequences * padded if gates >= 0 else gates
+        w, c_now = p, c
+        for unit in range(0, padded, n_units):
+            for first in range(0, n_sequences, together):
+                row = first * padded
+                sums = load_rows(scratch, z + 4 * (row + unit), 4 * padded, group, rows)
+                sums = add_row_products(
+                    sums, panel, w, scratch, h_last + row, padded, n_hidden, group
+                )
+                h_new, c_new = next_state(
+                    gate_packs(sums, 0, vector, like), load(scratch, c_now, like), scratch,
+                    gates_now, stride, like,
+                )  # fmt: skip
+                store(scratch, c_now, c_new)
+                store_rows(scratch, h_next + row + unit, padded, h_new, units)
+                c_now += size
+                if gates_now >= 0:
+                    gates_now += size
+            w += lane_count(group) * n_hidden
+        z += n_sequences * 4 * padded
+
+
+@function
+def run_row_dense(
+    panel: Any, p: int, n_inputs: int, n_outputs: int, scratch: Any, x: int, y: int, vector: Any
+) -> None:
+    """Write `bias + weight @ x` of the row at `x` to `y`, in the blocked order."""
+    lanes = lane_count(vector)
+    for output in range(0, n_outputs, lanes):
+        total = load(panel, p, vector)
+        p += lanes
+        for first in range(0, n_inputs, BLOCK):
+            s = zeros(vector)
+            for k in range(first, min(first + BLOCK, n_inputs)):
+                s = fma(load_splat(scratch, x + k, vector), load(panel, p, vector), s)
+                p += lanes
+            total = total + s
+        store(scratch, y + output, total)

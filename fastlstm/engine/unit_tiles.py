@@ -1,0 +1,272 @@
+"""The kernel for few sequences: hidden units in the lanes, a few sequences a tile.
+
+Beside `tiles`, whose arguments, tables and steps it shares; what differs is the layout of the
+scratch memory (`unit_layers`), which lets rows be copied as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastlstm.engine.arithmetic import empty_pack
+from fastlstm.engine.jit import function
+from fastlstm.engine.layers import slot
+from fastlstm.engine.memory import align_stack, fetch_add
+from fastlstm.engine.tiles import (
+    C_AT,
+    FINAL_C_AT,
+    FINAL_H_AT,
+    GATES_AT,
+    H_AT,
+    HEAD_OUTPUTS,
+    HEAD_PANEL,
+    HIDDEN,
+    INPUTS,
+    KEEP,
+    LAYER_COLUMNS,
+    PANEL,
+    PLAN_COLUMNS,
+    STATE_AT,
+    STOPPED,
+    X_AT,
+    Y_AT,
+    seat_rows,
+)
+from fastlstm.engine.unit_layers import run_inputs, run_row_dense, run_steps
+
+# More columns than the table of layers has in `tiles`, and than its one row for the rest.
+X_STRIDE, PADDED, HIDDEN_PANEL = LAYER_COLUMNS, LAYER_COLUMNS + 1, LAYER_COLUMNS + 2
+UNIT_LAYER_COLUMNS = LAYER_COLUMNS + 3
+Z_AT, TILE_SEQUENCES = PLAN_COLUMNS, PLAN_COLUMNS + 1
+UNIT_PLAN_COLUMNS = PLAN_COLUMNS + 2
+
+
+@function
+def copy_row(source: Any, at: int, n: int, target: Any, to: int) -> None:
+    """Copy `source[at : at + n]` to `target[to :]`."""
+    for k in range(n):
+        target[to + k] = source[at + k]
+
+
+@function
+def copy_cells(source: Any, at: int, pitch: int, n: int, units: int, target: Any, to: int) -> None:
+    """Copy a row of values that lie in groups of `units`, `pitch` numbers apart."""
+    for first in range(0, n, units):
+        copy_row(source, at, min(units, n - first), target, to + first)
+        at += pitch
+
+
+@function
+def place_inputs(
+    values: Any, at: int, steps: int, n_inputs: int, scratch: Any, to: int, stride: int
+) -> None:
+    """Copy the inputs of a sequence's next steps, `stride` numbers from step to step.
+
+    Nobody looks at those of a sequence that has ended (`at` < 0): zeros are quick to compute.
+    """
+    for j in range(steps):
+        if at >= 0:
+            copy_row(values, at + j * n_inputs, n_inputs, scratch, to + j * stride)
+        else:
+            for k in range(n_inputs):
+                scratch[to + j * stride + k] = 0
+
+
+@function
+def start_row(
+    layers: Any, start_h: Any, start_c: Any, row: int, sequence: int, sequences: int, units: int,
+    scratch: Any,
+) -> None:  # fmt: skip
+    """Fill slot 0 of a sequence's h, and c, from the state that came in, or with zeros."""
+    for i in range(layers.shape[0]):
+        n, padded = layers[i, HIDDEN], layers[i, PADDED]
+        h = layers[i, H_AT] + sequence * padded
+        c = layers[i, C_AT] + sequence * units
+        for first in range(0, padded, units):
+            for k in range(units):
+                scratch[h + first + k] = 0
+                scratch[c + k] = 0
+            if start_h.size:
+                at, size = layers[i, STATE_AT] + row * n + first, min(units, n - first)
+                copy_row(start_h, at, size, scratch, h + first)
+                copy_row(start_c, at, size, scratch, c)
+            c += sequences * units
+
+
+@function
+def set_row_aside(layers: Any, sequence: int, sequences: int, units: int, scratch: Any) -> None:
+    """Keep the state of a sequence that has ended."""
+    for i in range(layers.shape[0]):
+        n, padded = layers[i, HIDDEN], layers[i, PADDED]
+        h, c = layers[i, H_AT] + sequence * padded, layers[i, C_AT] + sequence * units
+        copy_row(scratch, h, n, scratch, layers[i, FINAL_H_AT] + sequence * padded)
+        final_c = layers[i, FINAL_C_AT] + sequence * padded
+        copy_cells(scratch, c, sequences * units, n, units, scratch, final_c)
+
+
+@function
+def rows_to_first_slot(layers: Any, steps: int, sequences: int, scratch: Any) -> None:
+    """Bring every layer's last hidden state to where the next time steps look for it."""
+    for i in range(layers.shape[0]):
+        size = layers[i, PADDED] * sequences
+        now = slot(steps, layers[i, KEEP]) * size
+        if now:
+            copy_row(scratch, layers[i, H_AT] + now, size, scratch, layers[i, H_AT])
+
+
+@function
+def write_row_steps(
+    layers: Any, plan: Any, panels: Any, steps: int, place: int, sequences: int, units: int,
+    sequence: Any, gate_arrays: Any, stride: int, to: int, scratch: Any, vector: Any,
+) -> None:  # fmt: skip
+    """Write the outputs of `steps` time steps of the sequence at a place of the tile."""
+    top = layers[layers.shape[0] - 1]
+    n_hidden, padded, head = top[HIDDEN], top[PADDED], plan[HEAD_OUTPUTS]
+    for j in range(steps):
+        if stride:
+            at = plan[GATES_AT] + j * padded * sequences + place * units
+            for gate in range(5):
+                copy_cells(
+                    scratch, at + gate * stride, sequences * units, n_hidden, units,
+                    gate_arrays[gate], to + j * n_hidden,
+                )  # fmt: skip
+        h = top[H_AT] + ((j + 1) * sequences + place) * padded
+        if head:
+            run_row_dense(panels, plan[HEAD_PANEL], n_hidden, head, scratch, h, plan[Y_AT], vector)
+            copy_row(scratch, plan[Y_AT], head, sequence, to + j * head)
+        else:
+            copy_row(scratch, h, n_hidden, sequence, to + j * n_hidden)
+
+
+@function
+def write_row_state(
+    layers: Any, row: int, place: int, end_h: Any, end_c: Any, scratch: Any
+) -> None:
+    """Write the state after the last real step of the sequence at a place of the tile."""
+    for i in range(layers.shape[0]):
+        n, at = layers[i, HIDDEN], place * layers[i, PADDED]
+        to = layers[i, STATE_AT] + row * n
+        copy_row(scratch, layers[i, FINAL_H_AT] + at, n, end_h, to)
+        copy_row(scratch, layers[i, FINAL_C_AT] + at, n, end_c, to)
+
+
+@function
+def write_row_last(
+    layers: Any, plan: Any, panels: Any, row: int, place: int, last: Any, scratch: Any,
+    vector: Any,
+) -> None:  # fmt: skip
+    """Write the outputs of the last real step of the sequence at a place of the tile."""
+    top = layers[layers.shape[0] - 1]
+    h, n = top[FINAL_H_AT] + place * top[PADDED], top[HIDDEN]
+    if plan[HEAD_OUTPUTS]:
+        y, n_outputs = plan[Y_AT], plan[HEAD_OUTPUTS]
+        run_row_dense(panels, plan[HEAD_PANEL], n, n_outputs, scratch, h, y, vector)
+        h, n = y, n_outputs
+    copy_row(scratch, h, n, last, row * n)
+
+
+def make_unit_kernel(
+    vector_lanes: int, vectors: int, together: int, input_rows: int, traced: bool
+) -> Callable[..., None]:
+    """Return the kernel's Python function for one shape of tile.
+
+    Parameters
+    ----------
+    vector_lanes, vectors
+        `vector_lanes * vectors` hidden units are summed up together, for
+    together
+        so many sequences, of which a tile has one or more times as many.
+    input_rows
+        How many rows of inputs are summed up together, for one vector of hidden units.
+    traced
+        As in `tiles.make_kernel`.
+    """
+    states, units = vectors * together, vectors * vector_lanes
+    group_count, tile_count, input_count = 4 * vectors, 4 * states, 4 * input_rows
+
+    def run_unit_tiles(
+        counter, n_tiles, n_rows, n_steps, block_steps, layers, plan, panels,
+        values, starts, lengths, order, out_rows, out_steps, first_step,
+        start_h, start_c, end_h, end_c, last, sequence, gate_arrays, scratch, lane_table,
+    ):  # fmt: skip
+        vector = empty_pack(scratch, vector_lanes, 1)
+        of_units = empty_pack(scratch, vector_lanes, vectors)
+        of_states = empty_pack(scratch, vector_lanes, states)
+        gates_of_vector = empty_pack(scratch, vector_lanes, 4)
+        gates_of_group = empty_pack(scratch, vector_lanes, group_count)
+        gates_of_tile = empty_pack(scratch, vector_lanes, tile_count)
+        gates_of_inputs = empty_pack(scratch, vector_lanes, input_count)
+        align_stack(vector)
+        sequences = plan[TILE_SEQUENCES]
+        start, length = lane_table[:sequences], lane_table[sequences : 2 * sequences]
+        row = lane_table[2 * sequences : 3 * sequences]
+        n_layers = layers.shape[0]
+        n_inputs, n_outputs = layers[0, INPUTS], layers[n_layers - 1, HIDDEN]
+        if plan[HEAD_OUTPUTS]:
+            n_outputs = plan[HEAD_OUTPUTS]
+
+        tile = fetch_add(counter, 1)
+        while tile < n_tiles:
+            valid = min(sequences, n_rows - tile * sequences)
+            _, longest, _ = seat_rows(
+                tile * sequences, valid, order, starts, lengths, n_steps * n_inputs, n_steps,
+                row, start, length,
+            )  # fmt: skip
+            for s in range(sequences):
+                start_row(layers, start_h, start_c, row[s], s, sequences, units, scratch)
+            t = 0
+            while True:
+                stop = min(t + block_steps, longest)
+                for s in range(sequences):
+                    if length[s] == t:
+                        set_row_aside(layers, s, sequences, units, scratch)
+                    elif length[s] > t:
+                        stop = min(stop, length[s])
+                n = stop - t
+                if n <= 0 or counter[0] >= STOPPED:  # all walked, or the caller was interrupted
+                    break
+                for s in range(sequences):
+                    at = start[s] + t * n_inputs if length[s] > t else -1
+                    place_inputs(
+                        values, at, n, n_inputs, scratch, layers[0, X_AT] + s * n_inputs,
+                        sequences * n_inputs,
+                    )  # fmt: skip
+                stride = 0  # between the gates' blocks; 0 where nothing is traced
+                for i in range(n_layers):
+                    layer = layers[i]
+                    gates = -1
+                    if traced and i == n_layers - 1:
+                        gates, stride = plan[GATES_AT], n * sequences * layer[PADDED]
+                    run_inputs(
+                        panels, layer[PANEL], layer[INPUTS], layer[PADDED] // vector_lanes,
+                        scratch, layer[X_AT], layer[X_STRIDE], n * sequences, plan[Z_AT],
+                        gates_of_vector, gates_of_inputs, input_rows,
+                    )  # fmt: skip
+                    run_steps(
+                        panels, layer[HIDDEN_PANEL], layer[HIDDEN], layer[PADDED],
+                        scratch, plan[Z_AT], layer[H_AT], layer[KEEP], layer[C_AT],
+                        sequences, n, gates, stride, of_units, gates_of_group, gates_of_tile,
+                        of_states, vector,
+                    )  # fmt: skip
+                if sequence.size:
+                    for s in range(valid):
+                        if length[s] > t:
+                            r = out_rows[row[s]] if out_rows.size else row[s]
+                            to = (r * out_steps + first_step + t) * n_outputs
+                            write_row_steps(
+                                layers, plan, panels, n, s, sequences, units, sequence,
+                                gate_arrays, stride, to, scratch, vector,
+                            )  # fmt: skip
+                rows_to_first_slot(layers, n, sequences, scratch)
+                t = stop
+
+            for s in range(valid):
+                if end_h.size:
+                    write_row_state(layers, row[s], s, end_h, end_c, scratch)
+                if last.size:
+                    r = out_rows[row[s]] if out_rows.size else row[s]
+                    write_row_last(layers, plan, panels, r, s, last, scratch, vector)
+            tile = fetch_add(counter, 1)
+
+    return run_unit_tiles
