@@ -22,9 +22,17 @@ import numpy.typing as npt
 from bench.engines import ENGINES
 from bench.rows import Row
 
-__all__ = ["Worker"]
+__all__ = ["EngineError", "Worker"]
 
 Array = npt.NDArray[Any]
+
+
+class EngineError(RuntimeError):
+    """An engine failed in its process. `reason` is one line, the message all there is to say."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Worker:
@@ -34,6 +42,8 @@ class Worker:
     ----------
     sequences : int
         How many of the row's sequences the engine is timed on.
+    settings : str
+        How the engine is used.
     outputs : array or None
         The engine's results for the `checked` sequences that are among them.
     spent : float
@@ -49,7 +59,7 @@ class Worker:
         self._process.start()
         theirs.close()
         try:
-            self.sequences, self.outputs = self._answer()
+            self.sequences, self.settings, self.outputs = self._answer()
         except BaseException:
             self.close()
             raise
@@ -81,9 +91,10 @@ class Worker:
         try:
             failed, answer = self._connection.recv()
         except EOFError:
-            failed, answer = True, "its process ended"
+            failed, answer = True, ("its process ended", "")
         if failed:
-            raise RuntimeError(f"{self.engine} on {self.row}: {answer}")
+            reason, details = answer
+            raise EngineError(f"{self.engine} on {self.row}: {reason}\n{details}", reason)
         return answer
 
     def _pause(self) -> None:
@@ -100,18 +111,18 @@ def serve(connection: Connection, engine: str, row: Row, threads: int, checked: 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     try:
         n = ENGINES[engine].sequences(row)
-        x = row.inputs()[:n]
-        call = ENGINES[engine].build(row, threads)
-        outputs = call(x)
+        call, settings = ENGINES[engine].build(row, row.inputs()[:n], threads)
+        outputs = call()
         if outputs is not None:
             outputs = np.array(outputs[checked[checked < n]])
-        connection.send((False, (n, outputs)))
+        connection.send((False, (n, settings, outputs)))
         while True:
-            connection.send((False, take_turn(lambda: call(x), connection.recv())))
+            connection.send((False, take_turn(call, connection.recv())))
     except EOFError:
         pass
-    except Exception:
-        connection.send((True, traceback.format_exc()))
+    except Exception as error:
+        first_line = next(iter(str(error).splitlines()), "")
+        connection.send((True, (f"{type(error).__name__}: {first_line}", traceback.format_exc())))
 
 
 def take_turn(call: Callable[[], Any], seconds: float) -> float:
