@@ -247,6 +247,8 @@ def test_small_calls_and_traces_have_goals():
     assert missed(stored("compare", small=small)) == ["one small call from Python"]
     h8 = row("h8", trace=timed(0.01), BlockLSTMV2=timed(0.029))
     assert missed(stored("trace", trace=[h8])) == ["trace h8: against BlockLSTMV2"]
+    h8["engines"]["BlockLSTMV2"]["max_error"] = 0.5  # another order of gates
+    assert not goals.check(stored("trace", trace=[h8]))
 
 
 # --- the README --------------------------------------------------------------------------------

@@ -21,10 +21,8 @@ def build(row: Row, x: Array, threads: int) -> Built:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     (layer,) = row.model().layers
-    # It has its gates in the order i c f o, and one matrix for inputs and hidden units.
-    i, f, g, o = range(4)
-    order = np.concatenate([np.arange(k * row.H, (k + 1) * row.H) for k in (i, g, f, o)])
-    weights = np.concatenate([layer.w_ih, layer.w_hh], axis=1)[order].T  # (I + H, 4H)
+    # Its gates are in the same order (those of the first BlockLSTM are not), in one matrix.
+    weights = np.concatenate([layer.w_ih, layer.w_hh], axis=1).T  # (I + H, 4H)
     zeros = np.zeros((row.N, row.H), row.dtype)
     arguments = {
         "seq_len_max": tf.constant(row.T, tf.int64),
@@ -35,7 +33,7 @@ def build(row: Row, x: Array, threads: int) -> Built:
         "wci": tf.zeros(row.H, row.dtype),
         "wcf": tf.zeros(row.H, row.dtype),
         "wco": tf.zeros(row.H, row.dtype),
-        "b": tf.constant(layer.bias[order]),
+        "b": tf.constant(layer.bias),
         "cell_clip": 0.0,
         "use_peephole": False,
     }
