@@ -16,6 +16,7 @@ from bench.rows import Row
 Array = npt.NDArray[Any]
 Call = Callable[[], "Array | None"]  # to (N, H), or None: nothing to compare
 
+MOST_APART = 1e-4  # between the results of two ways
 MOST_SECONDS = 1.0  # for the trial of one way, after its first call
 
 
@@ -52,11 +53,20 @@ def fastest(ways: Mapping[str, Callable[[], Call]]) -> Built:
     """Build each way, call it a few times, and keep the fastest; its name is the settings.
 
     A way that is slower is let go before the next is built: inputs and results may be large.
+
+    Raises
+    ------
+    ValueError
+        A way gives another result than the first one.
     """
     best: tuple[float, Built] | None = None
+    expected: Array | None = None
     for name, build in ways.items():
         call = build()
-        call()  # compiles, allocates
+        found = np.array(call())  # compiles, allocates
+        expected = found if expected is None else expected
+        if not np.allclose(found, expected, rtol=0, atol=MOST_APART):
+            raise ValueError(f"{name}: expected the result of {next(iter(ways))}, got another")
         seconds = quickest(call)
         if best is None or seconds < best[0]:
             best = seconds, Built(call, name)

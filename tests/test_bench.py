@@ -163,9 +163,16 @@ def test_a_turn_leaves_out_its_first_call_unless_that_is_all(monkeypatch):
 
 def test_the_fastest_way_is_kept(monkeypatch):
     seconds = {"slow": 3.0, "fast": 1.0, "middle": 2.0}
-    monkeypatch.setattr("bench.built.quickest", lambda call: seconds[call()])
-    made = fastest({name: lambda name=name: lambda: name for name in seconds})
-    assert (made.settings, made.call()) == ("fast", "fast")
+    monkeypatch.setattr("bench.built.quickest", lambda call: float(call()[0]))
+    ways = {name: lambda s=s: lambda: np.array([s]) for name, s in seconds.items()}
+    monkeypatch.setattr("bench.built.MOST_APART", 9.0)
+    made = fastest(ways)
+    assert (made.settings, made.call()) == ("fast", 1.0)
+
+
+def test_ways_that_differ_are_refused():
+    with pytest.raises(ValueError, match=r"b: expected the result of a, got another"):
+        fastest({"a": lambda: lambda: np.zeros(2), "b": lambda: lambda: np.array([0, 1e-3])})
 
 
 def test_large_batches_are_cut_into_equal_parts():
