@@ -16,8 +16,7 @@ ENGINES = ("trace", "BlockLSTMV2", "fastlstm", "fill", "peak")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add(parser, list(ROWS), ENGINES, ("trace",), rounds=7)
-    parser.set_defaults(dtypes=["float32"])
+    options.add(parser, list(ROWS), ENGINES, ("trace",), rounds=7, dtypes=("float32",))
 
 
 def main(arguments: argparse.Namespace) -> results.Results:

@@ -23,9 +23,10 @@ def add(
     engines: Sequence[str],
     parts: Sequence[str],
     rounds: int,
+    dtypes: Sequence[str] = DTYPES,
 ) -> None:
     """Add the options; each of the names given is a choice, and all are the default."""
-    choices = {"rows": rows, "dtypes": DTYPES, "engines": engines, "parts": parts}
+    choices = {"rows": rows, "dtypes": dtypes, "engines": engines, "parts": parts}
     for name, of in choices.items():
         text = f"any of: {'; '.join(of)} (default: all)"
         parser.add_argument(

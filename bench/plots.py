@@ -104,7 +104,7 @@ def roof(rows: list[Results], limits: Results, title: str) -> Any:
     peak, speed = results.peak(limits), roofline.bandwidth(limits)
     assert peak is not None
     assert speed is not None
-    figure = Figure(figsize=(8.5, 6))
+    figure = Figure(figsize=(10, 6.5))
     axes = figure.subplots()
     points = []
     for row in rows:
@@ -170,7 +170,15 @@ def place_names(axes: Any, points: list[tuple[str, float, float, float]]) -> Non
         ]
         dx, dy = min(places, key=lambda d: overlap(box(px, py, d, width, height), taken))
         taken.append(box(px, py, (dx, dy), width, height))
-        axes.annotate(name, (x, own), (dx, dy), textcoords="offset points", va="bottom")
+        line = {"arrowstyle": "-", "color": QUIET, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3}
+        axes.annotate(
+            name,
+            (x, own),
+            (dx, dy),
+            textcoords="offset points",
+            va="bottom",
+            arrowprops=line if abs(dy + 4) > 8 else None,
+        )
 
 
 Box = tuple[float, float, float, float]

@@ -1,4 +1,7 @@
-"""`python -m bench readme`: the tables of the README, from stored results, losses included."""
+"""`python -m bench readme`: the table of the README from a stored result, losses included.
+
+The whole report goes beside the result, as Markdown.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ ENGINES = ("OpenVINO", "ONNX Runtime", "PyTorch", "JAX", "Keras", "numpy")
 
 
 def main(options: argparse.Namespace) -> int:
-    found = results.read(results.chosen(options.path))
+    stored = results.chosen(options.path)
+    found = results.read(stored)
+    stored.with_suffix(".md").write_text(report.render(found), encoding="utf-8")
     path: Path = README
     path.write_text(replaced(path.read_text(encoding="utf-8"), text(found)), encoding="utf-8")
     return 0
@@ -46,7 +51,8 @@ def text(found: Results) -> str:
     )
     sections = [
         f"Measured {machine['date'][:10]} on {machine['threads']} threads of "
-        f"{machine['cpu']}, {machine['simd']}; {others}. Millions of time steps a second, float32:",
+        f"{machine['cpu'].split(',')[0]}, {machine['simd'].split(',')[0]}; {others}. Millions of "
+        "time steps a second, float32:",
         rates(single),
         losses(single + double),
     ]
@@ -65,6 +71,7 @@ def rates(rows: list[Results]) -> str:
     """A line for each row; the fastest engine is in bold."""
     names = [OWN, *(k for k in ENGINES if any(k in row["engines"] for row in rows))]
     header = ["row", "N x T x inputs", "hidden", *names, "x best other", "% of FMA peak"]
+    header += ["rms error, of PyTorch's"]
     lines = []
     for row in rows:
         best = results.best_rival(row)
@@ -74,16 +81,32 @@ def rates(rows: list[Results]) -> str:
         cells = [f"**{c}**" if k == first else c for k, c in zip(names, cells, strict=True)]
         hidden = f"{row['H']}" + (f" x {row['layers']}" if row["layers"] > 1 else "")
         size = f"{row['N']:,} x {row['T']:,} x {row['I']}"
-        share = percent(results.peak_share(row))
-        lines.append([row["name"], size, hidden, *cells, number(times), share])
+        last = [number(times), percent(results.peak_share(row)), number(error_ratio(row), 2)]
+        lines.append([row["name"], size, hidden, *cells, *last])
     return table(header, lines)
 
 
+def error_ratio(row: Results) -> float | None:
+    """The root-mean-square error against float64 over PyTorch's."""
+    own, torch = (row["engines"].get(name, {}).get("rms_error") for name in (OWN, "PyTorch"))
+    return own / torch if own and torch else None
+
+
 def losses(rows: list[Results]) -> str:
-    lost = report.losses(rows)
-    if not lost:
-        return "No other engine was faster on any of these rows."
-    return "fastlstm loses here: " + "; ".join(lost) + "."
+    """A line for each row on which another engine was faster."""
+    lines = []
+    for row in rows:
+        faster = {
+            name: 1 / times
+            for name in results.rivals(row)
+            if (times := results.times(row, name)) is not None and times < 1
+        }
+        told = [f"{k} {faster[k]:.2f} x" for k in sorted(faster, key=lambda k: -faster[k])]
+        if told:
+            lines.append(f"- `{row['name']}` in {row['dtype']}: {', '.join(told)}")
+    if not lines:
+        return "No other engine was faster on any row."
+    return "Where fastlstm loses, and how many times as fast the others are:\n\n" + "\n".join(lines)
 
 
 def float64(rows: list[Results]) -> str:

@@ -229,6 +229,19 @@ def test_an_engine_that_is_not_installed_is_reported(monkeypatch):
     assert run.results["missing"] == {"nowhere": "not installed: no_such_module"}
 
 
+@pytest.mark.parametrize("command", ["compare", "loop", "trace"])
+def test_a_whole_run_is_stored_and_no_other(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    for more, stored in (["--threads", "3"], 1), (["--quick"], 0), (["--engines", "peak"], 0):
+        run = Run(command, bench.parser().parse_args([command, *more]))
+        run.store()
+        found = list(tmp_path.glob("*"))
+        assert len(found) == stored
+        for path in found:
+            assert path.name.endswith(f"-{run.threads}-threads-{command}.json")
+            path.unlink()
+
+
 def test_a_tiny_run_from_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(BENCHMARK_ROWS, "seed", (320, 5, 1, 1, 1))
     path = tmp_path / "results.json"

@@ -258,14 +258,15 @@ def test_the_table_of_the_readme():
     text = readme.text(comparison())
     line = cells(text, "| seed |")
     assert line[:3] == ["seed", "1,000 x 100 x 1", "1"]
-    assert line[3:] == ["**10.0**", "0.500", "0.250", "0.200", "20.0", "50%"]
+    assert line[3:] == ["**10.0**", "0.500", "0.250", "0.200", "20.0", "50%", "0.50"]
     assert "Of the project's own 6 goals for these figures, 6 are met." in text
 
 
 def test_the_readme_prints_losses():
     text = readme.text(comparison(own=0.4))
     assert cells(text, "| seed |")[3:5] == ["0.250", "**0.500**"]
-    assert "fastlstm loses here: seed float32: OpenVINO is 2.00 x as fast" in text
+    assert "- `seed` in float32: OpenVINO 2.00 x" in text
+    assert "No other engine was faster" in readme.text(comparison())
 
 
 def test_only_what_stands_between_the_markers_is_replaced(tmp_path, monkeypatch):
@@ -280,6 +281,7 @@ def test_only_what_stands_between_the_markers_is_replaced(tmp_path, monkeypatch)
         assert text.startswith(f"before\n{readme.BEGIN}\nMeasured 2026-01-02")
         assert text.endswith(f"{readme.END}\nafter\n")
         assert "old" not in text
+        assert path.with_suffix(".md").read_text().startswith("# `compare`, 2026-01-02")
     with pytest.raises(ValueError, match="expected the lines"):
         readme.replaced("no markers", "")
 
