@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -55,14 +57,19 @@ def compare(
         reason.
     """
     checked = checked_sequences(row)
-    exact = float64_outputs(row, checked)
     found: dict[str, Any] = {}
     with thread_count(threads), ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory())
+        input_file = Path(folder) / "x.npy"  # drawing it anew in each process takes longer
+        x = row.inputs()
+        np.save(input_file, x)
+        exact = float64_outputs(row, checked, x)
+        del x
         workers = []
         for name in engines:
             found[name] = {}  # in the order of the names
             try:
-                workers.append(stack.enter_context(Worker(name, row, threads, checked)))
+                workers.append(stack.enter_context(Worker(name, row, threads, checked, input_file)))
             except EngineError as error:
                 found[name] = {"failed": error.reason}
         seconds = take_turns(workers, rounds, turn_seconds)
@@ -97,12 +104,12 @@ def checked_sequences(row: Row) -> Array:
     return np.linspace(0, row.N - 1, min(row.N, MOST_CHECKED, affordable)).astype(int)
 
 
-def float64_outputs(row: Row, checked: Array) -> Array:
+def float64_outputs(row: Row, checked: Array, x: Array | None = None) -> Array:
     """The NumPy loop's results in float64, from the row's own weights and input."""
+    x = row.inputs() if x is None else x
     layers = row.model().astype("float64").layers
     lengths = None if row.lengths == "full" else row.real_lengths()[checked]
-    x = row.inputs()[checked].astype("float64")
-    return reference.predict(layers, x, lengths=lengths)
+    return reference.predict(layers, x[checked].astype("float64"), lengths=lengths)
 
 
 def errors(outputs: Array | None, exact: Array) -> dict[str, Any]:

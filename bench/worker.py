@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -50,11 +51,13 @@ class Worker:
         Seconds that its turns have taken.
     """
 
-    def __init__(self, engine: str, row: Row, threads: int, checked: Array) -> None:
+    def __init__(
+        self, engine: str, row: Row, threads: int, checked: Array, input_file: Path | None = None
+    ) -> None:
         self.engine, self.row, self.spent = engine, row, 0.0
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
-        arguments = (theirs, engine, row, threads, checked)
+        arguments = (theirs, engine, row, threads, checked, input_file)
         self._process = context.Process(target=serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
@@ -106,12 +109,20 @@ class Worker:
             os.kill(self._process.pid, signal.SIGCONT)
 
 
-def serve(connection: Connection, engine: str, row: Row, threads: int, checked: Array) -> None:
+def serve(
+    connection: Connection,
+    engine: str,
+    row: Row,
+    threads: int,
+    checked: Array,
+    input_file: Path | None,
+) -> None:
     """Run in the child: build, answer with the outputs, then take turns until killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     try:
         n = ENGINES[engine].sequences(row)
-        call, settings = ENGINES[engine].build(row, row.inputs()[:n], threads)
+        x = row.inputs()[:n] if input_file is None else np.array(np.load(input_file, "r")[:n])
+        call, settings = ENGINES[engine].build(row, x, threads)
         outputs = call()
         if outputs is not None:
             outputs = np.array(outputs[checked[checked < n]])
