@@ -26,8 +26,18 @@ def main(options: argparse.Namespace) -> int:
     found = results.read(stored)
     stored.with_suffix(".md").write_text(report.render(found), encoding="utf-8")
     path: Path = README
-    path.write_text(replaced(path.read_text(encoding="utf-8"), text(found)), encoding="utf-8")
+    tables = "\n\n".join([text(found), *pictures(stored, path.parent)])
+    path.write_text(replaced(path.read_text(encoding="utf-8"), tables), encoding="utf-8")
     return 0
+
+
+def pictures(stored: Path, root: Path) -> list[str]:
+    """Links to what `python -m bench plot` drew beside the result."""
+    return [
+        f"![{what}]({path.relative_to(root).as_posix()})"
+        for name, what in (("ratios", "times as fast, by row and engine"), ("roofline", "roofline"))
+        if (path := stored.with_name(f"{stored.stem}-{name}.svg")).exists()
+    ]
 
 
 def replaced(document: str, tables: str) -> str:

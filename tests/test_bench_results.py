@@ -275,11 +275,12 @@ def test_only_what_stands_between_the_markers_is_replaced(tmp_path, monkeypatch)
     monkeypatch.setattr(readme, "README", document)
     path = tmp_path / "found.json"
     results.write(comparison(), path)
+    (tmp_path / "found-roofline.svg").touch()
     for _ in range(2):  # the second time it is the same
         assert bench.main(["readme", str(path)]) == 0
         text = document.read_text()
         assert text.startswith(f"before\n{readme.BEGIN}\nMeasured 2026-01-02")
-        assert text.endswith(f"{readme.END}\nafter\n")
+        assert text.endswith(f"\n![roofline](found-roofline.svg)\n{readme.END}\nafter\n")
         assert "old" not in text
         assert path.with_suffix(".md").read_text().startswith("# `compare`, 2026-01-02")
     with pytest.raises(ValueError, match="expected the lines"):
