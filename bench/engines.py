@@ -1,23 +1,22 @@
-"""What is timed: every engine takes a row and gives a call from input to last hidden states.
-
-An engine imports what it needs when it is built, in the process that it then has for itself.
-"""
+"""What is timed: every engine takes a row and its input and gives a call to last hidden states."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.built import Built, Engine
 from bench.rows import Row
 
+__all__ = ["ENGINES", "thread_count"]
+
 Array = npt.NDArray[Any]
-Call = Callable[[Array], Array | None]  # x (N, T, I) to (N, H), or None: nothing to compare
 
 # What the libraries below take their number of threads from, when they are first imported.
 THREAD_VARIABLES = (
@@ -29,22 +28,7 @@ THREAD_VARIABLES = (
 )
 
 PEAK_FLOPS = 4e10  # a tenth of a second on two cores with AVX-512
-
-
-class Engine(NamedTuple):
-    """One way to do a row's work."""
-
-    build: Callable[[Row, int], Call]  # for a row and a number of threads
-    most_work: float = math.inf  # operations a call: of a longer row, only some sequences ...
-    share: int = 1  # ... a multiple of so many
-    flops: float | None = None  # of a call, if they are not the row's
-
-    def sequences(self, row: Row) -> int:
-        """How many of the row's sequences are timed; the times are scaled to all of them."""
-        if row.N * row.work_a_sequence <= self.most_work:
-            return row.N
-        shares = int(self.most_work / row.work_a_sequence) // self.share
-        return min(row.N, self.share * max(1, shares))
+READ_BYTES = 2**31  # far more than a cache holds
 
 
 @contextmanager
@@ -62,70 +46,140 @@ def thread_count(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def build_fastlstm(row: Row, threads: int) -> Call:
+def build_fastlstm(row: Row, x: Array, threads: int) -> Built:
     model = row.model()
-    return lambda x: model.predict(x, threads=threads)
+    return Built(lambda: model.predict(x, threads=threads), "predict()")
 
 
-def build_one_thread(row: Row, threads: int) -> Call:
-    return build_fastlstm(row, 1)
+def build_one_thread(row: Row, x: Array, threads: int) -> Built:
+    return build_fastlstm(row, x, 1)
 
 
-def build_numpy(row: Row, threads: int) -> Call:
+def build_padded(row: Row, x: Array, threads: int) -> Built:
+    model, lengths = row.model(), row.real_lengths()
+    return Built(lambda: model.predict(x, lengths=lengths, threads=threads), "predict(lengths=)")
+
+
+def build_ragged(row: Row, x: Array, threads: int) -> Built:
+    from fastlstm import Ragged
+
+    model = row.model()
+    pieces = [sequence[:n] for sequence, n in zip(x, row.real_lengths(), strict=True)]
+    ragged = Ragged.from_list(pieces)
+    return Built(lambda: model.predict(ragged, threads=threads), "predict() of a Ragged")
+
+
+def build_step(row: Row, x: Array, threads: int) -> Built:
+    """One step from the state of the step before."""
+    model = row.model()
+    _, state = model(x)
+
+    def call() -> None:
+        nonlocal state
+        _, state = model(x, state)
+
+    return Built(call, "model(x, state)")
+
+
+def build_default(row: Row, x: Array, threads: int) -> Built:
+    model = row.model()
+    return Built(lambda: model.predict(x), "predict()")
+
+
+def build_numpy(row: Row, x: Array, threads: int) -> Built:
     from fastlstm import reference
 
     layers = row.model().layers
-    return lambda x: reference.predict(layers, x)
+    return Built(lambda: reference.predict(layers, x), "the reference loop")
 
 
-def build_prange(row: Row, threads: int) -> Call:
+def build_prange(row: Row, x: Array, threads: int) -> Built:
     from bench.naive import last_hidden
 
     (layer,) = row.model().layers
-    return lambda x: last_hidden(x, layer.w_ih, layer.w_hh, layer.bias)
+    return Built(lambda: last_hidden(x, layer.w_ih, layer.w_hh, layer.bias))
 
 
-def build_python(row: Row, threads: int) -> Call:
+def build_python(row: Row, x: Array, threads: int) -> Built:
     from bench import plain
 
     (layer,) = row.model().layers
     if row.I == row.H == 1:
         params = plain.tutorial_params(layer)
-        return lambda x: np.array(
-            [[plain.scalar_last_hidden(params, series)] for series in x[:, :, 0].tolist()]
+        return Built(
+            lambda: np.array(
+                [[plain.scalar_last_hidden(params, series)] for series in x[:, :, 0].tolist()]
+            )
         )
     weights = layer.w_ih.tolist(), layer.w_hh.tolist(), layer.bias.tolist()
-    return lambda x: np.array([plain.last_hidden(*weights, sequence) for sequence in x.tolist()])
+    return Built(lambda: np.array([plain.last_hidden(*weights, k) for k in x.tolist()]))
 
 
-def build_trace(row: Row, threads: int) -> Call:
+def build_trace(row: Row, x: Array, threads: int) -> Built:
     model = row.model()
-    return lambda x: model.trace(x, threads=threads).hidden_state[:, -1]
+    return Built(lambda: model.trace(x, threads=threads).hidden_state[:, -1], "trace()")
 
 
-def build_fill(row: Row, threads: int) -> Call:
+def build_fill(row: Row, x: Array, threads: int) -> Built:
     """Only write as many numbers as a trace holds, to fresh memory, with NumPy."""
 
-    def fill(x: Array) -> None:
+    def fill() -> None:
         np.empty((6, len(x), row.T, row.H), row.dtype).fill(1)
 
-    return fill
+    return Built(fill)
 
 
-def build_peak(row: Row, threads: int) -> Call:
+def build_peak(row: Row, x: Array, threads: int) -> Built:
     from bench import peak
 
-    run = peak.build_peak(row.dtype, threads, PEAK_FLOPS)
-    return lambda x: run()
+    return Built(peak.build_peak(row.dtype, threads, PEAK_FLOPS))
 
+
+def build_read(row: Row, x: Array, threads: int) -> Built:
+    from bench import peak
+
+    return Built(peak.build_read(threads, READ_BYTES))
+
+
+def rival(module: str, function: str, *needs: str, **more: Any) -> Engine:
+    """An engine of `bench.rivals`, which is imported when it is built."""
+
+    def build(row: Row, x: Array, threads: int) -> Built:
+        made: Callable[..., Built] = getattr(import_module(f"bench.rivals.{module}"), function)
+        return made(row, x, threads)
+
+    return Engine(build, needs=needs, **more)
+
+
+FLOAT32 = ("float32",)
 
 ENGINES = {
     "fastlstm": Engine(build_fastlstm),
     "fastlstm, 1 thread": Engine(build_one_thread),
     "numpy": Engine(build_numpy),
+    "PyTorch": rival("pytorch", "build", "torch"),
+    "ONNX Runtime": rival("onnx_runtime", "build", "onnxruntime", "onnx", dtypes=FLOAT32),
+    "OpenVINO": rival("openvino", "build", "openvino", "onnx", dtypes=FLOAT32),
+    "JAX": rival("jax_scan", "build", "jax", dtypes=FLOAT32),
+    "Keras": rival("keras_jax", "build", "keras", "jax", dtypes=FLOAT32),
     "prange": Engine(build_prange, most_work=4e9, share=16),
     "python": Engine(build_python, most_work=2e7),
+    "peak": Engine(build_peak, flops=PEAK_FLOPS),
+    "read": Engine(build_read),
+    # sequences of unequal length
+    "fastlstm, padded": Engine(build_padded),
+    "fastlstm, ragged": Engine(build_ragged),
+    "PyTorch, packed": rival("pytorch", "build_packed", "torch"),
+    # one small call
+    "fastlstm, call": Engine(build_default),
+    "PyTorch, call": rival("pytorch", "build_call", "torch"),
+    "ONNX Runtime, call": rival("onnx_runtime", "build_call", "onnxruntime", "onnx"),
+    "OpenVINO, call": rival("openvino", "build_call", "openvino", "onnx"),
+    "fastlstm, step": Engine(build_step),
+    "PyTorch, step": rival("pytorch", "build_step", "torch"),
+    "ONNX Runtime, step": rival("onnx_runtime", "build_step", "onnxruntime", "onnx"),
+    # every value of every step
     "trace": Engine(build_trace),
     "fill": Engine(build_fill),
-    "peak": Engine(build_peak, flops=PEAK_FLOPS),
+    "BlockLSTMV2": rival("tensorflow", "build", "tensorflow", dtypes=FLOAT32),
 }

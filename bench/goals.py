@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-# Times as fast as the NumPy loop in the same run: float32, two threads, whole rows.
-LEAST_TIMES_NUMPY = {
-    "seed": 45.0,
-    "tiny": 16.0,
-    "h16": 5.0,
-    "mid": 5.0,
-    "h64": 4.0,
-    "hydro_s": 3.0,
-    "hydro": 3.0,
-    "big": 2.7,
+from bench import goals_loop, results
+from bench.results import ONE_THREAD, OWN
+
+Results = dict[str, Any]
+
+# float32, two threads: times as fast as the best other engine in the same run.
+LEAST_TIMES_BEST = {
+    "seed": 18.0,
+    "tiny": 5.0,
+    "h16": 2.0,
+    "mid": 1.8,
+    "h64": 1.7,
+    "credit": 1.5,
+    "fraud": 1.5,
+    "har": 1.8,
+    "forecast": 2.0,
+    "telemetry": 1.4,
+    "hydro_s": 1.3,
+    "hydro": 1.2,
+    "big": 1.2,
+    "b32": 1.5,
+    "b8": 1.5,
+    "amp": 2.0,
+    "vad": 1.3,
 }
-LEAST_FLOAT64 = 0.6  # of half the float32 rate
-MOST_TIMES_PREDICT, MOST_TIMES_FILL = 2.5, 1.3  # trace: whichever is longer
-MOST_TIMES_IMPORT_NUMPY = 1.3
-MOST_SECONDS = {"warm": 0.7, "cold": 8.0}  # from the start of a process to the first predict
-MOST_EXTRA_BYTES = 50e6
+LEAST_PEAK = {"big": 0.88, "hydro": 0.82, "hydro_s": 0.75}
+LEAST_FLOAT64 = {"PyTorch": 3.0, "numpy": 1.5}
+LEAST_TWO_THREADS = 1.9
+FEW_TILES = ("big", "b32", "b8", "amp", "vad")  # too few to share among threads evenly
+LEAST_DENSE, LEAST_PACKED, MOST_APART = 0.9, 4.0, 1.1
+MOST_SMALL = {"call": 15e-6, "step": 10e-6}
+LEAST_TRACE = 3.0
 
 
 class Goal(NamedTuple):
@@ -31,13 +48,21 @@ class Goal(NamedTuple):
     met: bool
 
 
-def check(results: dict[str, Any]) -> list[Goal]:
-    """Every goal that the results say something about; `results` as `__main__` stores them."""
+def check(found: Results) -> list[Goal]:
+    """Every goal that the results of a command say something about."""
+    if found["command"] == "loop":
+        return [Goal(*goal) for goal in goals_loop.check(found)]
+    rows = found.get("rows", [])
+    single = [row for row in rows if row["dtype"] == "float32"]
     return [
-        *_rates(results.get("rows", [])),
-        *_traces(results.get("trace", [])),
-        *_starts(results.get("start", {})),
-        *_memory(results.get("memory", {})),
+        *_against_best(single),
+        *_accuracy(single),
+        *_peaks(single),
+        *(_threads(single) if found["machine"]["threads"] == 2 else ()),
+        *_float64([row for row in rows if row["dtype"] == "float64"]),
+        *_ragged(found.get("ragged", [])),
+        *_small(found.get("small", [])),
+        *_trace(found.get("trace", [])),
     ]
 
 
@@ -45,62 +70,93 @@ def missed(goals: list[Goal]) -> list[Goal]:
     return [goal for goal in goals if not goal.met]
 
 
-def _rates(rows: list[dict[str, Any]]) -> list[Goal]:
-    goals = []
-    seconds = {
-        (row["name"], row["dtype"]): row["engines"]["fastlstm"]["median"]
-        for row in rows
-        if "fastlstm" in row["engines"]
-    }
+def at_least(what: str, least: float, got: float | None) -> Iterator[Goal]:
+    if got is not None:
+        yield Goal(what, f">= {least:g} x", f"{got:.2f} x", got >= least)
+
+
+def _against_best(rows: list[Results]) -> Iterator[Goal]:
     for row in rows:
-        name, dtype = row["name"], row["dtype"]
-        times = row["engines"].get("fastlstm", {}).get("times_numpy")
-        if dtype == "float32" and times is not None and name in LEAST_TIMES_NUMPY:
-            least = LEAST_TIMES_NUMPY[name]
-            goals.append(
-                Goal(f"{name}: times NumPy", f">= {least:g}", f"{times:.2f}", times >= least)
-            )
-        if dtype == "float64" and (name, "float32") in seconds and (name, dtype) in seconds:
-            part = 2 * seconds[name, "float32"] / seconds[name, dtype]
-            met = part >= LEAST_FLOAT64
-            what = f"{name}: float64 rate, of half the float32 rate"
-            goals.append(Goal(what, f">= {LEAST_FLOAT64:.0%}", f"{part:.0%}", met))
-    return goals
+        best = results.best_rival(row)
+        if best and row["name"] in LEAST_TIMES_BEST:
+            what = f"{row['name']}: against the best other engine, {best}"
+            yield from at_least(what, LEAST_TIMES_BEST[row["name"]], results.times(row, best))
 
 
-def _traces(rows: list[dict[str, Any]]) -> list[Goal]:
-    goals = []
+def _accuracy(rows: list[Results]) -> Iterator[Goal]:
     for row in rows:
-        trace, predict, fill = (row["engines"][k]["median"] for k in ("trace", "fastlstm", "fill"))
-        most = max(MOST_TIMES_PREDICT * predict, MOST_TIMES_FILL * fill)
-        what = f"{row['name']} {row['dtype']}: trace"
-        got = f"{1e3 * trace:.1f} ms"
-        goals.append(Goal(what, f"<= {1e3 * most:.1f} ms", got, trace <= most))
-    return goals
+        own, torch = (results.measured(row).get(name, {}) for name in (OWN, "PyTorch"))
+        for kind, word in (("rms_error", "rms error"), ("max_error", "largest error")):
+            if kind in own and kind in torch:
+                what = f"{row['name']}: {word}, PyTorch's at most"
+                met = own[kind] <= torch[kind]
+                yield Goal(what, f"<= {torch[kind]:.3e}", f"{own[kind]:.3e}", met)
 
 
-def _starts(start: dict[str, Any]) -> list[Goal]:
-    goals = []
-    if "imports" in start:
-        times = start["imports"]["fastlstm"]["median"] / start["imports"]["numpy"]["median"]
-        met, wanted = times <= MOST_TIMES_IMPORT_NUMPY, f"<= {MOST_TIMES_IMPORT_NUMPY}"
-        goals.append(Goal("import fastlstm: times NumPy's", wanted, f"{times:.2f}", met))
-    for row in start.get("first_calls", []):
-        for kind, most in MOST_SECONDS.items():
-            seconds = row["first_call"][kind]
-            what = f"first predict, {kind} cache: {row['name']} {row['dtype']}"
-            goals.append(Goal(what, f"<= {most:g} s", f"{seconds:.2f} s", seconds <= most))
-    return goals
+def _peaks(rows: list[Results]) -> Iterator[Goal]:
+    for row in rows:
+        least, share = LEAST_PEAK.get(row["name"]), results.peak_share(row)
+        if least is not None and share is not None:
+            what = f"{row['name']}: part of the FMA peak"
+            yield Goal(what, f">= {least:.0%}", f"{share:.1%}", share >= least)
 
 
-def _memory(memory: dict[str, Any]) -> list[Goal]:
-    return [
-        Goal(
-            f"memory beyond input and output, {case}",
-            "< 50 MB",
-            f"{size / 1e6:.1f} MB",
-            size < MOST_EXTRA_BYTES,
+def _threads(rows: list[Results]) -> Iterator[Goal]:
+    for row in rows:
+        if row["name"] not in FEW_TILES:
+            what = f"{row['name']}: two threads against one"
+            yield from at_least(what, LEAST_TWO_THREADS, results.times(row, ONE_THREAD))
+
+
+def _float64(rows: list[Results]) -> Iterator[Goal]:
+    for row in rows:
+        for other, least in LEAST_FLOAT64.items():
+            if other in results.rivals(row):
+                what = f"{row['name']} float64: against {other}"
+                yield from at_least(what, least, results.times(row, other))
+
+
+def _ragged(rows: list[Results]) -> Iterator[Goal]:
+    dense = {row["name"]: row for row in rows if row["lengths"] == "full"}
+    for row in rows:
+        what = f"{row['name']}, {row['lengths']} lengths"
+        padded, unpadded, packed = (
+            results.rate(row, k)
+            for k in ("fastlstm, padded", "fastlstm, ragged", "PyTorch, packed")
         )
-        for case, size in memory.get("extra_bytes", {}).items()
-        if case != "first call"
-    ]
+        if padded is None or unpadded is None:
+            continue
+        if row["name"] in dense and (whole := of_peak(dense[row["name"]], OWN)):
+            for kind in ("padded", "ragged"):
+                part = (of_peak(row, f"fastlstm, {kind}") or 0) / whole
+                yield from at_least(f"{what}: {kind}, of the dense rate", LEAST_DENSE, part)
+        if packed is not None:
+            slower = min(padded, unpadded)
+            yield from at_least(f"{what}: against PyTorch packed", LEAST_PACKED, slower / packed)
+        apart = max(padded, unpadded) / min(padded, unpadded)
+        wanted = f"<= {MOST_APART:g} x"
+        yield Goal(
+            f"{what}: padded and ragged apart", wanted, f"{apart:.2f} x", apart <= MOST_APART
+        )
+
+
+def of_peak(row: Results, engine: str) -> float | None:
+    """A rate that compares between rows: by the peak beside it, where that was measured."""
+    rate, most = results.rate(row, engine), results.peak(row)
+    return rate / most if rate and most else rate
+
+
+def _small(rows: list[Results]) -> Iterator[Goal]:
+    for row in rows:
+        own = results.measured(row).get(f"fastlstm, {row['name']}")
+        if own is not None:
+            most, got = MOST_SMALL[row["name"]], own["median"]
+            what = f"one small {row['name']} from Python"
+            yield Goal(what, f"<= {1e6 * most:g} us", f"{1e6 * got:.1f} us", got <= most)
+
+
+def _trace(rows: list[Results]) -> Iterator[Goal]:
+    for row in rows:
+        if "BlockLSTMV2" in results.rivals(row):
+            times = results.times(row, "BlockLSTMV2", "trace")
+            yield from at_least(f"trace {row['name']}: against BlockLSTMV2", LEAST_TRACE, times)

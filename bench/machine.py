@@ -7,6 +7,7 @@ import platform
 import re
 import subprocess
 from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import fastlstm
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("fastlstm", "Python", "numpy", "numba", "llvmlite")
+RIVALS = ("torch", "onnxruntime", "openvino", "jax", "jaxlib", "keras", "onnx", "tensorflow")
 
 
 def describe(threads: int) -> dict[str, Any]:
@@ -33,8 +35,17 @@ def describe(threads: int) -> dict[str, Any]:
         "threads": threads,
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {name: facts[name] for name in PACKAGES}
-        | {"BLAS of NumPy": f"{blas['name']} {blas['version']}"},
+        | {"BLAS of NumPy": f"{blas['name']} {blas['version']}"}
+        | {name: version for name in RIVALS if (version := installed(name))},
     }
+
+
+def installed(name: str) -> str | None:
+    """The version of a package, without importing it; None if it is not there."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def commit() -> str | None:

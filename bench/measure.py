@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from statistics import median
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,19 @@ import numpy.typing as npt
 
 from bench.engines import ENGINES, thread_count
 from bench.rows import Row
-from bench.worker import Worker
+from bench.spread import timed
+from bench.worker import EngineError, Worker
 from fastlstm import reference
 
 Array = npt.NDArray[Any]
 
-MOST_CHECKED = 4096  # sequences whose results are compared with float64
+MOST_CHECKED = 4096  # sequences whose results are compared with float64 ...
+MOST_CHECK_WORK = 4e10  # ... if that takes no more operations, but at least ...
+LEAST_CHECKED = 32
 MOST_SECONDS = 12.0  # an engine that took so long sits out the rounds that remain ...
 LEAST_ROUNDS = 3  # ... after so many
+# A larger error means that something else was computed: bfloat16 is at 1e-3 and above.
+MOST_ERROR = {"float32": 1e-4, "float64": 1e-11}
 
 
 def compare(
@@ -44,41 +50,66 @@ def compare(
     Returns
     -------
     dict
-        The row's fields, and under ``"engines"`` for each: the `sequences` it was timed on; the
-        `seconds` of each round scaled to the whole row, None where it sat out; the `flops` that
-        they took; the median and quartiles; how many times as fast as NumPy it is, by `ratio`;
-        and what `errors` says.
+        The row's fields, its real ``"steps"`` and ``"flops"``, and under ``"engines"`` for each:
+        the `sequences` it was timed on; the `seconds` of each round scaled to the whole row, None
+        where it sat out, their median and quartiles; the `flops` that they took; the `settings`;
+        and what `errors` says. An engine that cannot do the row has only ``"failed"``, the
+        reason.
     """
-    checked = np.linspace(0, row.N - 1, min(row.N, MOST_CHECKED)).astype(int)
-    exact = float64_outputs(row, checked)
+    checked = checked_sequences(row)
+    found: dict[str, Any] = {}
     with thread_count(threads), ExitStack() as stack:
-        workers = [stack.enter_context(Worker(name, row, threads, checked)) for name in engines]
-        seconds: dict[str, list[float | None]] = {name: [] for name in engines}
-        for number in range(rounds):
-            first = number % len(workers)
-            for worker in workers[first:] + workers[:first]:
-                sits_out = number >= LEAST_ROUNDS and worker.spent > MOST_SECONDS
-                seconds[worker.engine].append(None if sits_out else worker.turn(turn_seconds))
-    found = {}
+        folder = stack.enter_context(TemporaryDirectory())
+        input_file = Path(folder) / "x.npy"  # drawing it anew in each process takes longer
+        x = row.inputs()
+        np.save(input_file, x)
+        exact = float64_outputs(row, checked, x)
+        del x
+        workers = []
+        for name in engines:
+            found[name] = {}  # in the order of the names
+            try:
+                workers.append(stack.enter_context(Worker(name, row, threads, checked, input_file)))
+            except EngineError as error:
+                found[name] = {"failed": error.reason}
+        seconds = take_turns(workers, rounds, turn_seconds)
     for worker in workers:
-        times = seconds[worker.engine]
-        low, middle, high = quartiles(times)
         found[worker.engine] = {
             "sequences": worker.sequences,
-            "seconds": times,
+            **timed(seconds[worker.engine]),
             "flops": ENGINES[worker.engine].flops or row.flops,
-            "median": middle,
-            "quartiles": [low, high],
-            **({"times_numpy": ratio(seconds["numpy"], times)} if "numpy" in seconds else {}),
+            "settings": worker.settings,
             **errors(worker.outputs, exact),
         }
-    return asdict(row) | {"engines": found}
+    work = {"steps": row.steps, "flops": row.flops}
+    return asdict(row) | work | {"engines": found}
 
 
-def float64_outputs(row: Row, checked: Array) -> Array:
+def take_turns(
+    workers: Sequence[Worker], rounds: int, turn_seconds: float
+) -> dict[str, list[float | None]]:
+    """The seconds of each engine in each round."""
+    seconds: dict[str, list[float | None]] = {worker.engine: [] for worker in workers}
+    for number in range(rounds):
+        first = number % max(1, len(workers))
+        for worker in [*workers[first:], *workers[:first]]:
+            sits_out = number >= LEAST_ROUNDS and worker.spent > MOST_SECONDS
+            seconds[worker.engine].append(None if sits_out else worker.turn(turn_seconds))
+    return seconds
+
+
+def checked_sequences(row: Row) -> Array:
+    """Which sequences are compared with float64: evenly spread over the batch."""
+    affordable = max(LEAST_CHECKED, int(MOST_CHECK_WORK / row.work_a_sequence))
+    return np.linspace(0, row.N - 1, min(row.N, MOST_CHECKED, affordable)).astype(int)
+
+
+def float64_outputs(row: Row, checked: Array, x: Array | None = None) -> Array:
     """The NumPy loop's results in float64, from the row's own weights and input."""
+    x = row.inputs() if x is None else x
     layers = row.model().astype("float64").layers
-    return reference.predict(layers, row.inputs()[checked].astype("float64"))
+    lengths = None if row.lengths == "full" else row.real_lengths()[checked]
+    return reference.predict(layers, x[checked].astype("float64"), lengths=lengths)
 
 
 def errors(outputs: Array | None, exact: Array) -> dict[str, Any]:
@@ -93,17 +124,6 @@ def errors(outputs: Array | None, exact: Array) -> dict[str, Any]:
     }
 
 
-def quartiles(seconds: Sequence[float | None]) -> tuple[float, float, float]:
-    """The lower quartile, the median and the upper quartile of the rounds that took place."""
-    low, middle, high = np.quantile([s for s in seconds if s is not None], [0.25, 0.5, 0.75])
-    return float(low), float(middle), float(high)
-
-
-def ratio(slow: Sequence[float | None], fast: Sequence[float | None]) -> float:
-    """How many times as long `slow` takes: the median over rounds in which both took part.
-
-    Both stand beside each other within a round, so that a machine that changes its speed between
-    rounds changes no ratio.
-    """
-    pairs = zip(slow, fast, strict=True)
-    return median(a / b for a, b in pairs if a is not None and b is not None)
+def computes_the_same(dtype: str, engine: dict[str, Any]) -> bool:
+    """Whether a stored engine's error is one of rounding; one of NaN is not."""
+    return bool(engine.get("max_error", 0.0) <= MOST_ERROR[dtype])

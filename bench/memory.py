@@ -43,7 +43,7 @@ def resident(field: str) -> int:
 
 def main(case: str, N: str, T: str, threads: str) -> None:
     """Run in the child."""
-    row = Row("seed", int(N), int(T), 1, 1, "float32")
+    row = Row("seed", int(N), int(T), 1, 1, 1, "float32")
     model, x = row.model(), row.inputs()
     if case == "converted":
         x = x.astype("float64")

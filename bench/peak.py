@@ -1,4 +1,4 @@
-"""The most fused multiply-adds that all threads do at once: the ceiling of any engine."""
+"""The ceilings of any engine: the most fused multiply-adds, and the most bytes from memory."""
 
 from __future__ import annotations
 
@@ -36,6 +36,27 @@ def build_peak(dtype: str, threads: int, flops: float) -> Callable[[], None]:
 
     def run() -> None:
         for _ in pool.map(lambda numbers: multiply_add(numbers, rounds), parts):
+            pass
+
+    return run
+
+
+def build_read(threads: int, size: int) -> Callable[[], None]:
+    """Return a function that reads so many bytes of memory once, as fast as `threads` can."""
+
+    @numba.njit(nogil=True, fastmath=True)  # so that the sum becomes several of vectors
+    def total(numbers):
+        answer = np.int64(0)
+        for number in numbers:
+            answer += number
+        return answer
+
+    parts = np.split(np.ones(size // 8 // threads * threads, np.int64), threads)
+    total(parts[0][:1])
+    pool = ThreadPoolExecutor(threads)
+
+    def run() -> None:
+        for _ in pool.map(total, parts):
             pass
 
     return run

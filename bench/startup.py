@@ -87,7 +87,7 @@ def main(engine: str, row: str, dtype: str, N: str, threads: str) -> None:
     """Run in the child."""
     work = Row.named(row, dtype).with_sequences(int(N))
     x = np.zeros((work.N, work.T, work.I), dtype)  # random numbers would cost time of their own
-    ENGINES[engine].build(work, int(threads))(x)
+    ENGINES[engine].build(work, x, int(threads)).call()
     print("done", flush=True)
 
 

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -22,9 +23,17 @@ import numpy.typing as npt
 from bench.engines import ENGINES
 from bench.rows import Row
 
-__all__ = ["Worker"]
+__all__ = ["EngineError", "Worker"]
 
 Array = npt.NDArray[Any]
+
+
+class EngineError(RuntimeError):
+    """An engine failed in its process. `reason` is one line, the message all there is to say."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Worker:
@@ -34,22 +43,26 @@ class Worker:
     ----------
     sequences : int
         How many of the row's sequences the engine is timed on.
+    settings : str
+        How the engine is used.
     outputs : array or None
         The engine's results for the `checked` sequences that are among them.
     spent : float
         Seconds that its turns have taken.
     """
 
-    def __init__(self, engine: str, row: Row, threads: int, checked: Array) -> None:
+    def __init__(
+        self, engine: str, row: Row, threads: int, checked: Array, input_file: Path | None = None
+    ) -> None:
         self.engine, self.row, self.spent = engine, row, 0.0
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
-        arguments = (theirs, engine, row, threads, checked)
+        arguments = (theirs, engine, row, threads, checked, input_file)
         self._process = context.Process(target=serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
         try:
-            self.sequences, self.outputs = self._answer()
+            self.sequences, self.settings, self.outputs = self._answer()
         except BaseException:
             self.close()
             raise
@@ -81,9 +94,10 @@ class Worker:
         try:
             failed, answer = self._connection.recv()
         except EOFError:
-            failed, answer = True, "its process ended"
+            failed, answer = True, ("its process ended", "")
         if failed:
-            raise RuntimeError(f"{self.engine} on {self.row}: {answer}")
+            reason, details = answer
+            raise EngineError(f"{self.engine} on {self.row}: {reason}\n{details}", reason)
         return answer
 
     def _pause(self) -> None:
@@ -95,23 +109,31 @@ class Worker:
             os.kill(self._process.pid, signal.SIGCONT)
 
 
-def serve(connection: Connection, engine: str, row: Row, threads: int, checked: Array) -> None:
+def serve(
+    connection: Connection,
+    engine: str,
+    row: Row,
+    threads: int,
+    checked: Array,
+    input_file: Path | None,
+) -> None:
     """Run in the child: build, answer with the outputs, then take turns until killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     try:
         n = ENGINES[engine].sequences(row)
-        x = row.inputs()[:n]
-        call = ENGINES[engine].build(row, threads)
-        outputs = call(x)
+        x = row.inputs()[:n] if input_file is None else np.array(np.load(input_file, "r")[:n])
+        call, settings = ENGINES[engine].build(row, x, threads)
+        outputs = call()
         if outputs is not None:
             outputs = np.array(outputs[checked[checked < n]])
-        connection.send((False, (n, outputs)))
+        connection.send((False, (n, settings, outputs)))
         while True:
-            connection.send((False, take_turn(lambda: call(x), connection.recv())))
+            connection.send((False, take_turn(call, connection.recv())))
     except EOFError:
         pass
-    except Exception:
-        connection.send((True, traceback.format_exc()))
+    except Exception as error:
+        first_line = next(iter(str(error).splitlines()), "")
+        connection.send((True, (f"{type(error).__name__}: {first_line}", traceback.format_exc())))
 
 
 def take_turn(call: Callable[[], Any], seconds: float) -> float:

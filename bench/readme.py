@@ -1,0 +1,130 @@
+"""`python -m bench readme`: the table of the README from a stored result, losses included.
+
+The whole report goes beside the result, as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bench import goals, report, results
+from bench.machine import ROOT
+from bench.results import OWN
+from bench.tables import number, percent, table
+
+Results = dict[str, Any]
+
+README = ROOT / "README.md"
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+ENGINES = ("OpenVINO", "ONNX Runtime", "PyTorch", "JAX", "Keras", "numpy")
+
+
+def main(options: argparse.Namespace) -> int:
+    stored = results.chosen(options.path)
+    found = results.read(stored)
+    stored.with_suffix(".md").write_text(report.render(found), encoding="utf-8")
+    path: Path = README
+    tables = "\n\n".join([text(found), *pictures(stored, path.parent)])
+    path.write_text(replaced(path.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    return 0
+
+
+def pictures(stored: Path, root: Path) -> list[str]:
+    """Links to what `python -m bench plot` drew beside the result."""
+    return [
+        f"![{what}]({path.relative_to(root).as_posix()})"
+        for name, what in (("ratios", "times as fast, by row and engine"), ("roofline", "roofline"))
+        if (path := stored.with_name(f"{stored.stem}-{name}.svg")).exists()
+    ]
+
+
+def replaced(document: str, tables: str) -> str:
+    """A document with what stands between its two markers replaced."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"expected the lines {BEGIN} and {END} in the README")
+    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+
+
+def text(found: Results) -> str:
+    """What stands between the markers."""
+    machine = found["machine"]
+    versions = machine["versions"]
+    packages = ("openvino", "onnxruntime", "torch", "jax", "keras", "numpy")
+    others = ", ".join(f"{name} {versions[name]}" for name in packages if name in versions)
+    single, double = (
+        [row for row in found.get("rows", []) if row["dtype"] == dtype]
+        for dtype in ("float32", "float64")
+    )
+    sections = [
+        f"Measured {machine['date'][:10]} on {machine['threads']} threads of "
+        f"{machine['cpu'].split(',')[0]}, {machine['simd'].split(',')[0]}; {others}. Millions of "
+        "time steps a second, float32:",
+        rates(single),
+        losses(single + double),
+    ]
+    if double:
+        sections.append(f"In float64, fastlstm is {float64(double)}.")
+    checked = goals.check(found)
+    if checked and not found["settings"]["quick"]:
+        met = len(checked) - len(goals.missed(checked))
+        sections.append(
+            f"Of the project's own {len(checked)} goals for these figures, {met} are met."
+        )
+    return "\n\n".join(sections)
+
+
+def rates(rows: list[Results]) -> str:
+    """A line for each row; the fastest engine is in bold."""
+    names = [OWN, *(k for k in ENGINES if any(k in row["engines"] for row in rows))]
+    header = ["row", "N x T x inputs", "hidden", *names, "x best other", "% of FMA peak"]
+    header += ["rms error, of PyTorch's"]
+    lines = []
+    for row in rows:
+        best = results.best_rival(row)
+        times = results.times(row, best) if best else None
+        first = best if times is not None and times < 1 else OWN
+        cells = [report.cell(row, name) or "-" for name in names]
+        cells = [f"**{c}**" if k == first else c for k, c in zip(names, cells, strict=True)]
+        hidden = f"{row['H']}" + (f" x {row['layers']}" if row["layers"] > 1 else "")
+        size = f"{row['N']:,} x {row['T']:,} x {row['I']}"
+        last = [number(times), percent(results.peak_share(row)), number(error_ratio(row), 2)]
+        lines.append([row["name"], size, hidden, *cells, *last])
+    return table(header, lines)
+
+
+def error_ratio(row: Results) -> float | None:
+    """The root-mean-square error against float64 over PyTorch's."""
+    own, torch = (row["engines"].get(name, {}).get("rms_error") for name in (OWN, "PyTorch"))
+    return own / torch if own and torch else None
+
+
+def losses(rows: list[Results]) -> str:
+    """A line for each row on which another engine was faster."""
+    lines = []
+    for row in rows:
+        faster = {
+            name: 1 / times
+            for name in results.rivals(row)
+            if (times := results.times(row, name)) is not None and times < 1
+        }
+        told = [f"{k} {faster[k]:.2f} x" for k in sorted(faster, key=lambda k: -faster[k])]
+        if told:
+            lines.append(f"- `{row['name']}` in {row['dtype']}: {', '.join(told)}")
+    if not lines:
+        return "No other engine was faster on any row."
+    return "Where fastlstm loses, and how many times as fast the others are:\n\n" + "\n".join(lines)
+
+
+def float64(rows: list[Results]) -> str:
+    """The range over rows of how many times as fast it is."""
+    found = []
+    for other in ("PyTorch", "numpy"):
+        times = [k for row in rows if (k := results.times(row, other)) is not None]
+        if times:
+            span = f"{number(min(times), 2)} to {number(max(times), 2)}"
+            found.append(f"{span} times as fast as {other}")
+    return " and ".join(found)

@@ -1,0 +1,86 @@
+"""OpenVINO: the ONNX model of a static shape, computed in float32, memory shared with NumPy."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.built import Built, Call, fastest, part_size, time_first
+from bench.rivals.onnx_graph import model_bytes
+from bench.rows import Row
+
+Array = npt.NDArray[Any]
+
+
+def compile_model(row: Row, N: int, threads: int, streams: int) -> Any:
+    import openvino as ov
+
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",  # by itself it would compute in bfloat16
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": streams,
+    }
+    core = ov.Core()
+    return core.compile_model(core.read_model(model_bytes(row.model(), N, row.T)), "CPU", settings)
+
+
+def tensor(x: Array) -> tuple[Any, Array]:
+    """Input for a request, and the memory that it does not keep alive by itself."""
+    import openvino as ov
+
+    steps = time_first(x)
+    return ov.Tensor(steps, shared_memory=True), steps
+
+
+def latency(row: Row, x: Array, threads: int) -> Call:
+    """One request, on all threads."""
+    request = compile_model(row, len(x), threads, 1).create_infer_request()
+    kept = tensor(x)
+    request.set_input_tensor(kept[0])
+
+    def call(kept: object = kept) -> Array:
+        request.infer()
+        return request.get_output_tensor().data
+
+    return call
+
+
+def streams(row: Row, x: Array, threads: int, size: int) -> Call:
+    """Parts of the batch, as many at once as there are threads."""
+    compiled = compile_model(row, size, threads, threads)
+    requests = [compiled.create_infer_request() for _ in range(threads)]
+    parts = [(start, tensor(x[start : start + size])) for start in range(0, len(x), size)]
+    out = np.empty((len(x), row.H), row.dtype)
+
+    def call() -> Array:
+        for k in range(0, len(parts), threads):
+            running = list(zip(requests, parts[k : k + threads]))  # noqa: B905  # the last ones
+            for request, (_, (steps, _)) in running:
+                request.set_input_tensor(steps)
+                request.start_async()
+            for request, (start, _) in running:
+                request.wait()
+                out[start : start + size] = request.get_output_tensor().data
+        return out
+
+    return call
+
+
+def build(row: Row, x: Array, threads: int) -> Built:
+    ways = {"LATENCY, the whole batch": lambda: latency(row, x, threads)}
+    sizes = {len(x) // threads: len(x) % threads == 0, part_size(len(x)): threads > 1}
+    for size, fits in sizes.items():
+        if size and fits and threads > 1:
+            name = f"THROUGHPUT, {threads} streams, parts of {size}"
+            ways[name] = partial(streams, row, x, threads, size)
+    way = fastest(ways)
+    return way._replace(settings=f"f32, time first, shared memory, {way.settings}")
+
+
+def build_call(row: Row, x: Array, threads: int) -> Built:
+    """One request for few short sequences."""
+    return Built(latency(row, x, 1), "f32, LATENCY, infer(), 1 thread")
