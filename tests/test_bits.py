@@ -18,7 +18,7 @@ from helpers import AVX2_CPU, assert_same_bits, start_child, wait_for
 from shapes import CASES, make_input, make_model
 
 from fastlstm import LSTM, Ragged
-from fastlstm.engine import cpu, kinds, run
+from fastlstm.engine import cpu, jobs, kinds, run
 
 DTYPES = ["float32", "float64"]
 SMALL = {name: case for name, case in CASES.items() if name not in ("wide", "wide_input")}
@@ -320,6 +320,7 @@ def test_tiles_do_not_show(name, dtype, kind, monkeypatch):
         return tile
 
     monkeypatch.setattr(run, "choose_tile", choose_tile)
+    monkeypatch.setattr(run, "choose_tiles", lambda *args: ((choose_tile(*args), args[1]),))
     model = make_model(case.I, case.hidden_sizes, case.outputs, dtype)  # knows no tiles yet
     for n in sizes:
         rows = slice(sizes[-1] - n, None)
@@ -327,6 +328,25 @@ def test_tiles_do_not_show(name, dtype, kind, monkeypatch):
         assert_same(everything(model, x[rows], threads=1), whole, rows, what)
         assert_same(everything(model, x[rows], lengths[rows], threads=1), ragged, rows, what)
     assert used == {kind, kind._replace(traced=True)}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_mixture_of_tiles_does_not_show(dtype, monkeypatch):
+    """Large tiles for whole rounds and others for the rest, on more threads than one."""
+    monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
+    case = CASES["tapered"]
+    model = make_model(case.I, case.hidden_sizes, case.outputs, dtype)
+    n = 13 * cpu.lanes(dtype) - 3
+    x = make_input(n, case.T, case.I, dtype)
+    choices = kinds.choose_tiles(model.layers, n, 2, False)
+    assert len(choices) == 2, "take a number of rows that two kinds of tile share"
+    assert sum(rows for _, rows in choices) == n
+    for state in (None, model(x)[1]):
+        mixed = everything(model, x, state=state, threads=2)
+        monkeypatch.setattr(run, "choose_tiles", lambda *args: ((run.choose_tile(*args), args[1]),))
+        alone = make_model(case.I, case.hidden_sizes, case.outputs, dtype)
+        assert_same(mixed, everything(alone, x, state=state, threads=1), slice(None), "mixed")
+        monkeypatch.setattr(run, "choose_tiles", kinds.choose_tiles)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -411,7 +431,7 @@ NUMBERS = {
 def test_the_form_of_the_input_does_not_show(form, name, dtype, group_bytes, tmp_path, monkeypatch):
     """Converted input is copied in groups of rows and stretches of steps: small ones, too."""
     if group_bytes is not None:
-        monkeypatch.setattr(run, "GROUP_BYTES", group_bytes)
+        monkeypatch.setattr(jobs, "GROUP_BYTES", group_bytes)
     w = work(name, dtype)
     if form in NUMBERS:
         x = NUMBERS[form](w.x)

@@ -22,7 +22,7 @@ import thread_child
 from helpers import finish, run_child, start_child
 from shapes import make_input, make_model
 
-from fastlstm.engine import cpu, kinds, run, threads
+from fastlstm.engine import cpu, jobs, kinds, run, threads
 
 LAYERS = {"omp": "omppool", "workqueue": "workqueue", "tbb": "tbbpool"}
 
@@ -153,13 +153,14 @@ def test_a_call_takes_as_many_threads_as_asked(
     monkeypatch.setattr(run, "default_threads", lambda: 5)
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", work_a_thread)
     workers = []
-    work = run._Job.work
+    job_type = jobs.InPlaceJob if kind == "in place" else jobs.GroupJob
+    work = job_type.work
 
     def counted(job):
         workers.append(job)
         work(job)
 
-    monkeypatch.setattr(run._Job, "work", counted)
+    monkeypatch.setattr(job_type, "work", counted)
     model.predict(x, threads=asked)
     assert len(workers) == expected
 
@@ -172,10 +173,10 @@ def test_threads_share_the_tiles(tiles, monkeypatch):
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
     shape = kinds.possible_kinds("float32", cell=False, traced=False)[0]
     tile = kinds.Tile(shape, shape.least_sequences)
-    monkeypatch.setattr(run, "choose_tile", lambda *_: tile)
+    monkeypatch.setattr(run, "choose_tiles", lambda *_: ((tile, len(x)),))
     start = threading.Barrier(tiles)
     shares = []
-    work = run._Job.work
+    work = jobs.InPlaceJob.work
 
     def timed(job):
         start.wait()
@@ -183,7 +184,7 @@ def test_threads_share_the_tiles(tiles, monkeypatch):
         work(job)
         shares.append(time.thread_time() - began)
 
-    monkeypatch.setattr(run._Job, "work", timed)
+    monkeypatch.setattr(jobs.InPlaceJob, "work", timed)
     model.predict(x, threads=tiles)
     print(f"{tiles} tiles on {tiles} threads: {[f'{1e3 * share:.1f} ms' for share in shares]}")
     assert len(shares) == tiles
