@@ -456,7 +456,7 @@ def test_the_form_of_the_input_does_not_show(form, name, dtype, group_bytes, tmp
 def test_long_sequences_are_converted_a_stretch_at_a_time(form):
     """At the real size of a group: more steps than fit into one."""
     N, T, I = 70, 2500, 8  # noqa: E741
-    assert run.GROUP_BYTES < 16 * T * I * 4 * 4, "make T longer than a group"
+    assert jobs.GROUP_BYTES < 16 * T * I * 4 * 4, "make T longer than a group"
     model = make_model(I, (4,), 1)
     x = make_input(N, T, I)
     lengths = np.linspace(0, T, N).astype(int)

@@ -156,9 +156,9 @@ def test_a_call_takes_as_many_threads_as_asked(
     job_type = jobs.InPlaceJob if kind == "in place" else jobs.GroupJob
     work = job_type.work
 
-    def counted(job):
+    def counted(job, others=0):
         workers.append(job)
-        work(job)
+        work(job, others)
 
     monkeypatch.setattr(job_type, "work", counted)
     model.predict(x, threads=asked)
@@ -178,7 +178,7 @@ def test_threads_share_the_tiles(tiles, monkeypatch):
     shares = []
     work = jobs.InPlaceJob.work
 
-    def timed(job):
+    def timed(job, others=0):
         start.wait()
         began = time.thread_time()
         work(job)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fastlstm.engine.outputs import Outputs
 from fastlstm.engine.plan import Plan, Scratch
-from fastlstm.engine.tiles import STOPPED
+from fastlstm.engine.tiles import FINISHED, STOPPED
 from fastlstm.inputs import Source
 
 Array = npt.NDArray[Any]
@@ -31,8 +31,14 @@ class Job(Protocol):
 
     parts: int  # what there is to draw, and so the most threads that find work
 
-    def work(self) -> None:
-        """Draw rows and walk them until none are left: what every thread does."""
+    def work(self, others: int = 0) -> None:
+        """Draw rows and walk them until none are left: what every thread does.
+
+        Then wait a moment for `others` more threads to finish, where that is cheap.
+        """
+
+    def finished(self, workers: int) -> bool:
+        """Tell whether so many threads are known to have finished."""
 
     def rows_begun(self) -> int:
         """Return how many rows have been drawn so far."""
@@ -90,18 +96,24 @@ class InPlaceJob:
             first += n_rows
         self.parts = self.shares[0].n_tiles
 
-    def work(self) -> None:
+    def work(self, others: int = 0) -> None:
         """See `Job`."""
         source = self.source
-        for plan, n_rows, n_tiles, order, counter in self.shares:
+        for share in self.shares:
+            plan, n_rows, n_tiles, order, counter = share
+            await_others = others if share is self.shares[-1] else 0
             scratch = plan.take_scratch()
             plan.kernel(
-                counter, n_tiles, n_rows, source.n_steps, plan.block_steps,
+                counter, await_others, n_tiles, n_rows, source.n_steps, plan.block_steps,
                 plan.layers_for(source.n_rows), plan.table, plan.panels,
                 self.values, self.starts, self.lengths, order, NO_INTEGERS, source.n_steps, 0,
                 *self.states, *self.results, *scratch,
             )  # fmt: skip
             plan.give_back(scratch)
+
+    def finished(self, workers: int) -> bool:
+        """See `Job`."""
+        return int(self.shares[-1].counter[FINISHED]) >= workers
 
     def rows_begun(self) -> int:
         """See `Job`."""
@@ -141,7 +153,7 @@ class GroupJob:
         self.stopped = False
         self.parts = -(-source.n_rows // self.group_rows)
 
-    def work(self) -> None:
+    def work(self, others: int = 0) -> None:
         """See `Job`."""
         buffer = np.zeros(self.group_rows * self.group_steps * self.n_inputs, self.dtype)
         scratch = self.plan.take_scratch()
@@ -153,6 +165,10 @@ class GroupJob:
             rows = np.arange(first, min(first + self.group_rows, self.source.n_rows))
             self._run_group(self.order[rows] if self.order.size else rows, buffer, scratch)
         self.plan.give_back(scratch)
+
+    def finished(self, workers: int) -> bool:
+        """See `Job`."""
+        return False
 
     def rows_begun(self) -> int:
         """See `Job`."""
@@ -188,7 +204,8 @@ class GroupJob:
             source.copy_into(block.reshape(n_rows, steps, n_inputs), selection, t)
             left = NO_INTEGERS if lengths is None else np.clip(lengths - t, 0, steps)
             plan.kernel(
-                np.zeros(1, np.int64), -(-n_rows // plan.tile.sequences), n_rows, steps,
+                np.zeros(FINISHED + 1, np.int64), 0, -(-n_rows // plan.tile.sequences), n_rows,
+                steps,
                 plan.block_steps, plan.layers_for(n_rows), plan.table, plan.panels,
                 block, NO_INTEGERS, left, NO_INTEGERS, rows, source.n_steps, t,
                 *(begin or (self.nothing, self.nothing)), *(state or (self.nothing, self.nothing)),

@@ -22,7 +22,7 @@ def kernel(kind: Kind) -> Any:
     integers, table = types.Array(types.int64, 1, "C"), types.Array(types.int64, 2, "C")
     integer = types.int64
     signature = (
-        (integers, integer, integer, integer, integer, table, integers, number)
+        (integers, integer, integer, integer, integer, integer, table, integers, number)
         + (number, integers, integers, integers, integers, integer, integer)
         + (number,) * 4
         + (number, number, types.UniTuple(number, 5), number, integers)

@@ -118,13 +118,16 @@ def _share_out(job: Job, n_threads: int, short: bool, bar: Progress) -> None:
                 break
             workers.append(worker)
         if short:
-            job.work()
+            job.work(len(workers))
+            if job.finished(len(workers) + 1):
+                return
         running = bool(workers)
         while running:
             running = bool(wait(workers, timeout=bar.interval).not_done)
             bar.show(job.rows_begun())
     finally:  # on Ctrl-C the kernels stop at their next tile; nobody writes after we return
-        job.stop()
-        wait(workers)
+        if not job.finished(len(workers) + short):
+            job.stop()
+            wait(workers)
     for worker in workers:
         worker.result()

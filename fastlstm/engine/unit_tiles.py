@@ -31,6 +31,7 @@ from fastlstm.engine.tiles import (
     STOPPED,
     X_AT,
     Y_AT,
+    finish,
     seat_rows,
 )
 from fastlstm.engine.unit_layers import run_inputs, run_row_dense, run_steps
@@ -186,7 +187,7 @@ def make_unit_kernel(
     group_count, tile_count, input_count = 4 * vectors, 4 * states, 4 * input_rows
 
     def run_unit_tiles(
-        counter, n_tiles, n_rows, n_steps, block_steps, layers, plan, panels,
+        counter, others, n_tiles, n_rows, n_steps, block_steps, layers, plan, panels,
         values, starts, lengths, order, out_rows, out_steps, first_step,
         start_h, start_c, end_h, end_c, last, sequence, gate_arrays, scratch, lane_table,
     ):  # fmt: skip
@@ -268,5 +269,6 @@ def make_unit_kernel(
                     r = out_rows[row[s]] if out_rows.size else row[s]
                     write_row_last(layers, plan, panels, r, s, last, scratch, vector)
             tile = fetch_add(counter, 1)
+        finish(counter, others)
 
     return run_unit_tiles
