@@ -35,6 +35,12 @@ def expm1_reduced(r: Any) -> Any:
 
 
 @helper
+def half_expm1_reduced(r: Any) -> Any:
+    """Return (exp(2 r) - 1) / 2 for |r| <= ln2 / 4: all bits but the exponent are as above."""
+    return fma(r * r, polynomial("half_expm1", r), r)
+
+
+@helper
 def sigmoid_denominator(z: Any) -> Any:
     """Return d >= 1 with sigmoid(z) = 1 / d for |z| within the limit; NaN gives NaN.
 
@@ -69,14 +75,16 @@ def sigmoid(z: Any) -> Any:
 def tanh_fraction(x: Any) -> Any:
     """Return (n, d) with tanh(x) = n / d, 1 <= d <= 2; NaN gives NaN, -0 gives n = -0.
 
-    With t = -2 |x|: |tanh x| = (1 - exp(t)) / (1 + exp(t)).
+    |tanh x| = (1 - exp(-2 |x|)) / (1 + exp(-2 |x|)). Everything is in halves and doubles, which
+    saves the factor of two: the reduced argument, its expm1, and the power of two.
     """
-    t = at_least(absolute(x) * constant("-2", x), constant("-tanh_limit", x))
-    shifted = fma(t, constant("log2e", x), constant("shift", x))
-    n = shifted - constant("shift", x)
-    q = expm1_reduced(fma(n, constant("-ln2", x), t))
-    s, one = power_of_two(shifted), constant("1", x)
-    return with_sign_of(fnma(s, q, one - s), x), fma(s, q, one + s)
+    size = at_most(absolute(x), constant("tanh_limit", x))
+    shifted = fma(size, constant("-2 log2e", x), constant("tanh_shift", x))
+    n = shifted - constant("tanh_shift", x)
+    q = half_expm1_reduced(fms(n, constant("-ln2 / 2", x), size))
+    s, one = power_of_two(shifted), constant("1", x)  # s = 2^(n + 1)
+    lower, upper = fma(s, constant("-0.5", x), one), fma(s, constant("0.5", x), one)
+    return with_sign_of(fnma(s, q, lower), x), fma(s, q, upper)
 
 
 @helper

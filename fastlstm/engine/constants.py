@@ -23,8 +23,8 @@ LIMIT = {32: 87.0, 64: 708.0}
 # Above: exp(-z) is less than half a unit in the last place of 1. Below: the result rounds to 0.
 UPPER = {32: 40.0, 64: 80.0}
 LOWER = {32: -104.5, 64: -746.0}
-# tanh(limit / 2) rounds to 1.
-TANH_LIMIT = {32: 20.0, 64: 44.0}
+# tanh(limit) rounds to 1.
+TANH_LIMIT = {32: 10.0, 64: 22.0}
 
 
 def _shift(bits: int, scale_bits: int = 0) -> float:
@@ -35,10 +35,11 @@ def _shift(bits: int, scale_bits: int = 0) -> float:
 def _table(bits: int) -> dict[str, float]:
     return {
         "1": 1.0,
-        "-2": -2.0,
-        "log2e": LOG2E,
+        "0.5": 0.5,
+        "-0.5": -0.5,
         "-log2e": -LOG2E,
-        "-ln2": -math.log(2.0),
+        "-2 log2e": -2 * LOG2E,
+        "-ln2 / 2": -math.log(2.0) / 2,
         "-ln2_high": -LN2_HIGH[bits],
         "-ln2_low": -LN2_LOW[bits],
         "shift": _shift(bits),
@@ -48,7 +49,8 @@ def _table(bits: int) -> dict[str, float]:
         "-limit": -LIMIT[bits],
         "upper": UPPER[bits],
         "lower": LOWER[bits],
-        "-tanh_limit": -TANH_LIMIT[bits],
+        "tanh_limit": TANH_LIMIT[bits],
+        "tanh_shift": _shift(bits, -1),
     }
 
 
@@ -76,6 +78,14 @@ POLYNOMIALS = {
         0.500000000000000518,
     ),
 }
+
+
+# expm1(2 r) / 2 = r + r^2 P(r), with the same digits.
+for _bits in (32, 64):
+    POLYNOMIALS["half_expm1", _bits] = tuple(
+        math.ldexp(coefficient, power + 1)
+        for power, coefficient in enumerate(reversed(POLYNOMIALS["expm1", _bits]))
+    )[::-1]
 
 
 @intrinsic(prefer_literal=True)
