@@ -320,7 +320,6 @@ def test_tiles_do_not_show(name, dtype, kind, monkeypatch):
         return tile
 
     monkeypatch.setattr(run, "choose_tile", choose_tile)
-    monkeypatch.setattr(run, "choose_tiles", lambda *args: ((choose_tile(*args), args[1]),))
     model = make_model(case.I, case.hidden_sizes, case.outputs, dtype)  # knows no tiles yet
     for n in sizes:
         rows = slice(sizes[-1] - n, None)
@@ -334,6 +333,7 @@ def test_tiles_do_not_show(name, dtype, kind, monkeypatch):
 def test_a_mixture_of_tiles_does_not_show(dtype, monkeypatch):
     """Large tiles for whole rounds and others for the rest, on more threads than one."""
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
+    monkeypatch.setattr(run, "WORTH_A_KERNEL", 0.0)
     case = CASES["tapered"]
     model = make_model(case.I, case.hidden_sizes, case.outputs, dtype)
     n = 13 * cpu.lanes(dtype) - 3
@@ -341,12 +341,12 @@ def test_a_mixture_of_tiles_does_not_show(dtype, monkeypatch):
     choices = kinds.choose_tiles(model.layers, n, 2, False)
     assert len(choices) == 2, "take a number of rows that two kinds of tile share"
     assert sum(rows for _, rows in choices) == n
-    for state in (None, model(x)[1]):
-        mixed = everything(model, x, state=state, threads=2)
-        monkeypatch.setattr(run, "choose_tiles", lambda *args: ((run.choose_tile(*args), args[1]),))
-        alone = make_model(case.I, case.hidden_sizes, case.outputs, dtype)
-        assert_same(mixed, everything(alone, x, state=state, threads=1), slice(None), "mixed")
-        monkeypatch.setattr(run, "choose_tiles", kinds.choose_tiles)
+    state = model(x, threads=1)[1]
+    mixed = [everything(model, x, state=given, threads=2) for given in (None, state)]
+    monkeypatch.setattr(run, "choose_tiles", lambda *args: ((kinds.choose_tile(*args), n),))
+    alone = make_model(case.I, case.hidden_sizes, case.outputs, dtype)
+    for given, result in zip((None, state), mixed, strict=True):
+        assert_same(result, everything(alone, x, state=given, threads=1), what="mixed")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -25,6 +25,8 @@ Array = npt.NDArray[Any]
 LEAST_WORK_A_THREAD = 2e7
 # A call this long (a fifth of a second) leaves the caller's thread free to answer Ctrl-C.
 WORK_WORTH_INTERRUPTING = 3e10
+# A second kernel for the last rows takes seconds to compile, once.
+WORTH_A_KERNEL = 3e10
 # Arithmetic of the activations of one hidden unit and step, beside 8 (I + H) for its sums.
 ACTIVATION_WORK = 200
 
@@ -87,7 +89,7 @@ class Engine:
         if n_threads > 1:
             n_threads = min(n_threads, default_threads() if threads is None else threads)
         in_place = source.in_place(self.dtype)
-        mixed = in_place is not None and source.lengths is None
+        mixed = in_place is not None and source.lengths is None and work > WORTH_A_KERNEL
         traced, sequences = outputs.gates is not None, outputs.sequence is not None
         tiles = self.tiles(source.n_rows, n_threads, traced, mixed)
         plans = [(self.plan(tile, sequences), n_rows) for tile, n_rows in tiles]
