@@ -76,7 +76,7 @@ def heat_map(rows: list[Results], title: str) -> Any:
         axes.annotate(
             row["name"],
             (0, y),
-            (-150, 0),
+            (-200, 0),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
             va="center",
