@@ -76,7 +76,7 @@ class Install:
 # What must leave its mark on the scores: (source, old text, new text).
 EDITS = [
     ("constants.py", '"1": 1.0', '"1": 1.5'),
-    ("activations.py", "one - s), x)", "one - s), s)"),
+    ("activations.py", "q, lower), x)", "q, lower), s)"),
 ]
 
 
