@@ -119,3 +119,19 @@ def test_calls_and_traces(kind):
     beyond = peak - sum(array.nbytes for array in arrays)
     print(f"{kind}: {beyond / MB:.2f} MB beyond input and output")
     assert beyond < LITTLE
+
+
+def test_tiles_of_one_kind_share_their_weights():
+    """However many numbers of sequences are asked for, and traced or not."""
+    model = make_model(16, (64,))
+    for n in range(1, 40):
+        model.predict(np.zeros((n, 2, 16), "float32"), threads=1)
+    engine = model._engine
+    plans = [
+        engine.plan(tile, False)
+        for n in range(1, 40)
+        for tile, _ in engine.tiles(n, 1, False, False)
+    ]
+    kinds = {plan.tile.kind for plan in plans}
+    assert len({plan.tile for plan in plans}) > len(kinds)
+    assert len({id(plan.panels) for plan in plans}) == len(kinds)

@@ -79,7 +79,7 @@ class InPlaceJob:
         start: tuple[Array, Array] | None,
         outputs: Outputs,
     ) -> None:
-        self.values, self.starts, self.source, self.outputs = values, starts, source, outputs
+        self.values, self.starts, self.source = values, starts, source
         nothing = plans[0][0].panels[:0]
         self.results = _results(outputs, nothing)
         self.states = *(start or (nothing, nothing)), *(outputs.end or (nothing, nothing))

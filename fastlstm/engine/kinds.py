@@ -109,8 +109,8 @@ def choose_tiles(
 ) -> tuple[tuple[Tile, int], ...]:
     """Return tiles for `n_rows` sequences of equal length, with how many of them each takes.
 
-    Large tiles for whole rounds and others for the rest are often faster than one kind for all:
-    512 sequences on two threads are 10 tiles of 48, and one of 16 for each thread.
+    Large tiles for whole rounds and others for the rest can be faster than one kind for all: of
+    130 sequences, two threads take a tile of 48 each, and 17 more in smaller ones.
     """
     least, tile = _fastest(layers, n_rows, n_threads, traced)
     least *= WORTH_A_SECOND_KERNEL

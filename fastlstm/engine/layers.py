@@ -24,22 +24,29 @@ from fastlstm.engine.rows import fma_rows, gate_packs, join, splat_rows, take_ro
 
 
 @helper
-def add_products(z: Any, panel: Any, p: int, rows: int, x: Any, at: int, n: int, like: Any) -> Any:
-    """Add `n` inputs times their weights to the pre-activations `z` of `rows` gates."""
-    lanes = lane_count(like)
+def add_products(
+    z: Any, numbers: Any, at: int, step: int, stride: int, vectors: Any, v: int, n: int, like: Any
+) -> Any:
+    """Add `n` products of weights and inputs to the pre-activations `z`, in the blocked order.
+
+    Term k adds to row r the number at `at + k * step + r * stride`, times the k-th pack of the
+    shape of `like` from `v` on. Which of them is the weight depends on what the lanes hold.
+    """
+    size = lane_count(like)
     for first in range(0, n, BLOCK):
         s = zeros(z)
         last = min(first + BLOCK, n)
         k = first
         while k + 4 <= last:
-            w, x_k = p + rows * k, at + k * lanes
-            s = fma_rows(panel, w, 1, load(x, x_k, like), s)
-            s = fma_rows(panel, w + rows, 1, load(x, x_k + lanes, like), s)
-            s = fma_rows(panel, w + 2 * rows, 1, load(x, x_k + 2 * lanes, like), s)
-            s = fma_rows(panel, w + 3 * rows, 1, load(x, x_k + 3 * lanes, like), s)
+            a, b = at + k * step, v + k * size
+            s = fma_rows(numbers, a, stride, load(vectors, b, like), s)
+            s = fma_rows(numbers, a + step, stride, load(vectors, b + size, like), s)
+            s = fma_rows(numbers, a + 2 * step, stride, load(vectors, b + 2 * size, like), s)
+            s = fma_rows(numbers, a + 3 * step, stride, load(vectors, b + 3 * size, like), s)
             k += 4
         while k < last:
-            s = fma_rows(panel, p + rows * k, 1, load(x, at + k * lanes, like), s)
+            a, b = at + k * step, v + k * size
+            s = fma_rows(numbers, a, stride, load(vectors, b, like), s)
             k += 1
         z = z + s
     return z
@@ -114,7 +121,7 @@ def run_layer(
             w += rows
             for part in range(2):  # one copy of the code for both: half the compile time
                 at, n = (h_last, n_hidden) if part else (x + s * n_inputs * lanes, n_inputs)
-                z = add_products(z, panel, w, rows, scratch, at, n, like)
+                z = add_products(z, panel, w, rows, 1, scratch, at, n, like)
                 w += rows * n
             at = u * lanes
             z_first = gate_packs(z, 0, like, states)

@@ -93,11 +93,14 @@ def prefetch(typingctx: Any, array: Any, at: Any) -> Any:
 
 @intrinsic
 def fetch_add(typingctx: Any, array: Any, amount: Any) -> Any:
-    """Add `amount` to `array[0]` atomically and return what it was."""
+    """Add `amount` to `array[0]` atomically and return what it was.
+
+    Who reads a sum also sees all that was written to memory before a number was added to it.
+    """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = array_data(context, builder, array, args[0])
-        return builder.atomic_rmw("add", data, args[1], "monotonic")
+        return builder.atomic_rmw("add", data, args[1], "acq_rel")
 
     return types.int64(array, types.int64), codegen
 

@@ -116,7 +116,7 @@ def repeat_rows(typingctx: Any, row: Any, rows: Any) -> Any:
 
 
 @intrinsic
-def load_rows(typingctx: Any, array: Any, at: Any, stride: Any, row: Any, rows: Any) -> Any:
+def load_strided_rows(typingctx: Any, array: Any, at: Any, stride: Any, row: Any, rows: Any) -> Any:
     """Return the rows that begin at `array[at + r * stride]`, each of the shape of `row`."""
     if not is_flat(array, row):
         return None
@@ -136,7 +136,9 @@ def load_rows(typingctx: Any, array: Any, at: Any, stride: Any, row: Any, rows: 
 
 
 @intrinsic
-def store_rows(typingctx: Any, array: Any, at: Any, stride: Any, rows: Any, row: Any) -> Any:
+def store_strided_rows(
+    typingctx: Any, array: Any, at: Any, stride: Any, rows: Any, row: Any
+) -> Any:
     """Write rows, each of the shape of `row`, to `array[at + r * stride]` and on."""
     if not is_flat(array, row):
         return None

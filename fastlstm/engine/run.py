@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from fastlstm.engine.jobs import GroupJob, InPlaceJob, Job
 from fastlstm.engine.kernels import warm_kernels
-from fastlstm.engine.kinds import Tile, choose_tile, choose_tiles, is_cell
+from fastlstm.engine.kinds import Kind, Tile, choose_tile, choose_tiles, is_cell
 from fastlstm.engine.outputs import Outputs
 from fastlstm.engine.plan import Plan, make_plan
 from fastlstm.engine.progress import Progress
@@ -41,6 +42,7 @@ class Engine:
         self.layers, self.head = tuple(layers), head
         self.dtype = layers[0].dtype
         self.plan = cache(self._plan)
+        self.panels: dict[Kind, Array] = {}
         self.tiles = lru_cache(maxsize=1024)(self._tiles)
         self.work_a_step = sum(
             k.hidden_size * (8 * (k.input_size + k.hidden_size) + ACTIVATION_WORK) for k in layers
@@ -54,7 +56,10 @@ class Engine:
         return ((choose_tile(self.layers, n_rows, n_threads, traced), n_rows),)
 
     def _plan(self, tile: Tile, sequences: bool) -> Plan:
-        return make_plan(self.layers, self.head, tile, sequences)
+        plan = make_plan(self.layers, self.head, tile, sequences)
+        # plans of one kind of tile, whatever its number of sequences, share their weights
+        kind = tile.kind._replace(traced=False)
+        return replace(plan, panels=self.panels.setdefault(kind, plan.panels))
 
     def run(
         self,

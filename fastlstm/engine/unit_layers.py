@@ -20,37 +20,14 @@ from typing import Any
 from fastlstm.engine.arithmetic import fma, lane_count, zeros
 from fastlstm.engine.blocks import BLOCK
 from fastlstm.engine.jit import function, helper
-from fastlstm.engine.layers import next_state, slot
+from fastlstm.engine.layers import add_products, next_state, slot
 from fastlstm.engine.memory import load, load_splat, store
-from fastlstm.engine.rows import fma_rows, gate_packs, load_rows, repeat_rows, store_rows
-
-
-@helper
-def add_row_products(
-    z: Any, panel: Any, p: int, x: Any, at: int, stride: int, n: int, gates: Any
-) -> Any:
-    """Add `n` inputs times their weights to the pre-activations `z`.
-
-    Row r of `z` belongs to the inputs from `at + r * stride` on; it holds the `gates` of a
-    group of hidden units.
-    """
-    size = lane_count(gates)
-    for first in range(0, n, BLOCK):
-        s = zeros(z)
-        last = min(first + BLOCK, n)
-        k = first
-        while k + 4 <= last:
-            w = p + k * size
-            s = fma_rows(x, at + k, stride, load(panel, w, gates), s)
-            s = fma_rows(x, at + k + 1, stride, load(panel, w + size, gates), s)
-            s = fma_rows(x, at + k + 2, stride, load(panel, w + 2 * size, gates), s)
-            s = fma_rows(x, at + k + 3, stride, load(panel, w + 3 * size, gates), s)
-            k += 4
-        while k < last:
-            s = fma_rows(x, at + k, stride, load(panel, p + k * size, gates), s)
-            k += 1
-        z = z + s
-    return z
+from fastlstm.engine.rows import (
+    gate_packs,
+    load_strided_rows,
+    repeat_rows,
+    store_strided_rows,
+)
 
 
 @helper
@@ -67,10 +44,11 @@ def run_inputs(
         bias = repeat_rows(load(panel, p, gates), rows)
         p += size
         for r in range(0, n_rows, count):
-            sums = add_row_products(
-                bias, panel, p, scratch, x + r * stride, stride, n_inputs, gates
+            at = x + r * stride
+            sums = add_products(bias, scratch, at, 1, stride, panel, p, n_inputs, gates)
+            store_strided_rows(
+                scratch, z + (r * n_vectors + v) * size, n_vectors * size, sums, gates
             )
-            store_rows(scratch, z + (r * n_vectors + v) * size, n_vectors * size, sums, gates)
         p += size * n_inputs
 
 
@@ -97,16 +75,16 @@ def run_steps(
         for unit in range(0, padded, n_units):
             for first in range(0, n_sequences, together):
                 row = first * padded
-                sums = load_rows(scratch, z + 4 * (row + unit), 4 * padded, group, rows)
-                sums = add_row_products(
-                    sums, panel, w, scratch, h_last + row, padded, n_hidden, group
+                sums = load_strided_rows(scratch, z + 4 * (row + unit), 4 * padded, group, rows)
+                sums = add_products(
+                    sums, scratch, h_last + row, 1, padded, panel, w, n_hidden, group
                 )
                 h_new, c_new = next_state(
                     gate_packs(sums, 0, vector, like), load(scratch, c_now, like), scratch,
                     gates_now, stride, like,
                 )  # fmt: skip
                 store(scratch, c_now, c_new)
-                store_rows(scratch, h_next + row + unit, padded, h_new, units)
+                store_strided_rows(scratch, h_next + row + unit, padded, h_new, units)
                 c_now += size
                 if gates_now >= 0:
                     gates_now += size
