@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fastlstm.network import Layer
+from fastlstm import Layer
 from fastlstm.tutorial import lstm_forward
 
 Vector = Sequence[float]

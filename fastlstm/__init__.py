@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fastlstm.activations import Activation
     from fastlstm.compile import warmup
+    from fastlstm.dense import Dense, Embedding
     from fastlstm.errors import ModelFormatError, UnsupportedModelError
     from fastlstm.formats import load
+    from fastlstm.formats.keras import from_keras
+    from fastlstm.formats.onnx import from_onnx
     from fastlstm.formats.torch import from_torch
+    from fastlstm.layers import Bidirectional, Layer
     from fastlstm.model import LSTM
-    from fastlstm.network import Dense, Layer
     from fastlstm.ragged import Ragged
     from fastlstm.state import State
     from fastlstm.trace import Trace
@@ -26,13 +30,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LSTM",
+    "Activation",
+    "Bidirectional",
     "Dense",
+    "Embedding",
     "Layer",
     "ModelFormatError",
     "Ragged",
     "State",
     "Trace",
     "UnsupportedModelError",
+    "from_keras",
+    "from_onnx",
     "from_torch",
     "load",
     "lstm_forward",
@@ -42,13 +51,18 @@ __all__ = [
 
 _HOME = {
     "LSTM": "model",
-    "Dense": "network",
-    "Layer": "network",
+    "Activation": "activations",
+    "Bidirectional": "layers",
+    "Dense": "dense",
+    "Embedding": "dense",
+    "Layer": "layers",
     "ModelFormatError": "errors",
     "Ragged": "ragged",
     "State": "state",
     "Trace": "trace",
     "UnsupportedModelError": "errors",
+    "from_keras": "formats.keras",
+    "from_onnx": "formats.onnx",
     "from_torch": "formats.torch",
     "load": "formats",
     "lstm_forward": "tutorial",

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.network import Layer, refuse_mask
+from fastlstm.layers import Layer
 from fastlstm.ragged import Ragged
 from fastlstm.state import State
+from fastlstm.weights import refuse_mask
 
 __all__ = ["Source", "as_source", "flat_state"]
 

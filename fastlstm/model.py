@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.dense import Dense, Embedding, as_head
 from fastlstm.engine.outputs import Outputs
 from fastlstm.inputs import Source, as_source, flat_state
-from fastlstm.network import Dense, Layer, as_dense
+from fastlstm.layers import Bidirectional, Layer
+from fastlstm.network import AnyLayer, check_layers, check_options
 from fastlstm.state import State
 from fastlstm.trace import Trace
 
@@ -27,7 +29,7 @@ Array = npt.NDArray[Any]
 
 
 class LSTM:
-    """Stacked LSTM layers with an optional dense head.
+    """Recurrent layers, with what stands before and behind them.
 
     Immutable: equal weights mean equal models with equal hashes. Pickling carries the weights
     only; a copy compiles (or loads from the disk cache) what it needs by itself.
@@ -37,19 +39,31 @@ class LSTM:
 
     Parameters
     ----------
-    layers : sequence of Layer
-        Each takes the hidden units of the one before; all of one dtype.
-    head : Dense, number or (weight, bias), optional
-        Applied to the last layer's hidden state. A number is the weight of a single unit.
+    layers : sequence of Layer, Bidirectional, Dense and Embedding
+        Applied at every step, one after the other: an embedding, if any, comes first; a dense
+        layer may stand anywhere. At least one is recurrent; all are of one dtype.
+    head : Dense, number, (weight, bias) or sequence of Dense, optional
+        Applied to what is `read`. A number is the weight of a single unit.
     return_sequences : bool
         Whether `predict` gives the outputs of every step when a call does not say.
+    read : str
+        What the head of a single step reads: ``"final"``, the last hidden states of all
+        directions; ``"last"``, the outputs at the last real step, where a reverse direction has
+        just begun; ``"max"`` or ``"mean"`` of the outputs over all real steps.
+    mask_value : float, optional
+        A step whose inputs all have this value is masked: it changes no state. A layer repeats
+        its last output there, or gives zeros if it has two directions (Keras' ``Masking``).
+    skip : int
+        So many inputs are added to the outputs of the head (a skip connection).
 
     Raises
     ------
     TypeError
         If `layers` are not layers, or `head` is none of the above.
     ValueError
-        If sizes or dtypes do not fit together, or a weight is NaN or infinite.
+        If sizes or dtypes do not fit together, or an option is none of the above.
+    UnsupportedModelError
+        If the options are not computed together.
 
     Examples
     --------
@@ -58,38 +72,41 @@ class LSTM:
     array([[3.48271114]])
     """
 
-    layers: tuple[Layer, ...]
-    head: Dense | None
+    layers: tuple[AnyLayer, ...]
+    head: tuple[Dense, ...]
     return_sequences: bool
+    read: str
+    mask_value: float | None
+    skip: int
 
     def __init__(
-        self, layers: Sequence[Layer], head: Any = None, return_sequences: bool = False
+        self,
+        layers: Sequence[AnyLayer],
+        head: Any = None,
+        return_sequences: bool = False,
+        *,
+        read: str = "final",
+        mask_value: float | None = None,
+        skip: int = 0,
     ) -> None:
-        if isinstance(layers, Layer):
-            raise TypeError("expected a sequence of layers, got a Layer: put it in a list")
+        if isinstance(layers, AnyLayer):
+            raise TypeError(
+                f"expected a sequence of layers, got a {type(layers).__name__}: put it in a list"
+            )
         stack = tuple(layers)
-        if not stack:
-            raise ValueError("expected at least one layer, got none")
-        for i, layer in enumerate(stack):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layer {i}: expected a Layer, got {type(layer).__name__}")
-            if layer.dtype != stack[0].dtype:
-                raise ValueError(
-                    f"layer {i}: expected {stack[0].dtype} as in layer 0, got {layer.dtype}; "
-                    "convert it with .astype()"
-                )
-            if i and layer.input_size != stack[i - 1].hidden_size:
-                raise ValueError(
-                    f"layer {i}: expected {stack[i - 1].hidden_size} inputs, the hidden units of "
-                    f"layer {i - 1}, got {layer.input_size}"
-                )
-        values = {
+        check_layers(stack)
+        top = stack[-1]
+        values: dict[str, Any] = {
             "layers": stack,
-            "head": as_dense(head, stack[-1].hidden_size, stack[0].dtype),
+            "head": as_head(head, top.output_size, top.dtype),
             "return_sequences": bool(return_sequences),
+            "read": read,
+            "mask_value": None if mask_value is None else float(mask_value),
+            "skip": _as_integer("skip", skip),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        check_options(self)
 
     @classmethod
     def from_gates(cls, params: Mapping[str, Sequence[float]], head: Any = None) -> LSTM:
@@ -111,25 +128,44 @@ class LSTM:
         """The dtype it computes in, ``float32`` or ``float64``."""
         return self.layers[0].dtype
 
+    @cached_property
+    def recurrent(self) -> tuple[Layer | Bidirectional, ...]:
+        """The recurrent layers."""
+        return tuple(k for k in self.layers if isinstance(k, Layer | Bidirectional))
+
+    @cached_property
+    def masks(self) -> bool:
+        """Whether some steps are masked by their inputs."""
+        first = self.layers[0]
+        return self.mask_value is not None or (
+            isinstance(first, Embedding) and first.padding_id is not None
+        )
+
     @property
     def num_layers(self) -> int:
-        """L, the number of LSTM layers."""
-        return len(self.layers)
+        """L, the number of recurrent layers."""
+        return len(self.recurrent)
 
     @property
     def input_size(self) -> int:
-        """I, the inputs of the first layer."""
+        """I, the inputs of the first layer; 1 for an embedding, whose inputs are ids."""
         return self.layers[0].input_size
 
     @property
     def hidden_size(self) -> int:
-        """H, the hidden units of the last layer."""
-        return self.layers[-1].hidden_size
+        """H, the hidden units of the last recurrent layer (of each direction)."""
+        return self.recurrent[-1].hidden_size
 
     @property
     def output_size(self) -> int:
-        """The numbers that `predict` gives for a sequence: the head's, or else H."""
-        return self.hidden_size if self.head is None else self.head.output_size
+        """The numbers that `predict` gives for a sequence: the head's, or the last layer's."""
+        return (*self.layers, *self.head)[-1].output_size
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of the constructor behind `layers` and `head`, by name."""
+        names = ("return_sequences", "read", "mask_value", "skip")
+        return {name: getattr(self, name) for name in names}
 
     def astype(self, dtype: npt.DTypeLike) -> LSTM:
         """Return the model with its weights rounded to another dtype, and computing in it.
@@ -141,9 +177,9 @@ class LSTM:
         """
         if np.dtype(dtype) == self.dtype:
             return self
-        head = None if self.head is None else self.head.astype(dtype)
         layers = [layer.astype(dtype) for layer in self.layers]
-        return type(self)(layers, head, self.return_sequences)
+        head = [dense.astype(dtype) for dense in self.head]
+        return type(self)(layers, head, **self.options)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to a ``.safetensors``, ``.npz`` or ``.json`` file and return its path.
@@ -318,14 +354,14 @@ class LSTM:
         """The engine of the network and its head."""
         from fastlstm.engine.run import Engine
 
-        return Engine(self.layers, self.head)
+        return Engine(self.layers, self.head[0] if self.head else None)
 
     @cached_property
     def _network_engine(self) -> Engine:
         """The engine without the head."""
         from fastlstm.engine.run import Engine
 
-        return self._engine if self.head is None else Engine(self.layers, None)
+        return Engine(self.layers, None) if self.head else self._engine
 
     def _checked(
         self, x: Any, lengths: Any, state: Any, threads: int | None
@@ -367,10 +403,10 @@ class LSTM:
         raise AttributeError(f"an LSTM is immutable: cannot delete {name!r}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.layers, self.head, self.return_sequences)
+        return _rebuild, (type(self), self.layers, self.head, self.options)
 
     def _identity(self) -> tuple[Any, ...]:
-        return self.layers, self.head, self.return_sequences
+        return self.layers, self.head, tuple(self.options.items())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LSTM):
@@ -381,10 +417,15 @@ class LSTM:
         return hash(self._identity())
 
     def __repr__(self) -> str:
-        sizes = " -> ".join(str(k.hidden_size) for k in self.layers)
-        head = "" if self.head is None else f", head={self.output_size}"
+        sizes = " -> ".join(str(k.output_size) for k in self.layers)
+        head = f", head={self.output_size}" if self.head else ""
         sequences = ", return_sequences=True" if self.return_sequences else ""
-        return f"LSTM({self.input_size} -> {sizes}{head}{sequences}, {self.dtype})"
+        read = "" if self.read == "final" else f", read={self.read}"
+        return f"LSTM({self.input_size} -> {sizes}{head}{sequences}{read}, {self.dtype})"
+
+
+def _rebuild(kind: type[LSTM], layers: Any, head: Any, options: dict[str, Any]) -> LSTM:
+    return kind(layers, head, **options)
 
 
 def _as_integer(name: str, value: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.network import immutable, refuse_mask
+from fastlstm.weights import immutable, refuse_mask
 
 __all__ = ["Ragged"]
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import fastlstm
+from fastlstm import reference
 
 TESTS = Path(__file__).resolve().parent
 PACKAGE = Path(fastlstm.__file__).resolve().parent
@@ -36,6 +37,35 @@ def assert_same_bits(actual: Any, expected: Any, what: str = "") -> None:
             f"{what}: {len(differ)} of {actual.size} numbers differ, first at {list(first)}: "
             f"{actual[first]!r}, expected {expected[first]!r}"
         )
+
+
+def by_reference(
+    model: fastlstm.LSTM,
+    x: Any,
+    lengths: Any = None,
+    state: fastlstm.State | None = None,
+    return_sequences: bool | None = None,
+) -> np.ndarray:
+    """What `model.predict` should give, by the NumPy loop; x is (N, T, I), or (N, T) ids."""
+    x = np.asarray(x)
+    mask = None
+    if model.mask_value is not None:
+        mask = (x.astype(model.dtype) != model.mask_value).any(-1)
+    elif model.masks:
+        mask = x.reshape(x.shape[:2]) != model.layers[0].padding_id
+    every = model.return_sequences if return_sequences is None else return_sequences
+    y = reference.predict(
+        model.layers, x, model.head, state, lengths, every, read=model.read, mask=mask
+    )
+    if model.skip:
+        N, T = x.shape[:2]
+        ends = np.full(N, T) if lengths is None else np.asarray(lengths)
+        added = x[..., : model.skip].astype(model.dtype)
+        if every:
+            y = y + added * (np.arange(T) < ends[:, None])[..., None]
+        else:
+            y = y + np.where(ends[:, None] > 0, added[np.arange(N), np.maximum(ends, 1) - 1], 0)
+    return y
 
 
 def child_env(**changes: str | None) -> dict[str, str]:

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm import LSTM
-from fastlstm.network import Dense, Layer
+from fastlstm import LSTM, Dense, Layer
 
 Array = npt.NDArray[Any]
 

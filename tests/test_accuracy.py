@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 from shapes import make_input, make_model
 
-from fastlstm import LSTM
-from fastlstm.network import Layer
+from fastlstm import LSTM, Layer
 
 GOLDEN = Path(__file__).parent / "golden" / "torch_errors.json"
 SEEDS = range(3)

@@ -17,11 +17,10 @@ import numba
 import numpy as np
 import pytest
 
-from fastlstm import LSTM
+from fastlstm import LSTM, Layer
 from fastlstm.engine import activations, cpu
 from fastlstm.engine.arithmetic import empty_pack
 from fastlstm.engine.memory import load, store
-from fastlstm.network import Layer
 
 LIMIT = 2.5  # ULP, of the contract
 OPEN = 100.0  # a bias that opens a gate altogether: sigmoid and tanh round to 1

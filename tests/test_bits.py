@@ -214,7 +214,7 @@ def traced_or_not(w: Work) -> None:
 
 def last_or_every_step(w: Work) -> None:
     assert_same_bits(w.whole["last"], w.whole["sequence"][:, -1])
-    if w.model.head is None:
+    if not w.model.head:
         assert_same_bits(w.whole["sequence"], w.whole["output"])
 
 

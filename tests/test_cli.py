@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import fastlstm
-from fastlstm import cli
-from fastlstm.network import Dense, Layer
+from fastlstm import Dense, Layer, cli
 
 
 @pytest.fixture(scope="module")

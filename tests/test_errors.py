@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from shapes import make_input, make_model
 
-from fastlstm import LSTM, Ragged
-from fastlstm.network import Dense, Layer
+from fastlstm import LSTM, Dense, Layer, Ragged
 
 STORY = "this model has 5 inputs and 32 hidden units"
 ONE = "this model has 1 input and 1 hidden unit"
@@ -469,7 +468,7 @@ def test_nothing_to_do(inputs, sizes, dtype):
                         assert a.dtype == dtype
                         assert np.array_equal(a, b)
                 scores = model.predict(given, lengths, start)
-                head = expected[-1][0][0] @ model.head.weight.T + model.head.bias
+                head = expected[-1][0][0] @ model.head[0].weight.T + model.head[0].bias
                 np.testing.assert_allclose(scores, head, rtol=1e-5, atol=1e-6)
                 assert scores.shape == (N, 2)
                 every = model.predict(given, lengths, start, return_sequences=True)

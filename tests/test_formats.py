@@ -14,12 +14,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from fastlstm import Dense, Layer
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats import load
 from fastlstm.formats.native import SUFFIXES
 from fastlstm.formats.torch import from_torch
 from fastlstm.model import LSTM
-from fastlstm.network import Dense, Layer
 
 IN_TORCH = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -73,7 +73,7 @@ def test_mapping(dtype, biases):
     model = from_torch(named)
     assert model.layers == tuple(layer_of(named, k) for k in range(3))
     assert model.dtype == dtype
-    assert model.head is None
+    assert model.head == ()
     assert model.return_sequences is False
     assert from_torch(named, return_sequences=True).return_sequences is True
 
@@ -90,23 +90,23 @@ def test_head_by_name(root):
     ]
     for model in models:
         assert model.layers[1] == layer_of(named, 1, root)
-        assert model.head == head
+        assert model.head == (head,)
     del named["out.fc.bias"]
-    assert from_torch(named, head="out.fc").head == Dense(head.weight)
+    assert from_torch(named, head="out.fc").head == (Dense(head.weight),)
     if root:
-        assert from_torch(named, prefix=prefix).head is None
+        assert from_torch(named, prefix=prefix).head == ()
 
 
 @pytest.mark.parametrize(
     "head", [Dense(random(2, 3), random(2)), (random(2, 3), random(2)), [random(2, 3), random(2)]]
 )
 def test_head_by_value(head):
-    assert from_torch(tensors(), head=head).head == Dense(random(2, 3), random(2))
+    assert from_torch(tensors(), head=head).head == (Dense(random(2, 3), random(2)),)
 
 
 def test_head_as_a_number():
     named = tensors((1, 1))
-    assert from_torch(named, head=4).head == Dense(np.array([[4]], "f4"))
+    assert from_torch(named, head=4).head == (Dense(np.array([[4]], "f4")),)
 
 
 def test_one_of_two_by_prefix():
@@ -327,10 +327,10 @@ def test_module(torch):
 def test_module_that_holds_one(torch, net):
     model = from_torch(net, head="fc")
     assert model.layers == from_torch(net.lstm).layers
-    assert model.head == Dense(net.fc.weight.detach().numpy(), net.fc.bias.detach().numpy())
+    assert model.head == (Dense(net.fc.weight.detach().numpy(), net.fc.bias.detach().numpy()),)
     by_value = from_torch(net, prefix="lstm", head=(net.fc.weight, net.fc.bias))
     assert by_value.head == model.head
-    assert from_torch(net, prefix="lstm").head is None
+    assert from_torch(net, prefix="lstm").head == ()
     with pytest.raises(ValueError, match=r"more than an LSTM: \['fc.weight'"):
         from_torch(net)
     net.norm = torch.nn.LayerNorm(3)
@@ -347,7 +347,7 @@ def test_modules_beside_the_head(torch, net):
     nn = torch.nn
     net.fc = nn.Sequential(nn.Dropout(), nn.Linear(3, 1), nn.Identity(), nn.Sequential())
     head = Dense(net.fc[1].weight.detach().numpy(), net.fc[1].bias.detach().numpy())
-    assert from_torch(net, head="fc.1").head == head
+    assert from_torch(net, head="fc.1").head == (head,)
     for other in (
         nn.ReLU(),
         nn.Sigmoid(),
@@ -358,7 +358,7 @@ def test_modules_beside_the_head(torch, net):
         kind = type(other).__name__
         with pytest.raises(UnsupportedModelError, match=rf"\['fc.2 \({kind}\)'\]; .*prefix='lstm'"):
             from_torch(net, head="fc.1")
-        assert from_torch(net, prefix="lstm", head="fc.1").head == head
+        assert from_torch(net, prefix="lstm", head="fc.1").head == (head,)
     for other in (nn.LayerNorm(1), nn.BatchNorm1d(1), nn.Linear(1, 1)):
         net.fc[2] = other
         for source in (net, net.state_dict()):
@@ -415,7 +415,7 @@ def test_half_precision_tensors(torch):
 
 def test_arrays_need_no_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it would fail
-    assert from_torch(tensors() | fc(), head="fc").head is not None
+    assert from_torch(tensors() | fc(), head="fc").head
 
 
 # files
@@ -534,7 +534,7 @@ def test_saved_npz_and_json_are_plain(tmp_path):
     assert content["tensors"]["head.bias"] == {
         "dtype": "float32",
         "shape": [2],
-        "values": model.head.bias.tolist(),
+        "values": model.head[0].bias.tolist(),
     }
 
 
@@ -543,7 +543,7 @@ def test_saved_safetensors_are_plain(tmp_path):
     model = make_model()
     arrays = numpy.load_file(model.save(tmp_path / "model.safetensors"))
     assert len(arrays) == 10
-    np.testing.assert_array_equal(arrays["head.weight"], model.head.weight)
+    np.testing.assert_array_equal(arrays["head.weight"], model.head[0].weight)
 
 
 @pytest.mark.parametrize("kind", [".npz", ".safetensors"])
@@ -551,7 +551,7 @@ def test_files_with_names_of_torch(tmp_path, kind):
     named, path = tensors(root="lstm.") | fc(), tmp_path / f"torch{kind}"
     write_tensors(path, named)
     assert_same(load(path, head="fc"), from_torch(named, head="fc"))
-    assert load(path, prefix="lstm").head is None
+    assert load(path, prefix="lstm").head == ()
     with pytest.raises(ModelFormatError, match=f"torch{kind}: the model holds more than"):
         load(path)
     with pytest.raises(UnsupportedModelError, match=f"torch{kind}: activations="):

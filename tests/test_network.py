@@ -6,7 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from fastlstm.network import Dense, Layer, as_dense
+from fastlstm import Dense, Layer
+from fastlstm.dense import as_dense
 from fastlstm.tutorial import TUTORIAL_PARAMS
 
 

@@ -14,9 +14,8 @@ import pytest
 from helpers import assert_same_bits
 from shapes import make_input, make_model
 
-from fastlstm import LSTM
+from fastlstm import LSTM, Layer
 from fastlstm.engine.blocks import BLOCK
-from fastlstm.network import Layer
 
 
 def rounded(exact: Fraction, dtype: np.dtype) -> np.floating:
@@ -93,7 +92,7 @@ def test_head(H, dtype):
     model = make_model(2, (H,), 3, dtype, seed=6)
     x = make_input(4, 3, 2, dtype)
     hidden, scores = model(x)[0], model.predict(x, return_sequences=True)
-    head, kind = model.head, np.dtype(dtype)
+    (head,), kind = model.head, np.dtype(dtype)
     expected = [
         [
             blocked_sum(bias, [list(zip(weight, h, strict=True))], kind)

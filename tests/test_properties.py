@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from shapes import make_input, make_model
 
-from fastlstm import LSTM, Ragged, reference
-from fastlstm.network import Layer
+from fastlstm import LSTM, Layer, Ragged, reference
 from fastlstm.state import State
 
 # The same examples every time: a failure is never chance.

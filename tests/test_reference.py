@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastlstm import reference
-from fastlstm.network import Dense, Layer
+from fastlstm import Dense, Layer, reference
 from fastlstm.state import State
 from fastlstm.tutorial import TUTORIAL_PARAMS, lstm_forward
 

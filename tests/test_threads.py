@@ -325,8 +325,7 @@ def test_nothing_of_the_process_is_changed():
 
 def test_denormal_numbers_are_kept_in_the_pools_threads(monkeypatch):
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
-    from fastlstm import LSTM
-    from fastlstm.network import Layer
+    from fastlstm import LSTM, Layer
 
     weights = np.float32([[0], [0], [1], [0]])
     model = LSTM([Layer(weights, np.zeros((4, 1), np.float32))])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastlstm.engine import cpu
-from fastlstm.network import Layer
+from fastlstm.layers import Layer
 
 # What stands in the lanes: sequences, sequences of a network with one input and one hidden unit
 # (whose state stays in registers), or hidden units, where sequences are few.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlstm.network import Dense, Layer
+from fastlstm.dense import Dense
+from fastlstm.layers import Layer
 
 Panel = NDArray[np.floating]
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastlstm.dense import Dense
 from fastlstm.engine import tiles, unit_tiles
 from fastlstm.engine.cpu import vector_bits
 from fastlstm.engine.kernels import kernel
 from fastlstm.engine.kinds import INPUT_ROWS, UNITS, Tile, padded_units
 from fastlstm.engine.packing import pack_dense, pack_layer, pack_row_dense, pack_unit_layer
-from fastlstm.network import Dense, Layer
+from fastlstm.layers import Layer
 
 Array = NDArray[Any]
 Scratch = tuple[Array, NDArray[np.int64]]

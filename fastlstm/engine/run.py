@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from fastlstm.dense import Dense
 from fastlstm.engine.jobs import GroupJob, InPlaceJob, Job
 from fastlstm.engine.kernels import warm_kernels
 from fastlstm.engine.kinds import Kind, Tile, choose_tile, choose_tiles, is_cell
@@ -18,7 +19,7 @@ from fastlstm.engine.plan import Plan, make_plan
 from fastlstm.engine.progress import Progress
 from fastlstm.engine.threads import default_threads, start
 from fastlstm.inputs import Source
-from fastlstm.network import Dense, Layer
+from fastlstm.layers import Layer
 
 Array = npt.NDArray[Any]
 

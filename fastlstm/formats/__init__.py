@@ -5,11 +5,11 @@ No file that is read here can execute code, and none is believed before it is ch
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats import native
 
 if TYPE_CHECKING:
@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["load"]
 
-LATER_SUFFIXES = (".h5", ".keras", ".onnx", ".pt", ".pth")
+# Suffixes of foreign files, and the module that reads them by `load(path, **options)`.
+FOREIGN = {
+    ".h5": "keras",
+    ".hdf5": "keras",
+    ".keras": "keras",
+    ".onnx": "onnx",
+    ".pt": "torch_files",
+    ".pth": "torch_files",
+}
 
 
 def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
@@ -55,10 +63,9 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
         return native.load(path, **options)
     if not path.exists():
         raise FileNotFoundError(f"there is no model file {path}")
-    readable = ", ".join(native.SUFFIXES)
-    if suffix in LATER_SUFFIXES:
-        raise UnsupportedModelError(
-            f"{path}: this version does not read {suffix} files, it reads {readable}; "
-            "fastlstm.from_torch takes a torch module or its state_dict()"
-        )
-    raise ValueError(f"{path}: expected a model file of kind {readable}, got {suffix or 'none'!r}")
+    if suffix not in FOREIGN:
+        readable = ", ".join((*native.SUFFIXES, *FOREIGN))
+        raise ValueError(f"{path}: expected a model file of kind {readable}, got {suffix!r}")
+    reader = importlib.import_module(f"fastlstm.formats.{FOREIGN[suffix]}")
+    model: LSTM = reader.load(path, **options)
+    return model

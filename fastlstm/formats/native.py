@@ -27,7 +27,6 @@ import numpy.typing as npt
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.files import replaced
 from fastlstm.formats.torch import WrongChoice, build, head_from, layers_from
-from fastlstm.network import as_dense
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -100,9 +99,9 @@ def _tensors_of(model: LSTM) -> dict[str, Array]:
         named[f"weight_hh_l{k}"] = layer.w_hh
         named[f"bias_ih_l{k}"] = layer.b_ih
         named[f"bias_hh_l{k}"] = layer.b_hh
-    if model.head is not None:
-        named["head.weight"] = model.head.weight
-        named["head.bias"] = model.head.bias
+    for dense in model.head:
+        named["head.weight"] = dense.weight
+        named["head.bias"] = dense.bias
     return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
@@ -208,7 +207,6 @@ def _from_own(tensors: Mapping[str, Any], metadata: Metadata) -> LSTM:
     if len(stack) != layers:
         raise ModelFormatError(f"expected {layers} layers, found tensors of {len(stack)}")
     head = head_from(tensors, "head") if "head.weight" in tensors else None
-    head = as_dense(head, stack[-1].hidden_size, stack[-1].dtype)
     model = LSTM(stack, head=head, return_sequences=return_sequences)
     if spare := tensors.keys() - _tensors_of(model).keys():
         raise ModelFormatError(f"unknown tensors {sorted(spare)}")

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.dense import Dense, as_dense
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.network import Dense, Layer, as_dense, refuse_mask
+from fastlstm.layers import Layer
+from fastlstm.weights import refuse_mask
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
