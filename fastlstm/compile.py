@@ -13,13 +13,14 @@ def warmup(model: LSTM | None = None) -> None:
     Parameters
     ----------
     model : LSTM, optional
-        Compile for `predict` and calls of this model. Without one, for float32 models of any
-        shape.
+        Compile for `predict` and calls of this model. Without one, for float32 models of the
+        usual cell, of any shape.
     """
+    from fastlstm.engine.forms import Form
     from fastlstm.engine.kernels import warm_kernels
 
     if model is None:
-        warm_kernels("float32", cell=True)
-        warm_kernels("float32", cell=False)
+        for scalar in (True, False):
+            warm_kernels("float32", Form(scalar=scalar))
     else:
         model._engine.warmup()

@@ -7,18 +7,15 @@ a group of rows at a time, converted to the computing dtype. The whole input is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.layers import Layer
 from fastlstm.ragged import Ragged
-from fastlstm.state import State
 from fastlstm.weights import refuse_mask
 
-__all__ = ["Source", "as_source", "flat_state"]
+__all__ = ["Source", "as_source", "check_numbers", "convert_into", "count_of"]
 
 Array = npt.NDArray[Any]
 Rows = slice | npt.NDArray[np.int64]
@@ -30,6 +27,7 @@ NO_STARTS = np.empty(0, np.int64)
 class Source(Protocol):
     """Sequences, wherever they lie."""
 
+    dtype: np.dtype[Any]
     n_rows: int
     n_steps: int  # of the longest sequence, or of the padded array
     lengths: npt.NDArray[np.int64] | None  # (N,), None if all have n_steps
@@ -54,7 +52,7 @@ class PaddedSource:
     """An array (N, T, I), rows of equal length or padded."""
 
     def __init__(self, x: Array, lengths: npt.NDArray[np.int64] | None) -> None:
-        self.x, self.lengths = x, lengths
+        self.x, self.lengths, self.dtype = x, lengths, x.dtype
         self.n_rows, self.n_steps = x.shape[0], x.shape[1]
 
     def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
@@ -65,7 +63,7 @@ class PaddedSource:
 
     def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
         """See `Source`."""
-        _convert_into(self.x[rows, first : first + buffer.shape[1]], buffer)
+        convert_into(self.x[rows, first : first + buffer.shape[1]], buffer)
 
     def overlaps(self, out: Array) -> bool:
         """See `Source`."""
@@ -77,7 +75,7 @@ class RaggedSource:
 
     def __init__(self, ragged: Ragged, n_inputs: int) -> None:
         self.values = ragged.values.reshape(-1, n_inputs)  # (sum of lengths, I)
-        self.offsets = ragged.offsets
+        self.offsets, self.dtype = ragged.offsets, ragged.values.dtype
         self.lengths: npt.NDArray[np.int64] | None = np.diff(ragged.offsets)
         self.n_rows, self.n_steps = len(self.lengths), int(max(self.lengths, default=0))
 
@@ -92,7 +90,7 @@ class RaggedSource:
         numbers = np.arange(self.n_rows)[rows] if isinstance(rows, slice) else rows
         for row, n in zip(buffer, numbers, strict=True):
             part = self.values[self.offsets[n] + first : self.offsets[n + 1]][: len(row)]
-            _convert_into(part, row[: len(part)])
+            convert_into(part, row[: len(part)])
 
     def overlaps(self, out: Array) -> bool:
         """See `Source`."""
@@ -104,6 +102,7 @@ class ListSource:
 
     def __init__(self, sequences: list[Array]) -> None:
         self.sequences = sequences
+        self.dtype = np.result_type(np.int8, *(s.dtype for s in sequences if len(s)))
         self.lengths: npt.NDArray[np.int64] | None = np.array([len(s) for s in sequences], np.int64)
         self.n_rows, self.n_steps = len(sequences), int(max(self.lengths, default=0))
 
@@ -116,7 +115,7 @@ class ListSource:
         numbers = range(self.n_rows)[rows] if isinstance(rows, slice) else rows
         for row, n in zip(buffer, numbers, strict=True):
             part = self.sequences[n][first : first + len(row)]
-            _convert_into(part, row[: len(part)])
+            convert_into(part, row[: len(part)])
 
     def overlaps(self, out: Array) -> bool:
         """See `Source`."""
@@ -144,11 +143,11 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
         A shape does not fit the model, or a length its array.
     """
     if type(x) is np.ndarray and x.ndim == 3 and x.shape[2] == n_inputs and lengths is None:
-        return PaddedSource(_check_numbers(x, "x"), None)
-    model = f"this model has {_count(n_inputs, 'input')} and {_count(n_hidden, 'hidden unit')}"
+        return PaddedSource(check_numbers(x, "x"), None)
+    model = f"this model has {count_of(n_inputs, 'input')} and {count_of(n_hidden, 'hidden unit')}"
     if isinstance(x, Ragged):
         _no_lengths(lengths, "a Ragged")
-        _check_numbers(x.values, "values of the Ragged")
+        check_numbers(x.values, "values of the Ragged")
         width = 1 if x.values.ndim == 1 else x.values.shape[1]
         if width != n_inputs and x.values.shape != (0,):
             raise ValueError(
@@ -159,7 +158,7 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
     if isinstance(x, list | tuple) and _is_list_of_sequences(x, n_inputs):
         _no_lengths(lengths, "a list of sequences")
         return ListSource([_sequence(s, n, n_inputs, model) for n, s in enumerate(x)])
-    array = _check_numbers(x, "x")
+    array = check_numbers(x, "x")
     shape = array.shape
     if n_inputs == 1 and array.ndim in (1, 2):
         array = array.reshape(*((1,) if array.ndim == 1 else ()), *shape, 1)
@@ -171,76 +170,11 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
     return PaddedSource(array, _check_lengths(lengths, array.shape[0], array.shape[1]))
 
 
-def flat_state(
-    state: Any, layers: Sequence[Layer], n_rows: int, dtype: np.dtype[Any]
-) -> tuple[Array, Array] | None:
-    """Return h and c of all layers, one behind the other, each layer's (N, H) flattened.
-
-    Parameters
-    ----------
-    state
-        A `State`, a list of (h, c) pairs, one a layer, each array (1, N, H); or torch's pair
-        (h_n, c_n), each (L, N, H); None for the zero state.
-    layers, n_rows, dtype
-        What it has to fit, and the dtype to return.
-
-    Raises
-    ------
-    TypeError
-        It is none of these, or does not hold real numbers.
-    ValueError
-        Its shapes do not fit the model or the sequences.
-    """
-    if state is None:
-        return None
-    pairs = _state_pairs(state, layers)
-    if len(pairs) != len(layers):
-        raise ValueError(f"expected a state of {_count(len(layers), 'layer')}, got {len(pairs)}")
-    parts: tuple[list[Array], list[Array]] = ([], [])
-    for i, (pair, layer) in enumerate(zip(pairs, layers, strict=True)):
-        expected = (1, n_rows, layer.hidden_size)
-        for name, value, flat in zip("hc", pair, parts, strict=True):
-            if type(value) is np.ndarray and value.shape == expected and value.dtype == dtype:
-                flat.append(value.reshape(-1))
-                continue
-            array = _check_numbers(value, f"state {name} of layer {i}")
-            if array.shape != expected:
-                raise ValueError(
-                    f"state {name} of layer {i}: expected shape {expected} (directions, "
-                    f"sequences, hidden units), got {array.shape}"
-                )
-            part = np.empty(array.size, dtype)
-            _convert_into(array.reshape(-1), part)
-            flat.append(part)
-    return np.concatenate(parts[0]), np.concatenate(parts[1])  # copies, even of a single layer
-
-
-def _state_pairs(state: Any, layers: Sequence[Layer]) -> list[tuple[Any, Any]]:
-    if not isinstance(state, list | tuple):
-        raise TypeError(
-            "expected state to be what a call of the model returned, a list of (h, c) pairs or "
-            f"torch's pair (h_n, c_n), got {type(state).__name__}"
-        )
-    if not isinstance(state, State) and len(state) == 2 and not isinstance(state[0], list | tuple):
-        refuse_mask("state", state)
-        h_n, c_n = (np.asarray(part) for part in state)
-        if h_n.ndim != 3 or c_n.ndim != 3 or len(h_n) != len(c_n):
-            raise ValueError(
-                f"expected h_n and c_n of shape (layers, sequences, hidden units), "
-                f"got {h_n.shape} and {c_n.shape}"
-            )
-        return [(h_n[i : i + 1], c_n[i : i + 1]) for i in range(len(h_n))]
-    for i, pair in enumerate(state):
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise TypeError(f"expected state of layer {i} to be a pair (h, c)")
-    return [(pair[0], pair[1]) for pair in state]
-
-
-def _count(n: int, what: str) -> str:
+def count_of(n: int, what: str) -> str:
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
-def _check_numbers(value: Any, name: str) -> Array:
+def check_numbers(value: Any, name: str) -> Array:
     refuse_mask(name, value)
     if hasattr(value, "detach"):  # a torch tensor that may ask for gradients
         value = value.detach()
@@ -272,7 +206,7 @@ def _depth(x: Any) -> int:
 
 
 def _sequence(value: Any, n: int, n_inputs: int, model: str) -> Array:
-    array = _check_numbers(value, f"sequence {n}")
+    array = check_numbers(value, f"sequence {n}")
     shape = array.shape
     if array.ndim == 1 and (n_inputs == 1 or shape == (0,)):
         array = array.reshape(-1, n_inputs)
@@ -307,7 +241,7 @@ def _check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.in
     return array.astype(np.int64)
 
 
-def _convert_into(source: Array, target: Array) -> None:
+def convert_into(source: Array, target: Array) -> None:
     # Too large for the dtype is infinite, and padding may hold anything: neither is worth a
     # warning, least of all one that depends on the form of the input.
     with np.errstate(all="ignore"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,12 @@ import numpy.typing as npt
 
 from fastlstm.dense import Dense, Embedding, as_head
 from fastlstm.engine.outputs import Outputs
-from fastlstm.inputs import Source, as_source, flat_state
+from fastlstm.ids import as_ids
+from fastlstm.inputs import Source, as_source
 from fastlstm.layers import Bidirectional, Layer
+from fastlstm.masks import MaskedSource
 from fastlstm.network import AnyLayer, check_layers, check_options
+from fastlstm.start import flat_state
 from fastlstm.state import State
 from fastlstm.trace import Trace
 
@@ -195,16 +199,16 @@ class LSTM:
     def __call__(
         self, x: Any, state: Any = None, lengths: Any = None, threads: int | None = None
     ) -> tuple[Array, State]:
-        """Return the last layer's hidden states at every step, and the state of all layers.
+        """Return the last layer's outputs at every step, and the state of all layers.
 
         Parameters
         ----------
         x : array (N, T, I), list of arrays (T, I), or Ragged
             The sequences; (N, T) or (T,) if I is 1, (T, I) for one sequence. Any real dtype,
-            byte order and strides.
+            byte order and strides. For an embedding integer ids, (N, T).
         state : State, list of (h, c), or (h_n, c_n), optional
             The state before the first step: what an earlier call returned, or torch's pair
-            (L, N, H). Zeros if left out.
+            (L * D, N, H). The learned state, or zeros, if left out.
         lengths : array (N,) of int, optional
             The real steps of each row of a padded array.
         threads : int, optional
@@ -212,10 +216,11 @@ class LSTM:
 
         Returns
         -------
-        output : array (N, T, H)
+        output : array (N, T, D * H)
             Zero past each length.
         state : State
-            Per layer (h, c), each (1, N, H), after each sequence's last real step.
+            Per recurrent layer (h, c), each (D, N, H), after the last step that it reads of
+            each sequence.
 
         Raises
         ------
@@ -223,18 +228,23 @@ class LSTM:
             If an argument does not fit the model; the message says what was expected.
         """
         source, start, threads = self._checked(x, lengths, state, threads)
-        n_rows, sizes = source.n_rows, self._hidden_sizes
-        end_h, end_c = np.empty((2, n_rows * sum(sizes)), self.dtype)
-        output = self._new_sequence(source, (n_rows, source.n_steps, self.hidden_size))
+        n_rows = source.n_rows
+        cells = [cell for layer in self.recurrent for cell in layer.cells]
+        end_h = np.empty(n_rows * sum(cell.output_size for cell in cells), self.dtype)
+        end_c = np.empty(n_rows * sum(cell.hidden_size for cell in cells), self.dtype)
+        output = self._new_sequence(source, (n_rows, source.n_steps, self.layers[-1].output_size))
         outputs = Outputs(sequence=output, end=(end_h, end_c))
         self._network_engine.run(source, start, outputs, threads)
+        if isinstance(source, MaskedSource):
+            source.spread(output, self._network_engine.blank(), self._repeats)
         layers = []
-        at = 0
-        for size in sizes:
-            of_layer = slice(at, at + n_rows * size)
-            shape = 1, n_rows, size
-            layers.append((end_h[of_layer].reshape(shape), end_c[of_layer].reshape(shape)))
-            at = of_layer.stop
+        at_h = at_c = 0
+        for layer in self.recurrent:
+            of_h = len(layer.cells), n_rows, layer.cells[0].output_size
+            of_c = len(layer.cells), n_rows, layer.hidden_size
+            h, c = end_h[at_h:][: math.prod(of_h)], end_c[at_c:][: math.prod(of_c)]
+            layers.append((h.reshape(of_h), c.reshape(of_c)))
+            at_h, at_c = at_h + h.size, at_c + c.size
         return output, State(layers)
 
     def predict(
@@ -247,7 +257,10 @@ class LSTM:
         out: Array | None = None,
         progress: bool = False,
     ) -> Array:
-        """Return the head on the last real step of each sequence, or at every step.
+        """Return the head on the last hidden state of each sequence, or at every step.
+
+        What the head of a single step reads is the model's `read`: ``"final"`` is the last
+        hidden state, of both directions if there are two (torch's ``h_n`` of the last layer).
 
         Parameters
         ----------
@@ -263,8 +276,8 @@ class LSTM:
         Returns
         -------
         array (N, outputs), or (N, T, outputs) with `return_sequences`
-            Without a head the hidden states. Zero past each length. It is `out` if that was
-            given.
+            Without a head the last layer's outputs. Zero past each length. It is `out` if that
+            was given.
 
         Raises
         ------
@@ -291,6 +304,8 @@ class LSTM:
             result[...] = 0
         outputs = Outputs(sequence=result) if every else Outputs(last=result)
         self._engine.run(source, start, outputs, threads, progress)
+        if every and isinstance(source, MaskedSource):
+            source.spread(result, self._engine.blank(), self._repeats)
         if out is None:
             return result
         if result.base is not out:
@@ -329,50 +344,77 @@ class LSTM:
             raise ValueError(
                 f"expected layer within {-self.num_layers} ... {self.num_layers - 1}, got {layer}"
             )
-        depth = index % self.num_layers + 1
+        index %= self.num_layers
         source, start, threads = self._checked(x, lengths, state, threads)
+        traced = self.recurrent[index]
+        if isinstance(traced, Bidirectional):  # both directions side by side
+            traced = Bidirectional(traced.forward, traced.backward)
+        place = [i for i, k in enumerate(self.layers) if isinstance(k, Layer | Bidirectional)]
+        layers = (*self.layers[: place[index]], traced)
         if start is not None:  # the state of the layers that are run
-            size = source.n_rows * sum(k.hidden_size for k in self.layers[:depth])
-            start = start[0][:size], start[1][:size]
-        shape = (6, source.n_rows, source.n_steps, self.layers[depth - 1].hidden_size)
-        i, f, g, o, c, h = self._new_sequence(source, shape)
+            cells = [cell for layer in self.recurrent[: index + 1] for cell in layer.cells]
+            n_h = source.n_rows * sum(cell.output_size for cell in cells)
+            n_c = source.n_rows * sum(cell.hidden_size for cell in cells)
+            start = start[0][:n_h], start[1][:n_c]
+        shape = source.n_rows, source.n_steps
+        units = len(traced.cells) * traced.hidden_size
+        i, f, g, o, c = self._new_sequence(source, (5, *shape, units))
+        h = self._new_sequence(source, (*shape, traced.output_size))
         from fastlstm.engine.run import Engine
 
-        whole = depth == self.num_layers
-        engine = self._network_engine if whole else Engine(self.layers[:depth], None)
+        engine = Engine(layers)
         engine.run(source, start, Outputs(sequence=h, gates=(i, f, g, o, c)), threads)
-        return Trace(f, i, g, c, o, h, source.lengths)
+        lengths = source.lengths
+        if isinstance(source, MaskedSource):
+            lengths = source.source.lengths
+            for values in (i, f, g, o, c, h):
+                source.spread(values, np.zeros(1, self.dtype), False)
+        return Trace(f, i, g, c, o, h, lengths)
 
     # --- inside -----------------------------------------------------------------------------
-
-    @cached_property
-    def _hidden_sizes(self) -> list[int]:
-        return [layer.hidden_size for layer in self.layers]
 
     @cached_property
     def _engine(self) -> Engine:
         """The engine of the network and its head."""
         from fastlstm.engine.run import Engine
 
-        return Engine(self.layers, self.head[0] if self.head else None)
+        return Engine(self.layers, self.head, self.read, self.skip)
 
     @cached_property
     def _network_engine(self) -> Engine:
         """The engine without the head."""
         from fastlstm.engine.run import Engine
 
-        return Engine(self.layers, None) if self.head else self._engine
+        return Engine(self.layers) if self.head or self.skip else self._engine
+
+    @property
+    def _repeats(self) -> bool:
+        """Whether the last layer repeats its outputs where steps are masked."""
+        return not isinstance(self.recurrent[-1], Bidirectional)
 
     def _checked(
         self, x: Any, lengths: Any, state: Any, threads: int | None
     ) -> tuple[Source, tuple[Array, Array] | None, int | None]:
-        source = as_source(x, lengths, self.input_size, self.layers[0].hidden_size)
-        start = flat_state(state, self.layers, source.n_rows, self.dtype)
+        first = self.layers[0]
+        source: Source
+        if isinstance(first, Embedding):
+            source = as_ids(x, lengths, first.ids, self.hidden_size)
+            masked: float | None = first.padding_id
+        else:
+            source = as_source(x, lengths, self.input_size, self.recurrent[0].hidden_size)
+            masked = self.mask_value
+        if masked is not None:
+            source = MaskedSource(source, masked, self.input_size, self._input_dtype)
+        start = flat_state(state, self.recurrent, source.n_rows, self.dtype)
         if threads is not None:
             threads = _as_integer("threads", threads)
             if threads < 1:
                 raise ValueError(f"expected at least one thread, got {threads}")
         return source, start, threads
+
+    @property
+    def _input_dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.int64) if isinstance(self.layers[0], Embedding) else self.dtype
 
     def _new_sequence(self, source: Source, shape: tuple[int, ...]) -> Array:
         # zeros are memory that was never touched: it costs nothing where lengths leave it so

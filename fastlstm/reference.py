@@ -46,7 +46,7 @@ def sigmoid(z: Array) -> Array:
 
 def _gelu(z: Array) -> Array:
     erf: Array = np.vectorize(math.erf, otypes=[z.dtype])(z / math.sqrt(2))
-    return z * (1 + erf) / 2
+    return np.asarray(z * (1 + erf) / 2)
 
 
 # Of z, alpha and beta.
@@ -65,7 +65,7 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "softplus": lambda z: np.logaddexp(z, 0),
     "softsign": lambda z: z / (1 + np.abs(z)),
     "tanh": np.tanh,
-    "thresholded_relu": lambda z, a: np.where(z > a, z, z * 0),
+    "thresholded_relu": lambda z, a: np.where(z <= a, z.dtype.type(0), z),
 }
 
 
@@ -316,11 +316,13 @@ def _read(done: _Run, read: str, lengths: Array | None, mask: Mask | None) -> Ar
         at = done.output[np.arange(N), np.maximum(ends, 1) - 1] if T else done.final
         return np.where(ends[:, None] > 0, at, done.final)
     if read == "max":
-        return np.where(steps[..., None], done.output, -np.inf).max(1, initial=-np.inf)
+        most = np.where(steps[..., None], done.output, -np.inf).max(1, initial=-np.inf)
+        return np.where(steps.any(1)[:, None], most, np.nan).astype(most.dtype)
     if mask is not None:
         steps &= mask
     total = np.where(steps[..., None], done.output, 0).sum(1)
-    return np.asarray(total / steps.sum(1)[:, None].astype(total.dtype))
+    with np.errstate(invalid="ignore"):  # the mean of nothing is NaN
+        return np.asarray(total / steps.sum(1)[:, None].astype(total.dtype))
 
 
 def trace(

@@ -151,6 +151,19 @@ def at_least(typingctx: Any, x: Any, bound: Any) -> Any:
 
 
 @intrinsic
+def where_at_most(typingctx: Any, x: Any, bound: Any, chosen: Any, other: Any) -> Any:
+    """Return `chosen` where `x` is at most `bound`, elsewhere (and where x is NaN) `other`."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def one(value: Any, limit: Any, yes: Any, no: Any) -> Any:
+            return builder.select(builder.fcmp_ordered("<=", value, limit), yes, no)
+
+        return elementwise(builder, x, one, *args)
+
+    return x(x, x, x, x), codegen
+
+
+@intrinsic
 def any_below(typingctx: Any, x: Any, bound: Any) -> Any:
     """Tell whether any number of `x` is less than that of `bound`."""
 

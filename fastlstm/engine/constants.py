@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,6 +26,13 @@ LIMIT = {32: 87.0, 64: 708.0}
 # Above: exp(-z) is less than half a unit in the last place of 1. Below: the result rounds to 0.
 UPPER = {32: 40.0, 64: 80.0}
 LOWER = {32: -104.5, 64: -746.0}
+# erf(limit) rounds to 1; the terms of its series beyond are less than half a unit of the sum.
+ERF_LIMIT = {32: 4.0, 64: 6.0}
+ERF_TERMS = {32: 60, 64: 140}
+# A power of two that keeps the series' coefficients within the range of the dtype.
+ERF_SCALE = {32: 16.0, 64: 64.0}
+# atanh(y) = y + y^3 / 3 + y^5 / 5 + ... for y <= 1 / 3.
+ATANH_TERMS = {32: 8, 64: 17}
 # tanh(limit) rounds to 1.
 TANH_LIMIT = {32: 10.0, 64: 22.0}
 
@@ -35,6 +45,15 @@ def _shift(bits: int, scale_bits: int = 0) -> float:
 def _table(bits: int) -> dict[str, float]:
     return {
         "1": 1.0,
+        "-1": -1.0,
+        "2": 2.0,
+        "0.044715": 0.044715,
+        "2 / sqrt(pi)": 2 / math.sqrt(math.pi),
+        "sqrt(2/pi)": math.sqrt(2 / math.pi),
+        "sqrt(1/2)": math.sqrt(0.5),
+        "erf_limit": ERF_LIMIT[bits],
+        "-erf_limit": -ERF_LIMIT[bits],
+        "1 / erf_scale": 1 / ERF_SCALE[bits],
         "0.5": 0.5,
         "-0.5": -0.5,
         "-log2e": -LOG2E,
@@ -57,7 +76,7 @@ def _table(bits: int) -> dict[str, float]:
 CONSTANTS = {bits: _table(bits) for bits in (32, 64)}
 
 # expm1(r) = r + r^2 P(r) for |r| <= ln2 / 2; the coefficients of P, highest power first.
-POLYNOMIALS = {
+POLYNOMIALS: dict[tuple[str, int], tuple[float, ...]] = {
     ("expm1", 32): (
         0.00138825170397432733,
         0.00836651425794420923,
@@ -78,6 +97,18 @@ POLYNOMIALS = {
         0.500000000000000518,
     ),
 }
+
+
+def _series(terms: int, ratio: Callable[..., float]) -> tuple[float, ...]:
+    """Return coefficients 1, ratio(1), ratio(1) ratio(2), ..., highest power first."""
+    return tuple(itertools.accumulate(map(ratio, range(1, terms)), operator.mul, initial=1.0))[::-1]
+
+
+for _bits, _scale in ERF_SCALE.items():
+    POLYNOMIALS["atanh", _bits] = _series(ATANH_TERMS[_bits], lambda k: (2 * k - 1) / (2 * k + 1))
+    POLYNOMIALS["erf", _bits] = _series(
+        ERF_TERMS[_bits], lambda k, scale=_scale: 2 * scale / (2 * k + 1)
+    )
 
 
 # expm1(2 r) / 2 = r + r^2 P(r), with the same digits.

@@ -51,6 +51,11 @@ class _KernelCache(FunctionCache):
     compiling again, not a failed call.
     """
 
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        # Numba adds the pickled closure, in which helpers are new ones in every process. What
+        # is in it has a part in the file's name.
+        return sig, codegen.magic_tuple()
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)

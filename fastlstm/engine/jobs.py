@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.engine.columns import REVERSED, WIDTH
 from fastlstm.engine.outputs import Outputs
 from fastlstm.engine.plan import Plan, Scratch
+from fastlstm.engine.states import StateRows
 from fastlstm.engine.tiles import FINISHED, STOPPED
 from fastlstm.inputs import Source
 
@@ -84,7 +86,7 @@ class InPlaceJob:
         self.results = _results(outputs, nothing)
         self.states = *(start or (nothing, nothing)), *(outputs.end or (nothing, nothing))
         self.lengths = NO_INTEGERS if source.lengths is None else source.lengths
-        order = _by_length(source.lengths)
+        order = by_length(source.lengths)
         self.shares = []
         first = 0
         for plan, n_rows in plans:
@@ -106,7 +108,8 @@ class InPlaceJob:
             plan.kernel(
                 counter, await_others, n_tiles, n_rows, source.n_steps, plan.block_steps,
                 plan.layers_for(source.n_rows), plan.table, plan.panels,
-                self.values, self.starts, self.lengths, order, NO_INTEGERS, source.n_steps, 0,
+                *numbers_and_ids(plan, self.values),
+                self.starts, self.lengths, order, NO_INTEGERS, source.n_steps, 0,
                 *self.states, *self.results, *scratch,
             )  # fmt: skip
             plan.give_back(scratch)
@@ -134,17 +137,22 @@ class GroupJob:
     def __init__(
         self,
         plan: Plan,
+        states: StateRows,
         source: Source,
         start: tuple[Array, Array] | None,
         outputs: Outputs,
     ) -> None:
         self.plan, self.source, self.start, self.outputs = plan, source, start, outputs
-        self.dtype, self.nothing = plan.panels.dtype, plan.panels[:0]
+        self.states = states
+        self.nothing = plan.panels[:0]
+        self.dtype = np.dtype(np.int64 if plan.looked_up is not None else plan.panels.dtype)
         self.results = _results(outputs, self.nothing)
-        self.order = _by_length(source.lengths)
-        sequences, self.n_inputs = plan.tile.sequences, int(plan.layers[0, 0])
+        self.order = by_length(source.lengths)
+        sequences, self.n_inputs = plan.tile.sequences, int(plan.table[WIDTH])
         tile_step = sequences * self.n_inputs * self.dtype.itemsize
         self.group_steps = max(1, min(source.n_steps, GROUP_BYTES // tile_step))
+        if plan.table[REVERSED]:  # the last step comes first
+            self.group_steps = max(1, source.n_steps)
         tiles = max(1, GROUP_BYTES // (tile_step * self.group_steps))
         n_tiles = -(-source.n_rows // sequences)
         self.group_rows = sequences * min(tiles, max(1, n_tiles // 8))
@@ -190,12 +198,11 @@ class GroupJob:
         lengths = None if source.lengths is None else source.lengths[rows]
         longest = source.n_steps if lengths is None else int(lengths.max())
         pieces = range(0, max(longest, 1), self.group_steps)
-        state = self._rows_of(self.start, rows)
+        selection = as_slice(rows)
+        state = self.states.take(self.start, source.n_rows, selection, n_rows)
         if state is None and (len(pieces) > 1 or outputs.end is not None):
-            size = n_rows * int(plan.layers[:, 1].sum())
-            state = np.zeros(size, self.dtype), np.zeros(size, self.dtype)
+            state = self.states.zeros(n_rows)
         begin = state if self.start is not None else None
-        selection = _as_slice(rows)
         for t in pieces:
             if self.stopped:
                 break
@@ -207,40 +214,19 @@ class GroupJob:
                 np.zeros(FINISHED + 1, np.int64), 0, -(-n_rows // plan.tile.sequences), n_rows,
                 steps,
                 plan.block_steps, plan.layers_for(n_rows), plan.table, plan.panels,
-                block, NO_INTEGERS, left, NO_INTEGERS, rows, source.n_steps, t,
+                *numbers_and_ids(plan, block),
+                NO_INTEGERS, left, NO_INTEGERS, rows, source.n_steps, t,
                 *(begin or (self.nothing, self.nothing)), *(state or (self.nothing, self.nothing)),
                 *self.results, *scratch,
             )  # fmt: skip
             begin = state
         if outputs.end is not None and state is not None:
-            for whole, part in zip(outputs.end, state, strict=True):
-                for of_layer, values in self._by_layer(whole, part, n_rows):
-                    of_layer[rows] = values
+            self.states.put(outputs.end, state, source.n_rows, selection, n_rows)
 
-    def _rows_of(
-        self, whole: tuple[Array, Array] | None, rows: Integers
-    ) -> tuple[Array, Array] | None:
-        if whole is None:
-            return None
-        size = len(rows) * int(self.plan.layers[:, 1].sum())
-        parts = np.empty(size, self.dtype), np.empty(size, self.dtype)
-        for array, part in zip(whole, parts, strict=True):
-            for of_layer, values in self._by_layer(array, part, len(rows)):
-                values[...] = of_layer[rows]
-        return parts
 
-    def _by_layer(self, whole: Array, part: Array, n_rows: int) -> list[tuple[Array, Array]]:
-        """Pair up the layers of two flat states, of all rows and of some: (N, H), (rows, H)."""
-        pairs = []
-        at = 0
-        for size in self.plan.layers[:, 1].tolist():
-            total = self.source.n_rows
-            pairs.append((
-                whole[at * total : (at + size) * total].reshape(total, size),
-                part[at * n_rows : (at + size) * n_rows].reshape(n_rows, size),
-            ))  # fmt: skip
-            at += size
-        return pairs
+def numbers_and_ids(plan: Plan, values: Array) -> tuple[Array, Integers]:
+    """Return what a kernel reads: the inputs and no ids, or an embedding's table and the ids."""
+    return (values, NO_INTEGERS) if plan.looked_up is None else (plan.looked_up, values)
 
 
 def _results(outputs: Outputs, nothing: Array) -> tuple[Array, Array, tuple[Array, ...]]:
@@ -254,14 +240,14 @@ def _results(outputs: Outputs, nothing: Array) -> tuple[Array, Array, tuple[Arra
     )
 
 
-def _by_length(lengths: Integers | None) -> Integers:
+def by_length(lengths: Integers | None) -> Integers:
     """Return the order, longest first, in which neighbours have about the same length."""
     if lengths is None or lengths.min() == lengths.max():
         return NO_INTEGERS
     return np.argsort(-lengths, kind="stable")
 
 
-def _as_slice(rows: Integers) -> slice | Integers:
+def as_slice(rows: Integers) -> slice | Integers:
     """Return rows that follow each other as a slice, which NumPy reads without a copy."""
     if rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)

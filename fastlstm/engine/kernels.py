@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastlstm.engine import cpu, tiles, unit_tiles
-from fastlstm.engine.kinds import CELL, INPUT_ROWS, UNITS, Kind, possible_kinds
+from fastlstm.engine.forms import Form
+from fastlstm.engine.kinds import INPUT_ROWS, UNITS, Kind, possible_kinds
 
 
 @cache
@@ -23,22 +24,22 @@ def kernel(kind: Kind) -> Any:
     integer = types.int64
     signature = (
         (integers, integer, integer, integer, integer, integer, table, integers, number)
-        + (number, integers, integers, integers, integers, integer, integer)
+        + (number, integers, integers, integers, integers, integers, integer, integer)
         + (number,) * 4
         + (number, number, types.UniTuple(number, 5), number, integers)
     )
     lanes, vectors, group, traced = kind.vector_lanes, kind.vectors, kind.group, kind.traced
     if kind.lanes_hold == UNITS:
         input_rows = INPUT_ROWS[cpu.vector_bits()]
-        function = unit_tiles.make_unit_kernel(lanes, vectors, group, input_rows, traced)
+        function = unit_tiles.make_unit_kernel(lanes, vectors, group, input_rows, traced, kind.form)
     else:
-        function = tiles.make_kernel(lanes, vectors, group, kind.lanes_hold == CELL, traced)
+        function = tiles.make_kernel(lanes, vectors, group, traced, kind.form)
     sizes = f"{kind.dtype}_{lanes}x{vectors}x{group}"
-    variant = f"{sizes}_{kind.lanes_hold}_{'traced' if traced else 'plain'}"
+    variant = f"{sizes}_{kind.lanes_hold}_{'traced' if traced else 'plain'}_{kind.form}"
     return compile_kernel(function, variant, signature)
 
 
-def warm_kernels(dtype: str, cell: bool) -> None:
-    """Compile the kernels of every kind of tile, but for traces."""
-    for kind in possible_kinds(dtype, cell, traced=False):
+def warm_kernels(dtype: str, form: Form) -> None:
+    """Compile the kernels of every kind of tile for layers of a form, but for traces."""
+    for kind in possible_kinds(dtype, form, traced=False):
         kernel(kind)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from fastlstm.engine import cpu
+from fastlstm.engine.chain import Stack
+from fastlstm.engine.forms import Form
 from fastlstm.layers import Layer
 
 # What stands in the lanes: sequences, sequences of a network with one input and one hidden unit
@@ -62,6 +63,7 @@ class Kind(NamedTuple):
     vectors: int
     group: int
     traced: bool
+    form: Form
 
     @property
     def least_sequences(self) -> int:
@@ -77,73 +79,70 @@ class Tile(NamedTuple):
 
 
 @cache
-def possible_kinds(dtype: str, cell: bool, traced: bool) -> tuple[Kind, ...]:
-    """Return every kind of tile that some call with a network of a dtype may use."""
+def possible_kinds(dtype: str, form: Form, traced: bool) -> tuple[Kind, ...]:
+    """Return every kind of tile that some call with layers of a form may use."""
     bits, lanes = cpu.vector_bits(), cpu.lanes(dtype)
-    sizes = range(1, 1 + len(SPEED[CELL if cell else SEQUENCES][bits]))
-    if cell:
-        return tuple(Kind(dtype, CELL, lanes, vectors, 1, traced) for vectors in sizes)
+    sizes = range(1, 1 + len(SPEED[CELL if form.scalar else SEQUENCES][bits]))
+    if form.scalar:
+        return tuple(Kind(dtype, CELL, lanes, vectors, 1, traced, form) for vectors in sizes)
     groups = {vectors: 2 if 8 * vectors <= SUM_REGISTERS[bits] else 1 for vectors in sizes}
     return (
-        *(Kind(dtype, SEQUENCES, lanes, *sums, traced) for sums in groups.items()),
-        *(Kind(dtype, UNITS, lanes, *sums, traced) for sums in UNIT_GROUPS[bits]),
+        *(Kind(dtype, SEQUENCES, lanes, *sums, traced, form) for sums in groups.items()),
+        *(Kind(dtype, UNITS, lanes, *sums, traced, form) for sums in UNIT_GROUPS[bits]),
     )
 
 
-def is_cell(layers: Sequence[Layer]) -> bool:
-    """Tell whether the network is one layer with one input and one hidden unit."""
-    return len(layers) == 1 and layers[0].input_size == layers[0].hidden_size == 1
-
-
-def choose_tile(layers: Sequence[Layer], n_rows: int, n_threads: int, traced: bool) -> Tile:
+def choose_tile(stack: Stack, n_rows: int, n_threads: int, traced: bool) -> Tile:
     """Return the tile that finishes `n_rows` sequences first on `n_threads` threads.
 
     The last round of tiles leaves threads idle, so smaller tiles can win though each is
     slower: 512 sequences are 11 tiles of 48 (6 rounds of 2) or 8 of 64 (4 rounds).
     """
-    return _fastest(layers, n_rows, n_threads, traced)[1]
+    return _fastest(stack, n_rows, n_threads, traced)[1]
 
 
 def choose_tiles(
-    layers: Sequence[Layer], n_rows: int, n_threads: int, traced: bool
+    stack: Stack, n_rows: int, n_threads: int, traced: bool
 ) -> tuple[tuple[Tile, int], ...]:
     """Return tiles for `n_rows` sequences of equal length, with how many of them each takes.
 
     Large tiles for whole rounds and others for the rest can be faster than one kind for all: of
     130 sequences, two threads take a tile of 48 each, and 17 more in smaller ones.
     """
-    least, tile = _fastest(layers, n_rows, n_threads, traced)
+    least, tile = _fastest(stack, n_rows, n_threads, traced)
     least *= WORTH_A_SECOND_KERNEL
     found: tuple[tuple[Tile, int], ...] = ((tile, n_rows),)
-    for kind in _kinds_for(layers, traced):
+    for kind in _kinds_for(stack, traced):
         tile = make_tile(kind, n_rows, n_threads)
         rounds, rest = divmod(n_rows, tile.sequences * n_threads)
         if rounds and rest:
-            cycles_of_rest, tile_of_rest = _fastest(layers, rest, n_threads, traced)
-            cycles = rounds * _cycles(tile, layers) + cycles_of_rest
+            cycles_of_rest, tile_of_rest = _fastest(stack, rest, n_threads, traced)
+            cycles = rounds * _cycles(tile, stack) + cycles_of_rest
             if cycles < least and tile_of_rest != tile:
                 least, found = cycles, ((tile, n_rows - rest), (tile_of_rest, rest))
     return found
 
 
-def _kinds_for(layers: Sequence[Layer], traced: bool) -> tuple[Kind, ...]:
-    return possible_kinds(np.dtype(layers[0].dtype).name, is_cell(layers), traced)
+def _kinds_for(stack: Stack, traced: bool) -> tuple[Kind, ...]:
+    return possible_kinds(np.dtype(stack.layers[0].dtype).name, stack.form, traced)
 
 
-def _fastest(
-    layers: Sequence[Layer], n_rows: int, n_threads: int, traced: bool
-) -> tuple[float, Tile]:
+def _fastest(stack: Stack, n_rows: int, n_threads: int, traced: bool) -> tuple[float, Tile]:
     """Return the tile that takes the fewest cycles a time step, and how many."""
     found = []
-    for kind in _kinds_for(layers, traced):
+    for kind in _kinds_for(stack, traced):
         tile = make_tile(kind, n_rows, n_threads)
         rounds = math.ceil(math.ceil(n_rows / tile.sequences) / n_threads)
-        found.append((rounds * _cycles(tile, layers), tile))
+        found.append((rounds * _cycles(tile, stack), tile))
     return min(found, key=operator.itemgetter(0))
 
 
-def _cycles(tile: Tile, layers: Sequence[Layer]) -> float:
-    return sum(_step_cycles(tile, layer) for layer in layers)
+def _cycles(tile: Tile, stack: Stack) -> float:
+    looked_up = stack.embedding is not None
+    return sum(
+        _step_cycles(tile, layer, 0 if looked_up and i == 0 else layer.input_size)
+        for i, layer in enumerate(stack.layers)
+    )
 
 
 def make_tile(kind: Kind, n_rows: int, n_threads: int) -> Tile:
@@ -161,23 +160,30 @@ def padded_units(kind: Kind, n_hidden: int) -> int:
     return -(-n_hidden // group) * group
 
 
-def _step_cycles(tile: Tile, layer: Layer) -> float:
+def _step_cycles(tile: Tile, layer: Layer, n_inputs: int) -> float:
     """Return about how many cycles one time step of a tile takes: two multiply-adds a cycle."""
     kind = tile.kind
-    n_inputs, n_hidden = layer.input_size, layer.hidden_size
+    n_hidden, n_summed = layer.hidden_size, layer.output_size
     if kind.lanes_hold != UNITS:
         speed = SPEED[kind.lanes_hold][cpu.vector_bits()][kind.vectors - 1]
-        return n_hidden * kind.vectors * (2 * (n_inputs + n_hidden) * STALLS + ACTIVATIONS) / speed
+        products = 2.0 * (n_inputs + n_summed)
+        if layer.w_hr is not None:
+            products += n_summed / 2
+        return n_hidden * kind.vectors * (products * STALLS + ACTIVATIONS) / speed
     states = kind.vectors * kind.group
     unit_bytes = 4 * kind.vectors * cpu.vector_bits() // 8  # of a group's weights for one unit
     groups = padded_units(kind, n_hidden) // (kind.vector_lanes * kind.vectors)
     parts = tile.sequences // kind.group
     activations = max(ACTIVATIONS * states, ACTIVATIONS_LATENCY)
     of_inputs = 2 * states * n_inputs * UNIT_STALLS
-    in_cache = max(2 * states, LATENCY) * n_hidden * UNIT_STALLS
+    in_cache = max(2 * states, LATENCY) * n_summed * UNIT_STALLS
     streamed = in_cache
-    if groups * unit_bytes * n_hidden > L1_BYTES:
-        streamed = max(in_cache, unit_bytes * n_hidden / L2_BYTES_A_CYCLE)
-    if unit_bytes * n_hidden > L1_BYTES:
+    if groups * unit_bytes * n_summed > L1_BYTES:
+        streamed = max(in_cache, unit_bytes * n_summed / L2_BYTES_A_CYCLE)
+    if unit_bytes * n_summed > L1_BYTES:
         in_cache = streamed
-    return groups * (parts * (of_inputs + activations) + streamed + (parts - 1) * in_cache)
+    cycles = groups * (parts * (of_inputs + activations) + streamed + (parts - 1) * in_cache)
+    if layer.w_hr is not None:  # an output vector after the other, a sequence after the other
+        vectors = -(-n_summed // kind.vector_lanes)
+        cycles += tile.sequences * vectors * n_hidden * LATENCY
+    return cycles

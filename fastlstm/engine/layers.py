@@ -14,13 +14,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastlstm.engine.activations import sigmoid, sigmoid_denominator, tanh_fraction
-from fastlstm.engine.arithmetic import any_below, fma, lane_count, vector_lanes, zeros
+from fastlstm.engine.arithmetic import lane_count, vector_lanes, zeros
 from fastlstm.engine.blocks import BLOCK
-from fastlstm.engine.constants import constant
-from fastlstm.engine.jit import helper
-from fastlstm.engine.memory import load, load_splat, prefetch, store
-from fastlstm.engine.rows import fma_rows, gate_packs, join, splat_rows, take_row
+from fastlstm.engine.cells import PEEPHOLES
+from fastlstm.engine.columns import (
+    C_AT,
+    CELL_OUTPUT_AT,
+    CELL_PANEL,
+    H_AT,
+    HIDDEN,
+    INPUTS,
+    KEEP,
+    OUTPUTS,
+    PANEL,
+    PROJECTION_PANEL,
+)
+from fastlstm.engine.jit import function, helper
+from fastlstm.engine.memory import load, prefetch, store
+from fastlstm.engine.rows import fma_rows, gate_packs, splat_parts, splat_rows
 
 
 @helper
@@ -53,40 +64,21 @@ def add_products(
 
 
 @helper
-def next_state(z: Any, c: Any, scratch: Any, gates: int, stride: int, like: Any) -> Any:
-    """Return h and c from the pre-activations i f g o and the last cell state.
-
-    With `gates` >= 0 the activated gates i f g o and the cell state are written there, `stride`
-    numbers apart. The three sigmoids go together: their interleaved chains hide each other's
-    latency (25 % of the whole at one hidden unit).
-    """
-    i, f, g, o = z
-    one = constant("1", like)
-    d = sigmoid_denominator(join(i, f, o))
-    d_i, d_f, d_o = take_row(d, 0, like), take_row(d, 1, like), take_row(d, 2, like)
-    n_g, d_g = tanh_fraction(g)
-    f_gate = one / d_f
-    c = fma(f_gate, c, n_g / (d_i * d_g))
-    n_c, d_c = tanh_fraction(c)
-    if gates >= 0:
-        i_gate, o_gate = one / d_i, one / d_o
-        if any_below(join(i, f, o), constant("-limit", join(i, f, o))):
-            i_gate, f_gate, o_gate = sigmoid(i), sigmoid(f), sigmoid(o)
-        store(scratch, gates, i_gate)
-        store(scratch, gates + stride, f_gate)
-        store(scratch, gates + 2 * stride, n_g / d_g)
-        store(scratch, gates + 3 * stride, o_gate)
-        store(scratch, gates + 4 * stride, c)
-    return n_c / (d_o * d_c), c
-
-
-@helper
 def finish_units(
-    z: Any, scratch: Any, c: int, h: int, gates: int, at: int, stride: int, like: Any
-) -> None:
+    next_state: Any, z: Any, panel: Any, cell: int, unit: int, scratch: Any, c: int, h: int,
+    gates: int, at: int, stride: int, like: Any, states: Any,
+) -> None:  # fmt: skip
     """Write the new state of one or two units, and their gates if `gates` >= 0."""
     gates_at = gates + at if gates >= 0 else gates
-    h_new, c_new = next_state(z, load(scratch, c, like), scratch, gates_at, stride, like)
+    p = cell + PEEPHOLES + 3 * unit
+    peepholes = (
+        splat_parts(panel, p, 3, like, states),
+        splat_parts(panel, p + 1, 3, like, states),
+        splat_parts(panel, p + 2, 3, like, states),
+    )
+    h_new, c_new = next_state(
+        z, load(scratch, c, states), peepholes, panel, cell, scratch, gates_at, stride, states
+    )
     store(scratch, c, c_new)
     store(scratch, h, h_new)
 
@@ -99,42 +91,55 @@ def slot(s: int, keep: int) -> int:
 
 @helper
 def run_layer(
-    units: int, panel: Any, p: int, n_inputs: int, n_hidden: int,
-    scratch: Any, x: int, h: int, keep: int, c: int,
-    steps: int, gates: int, stride: int, like: Any, states: Any,
+    next_state: Any, units: int, embedded: bool, projected: bool, panels: Any, layer: Any,
+    scratch: Any, x: int, x_step: int, steps: int, gates: int, stride: int, like: Any, states: Any,
 ) -> None:  # fmt: skip
     """Run `steps` time steps of one layer, `units` hidden units (1 or 2, a constant) at a time.
 
-    `states` has the shape of the states of one unit or of both, which are then finished together.
-    Where the last unit has no second, one more is computed and written beyond the layer's own.
-    With `gates` >= 0 the activated gates and cell states are written there, `stride` numbers
-    apart.
+    The inputs of step s are at `x + s * x_step`; of an `embedded` layer, whose inputs are none,
+    the sums over them. `states` has the shape of the states of one unit or of both, which are
+    then finished together. Where the last unit has no second, one more is computed and written
+    beyond the layer's own. With `gates` >= 0 the activated gates and cell states are written
+    there, `stride` numbers apart.
     """
+    n_inputs, n_hidden, n_outputs = layer[INPUTS], layer[HIDDEN], layer[OUTPUTS]
     lanes, rows = lane_count(like), 4 * units
-    size = n_hidden * lanes
+    size = n_outputs * lanes
     for s in range(steps):
-        h_last, h_next = h + slot(s, keep) * size, h + slot(s + 1, keep) * size
-        gates_now = gates + s * size if gates >= 0 else gates
-        w = p
+        h_last = layer[H_AT] + slot(s, layer[KEEP]) * size
+        h_next = layer[H_AT] + slot(s + 1, layer[KEEP]) * size
+        to = layer[CELL_OUTPUT_AT] if projected else h_next
+        gates_now = gates + s * n_hidden * lanes if gates >= 0 else gates
+        w, cell, c = layer[PANEL], layer[CELL_PANEL], layer[C_AT]
         for u in range(0, n_hidden, units):
-            z = splat_rows(panel, w, units, like)
+            z = splat_rows(panels, w, units, like)
+            if embedded and n_inputs == 0:
+                z = load(scratch, x + s * x_step + 4 * u * lanes, z)
             w += rows
             for part in range(2):  # one copy of the code for both: half the compile time
-                at, n = (h_last, n_hidden) if part else (x + s * n_inputs * lanes, n_inputs)
-                z = add_products(z, panel, w, rows, 1, scratch, at, n, like)
+                at, n = (h_last, n_outputs) if part else (x + s * x_step, n_inputs)
+                z = add_products(z, panels, w, rows, 1, scratch, at, n, like)
                 w += rows * n
             at = u * lanes
-            z_first = gate_packs(z, 0, like, states)
-            finish_units(z_first, scratch, c + at, h_next + at, gates_now, at, stride, states)
+            finish_units(
+                next_state, gate_packs(z, 0, like, states), panels, cell, u, scratch, c + at,
+                to + at, gates_now, at, stride, like, states,
+            )  # fmt: skip
             if lane_count(states) < units * lanes:
-                z_second = gate_packs(z, 1, like, states)
                 at += lanes
-                finish_units(z_second, scratch, c + at, h_next + at, gates_now, at, stride, states)
+                finish_units(
+                    next_state, gate_packs(z, 1, like, states), panels, cell, u + 1, scratch,
+                    c + at, to + at, gates_now, at, stride, like, states,
+                )  # fmt: skip
+        if projected:
+            run_dense(
+                panels, layer[PROJECTION_PANEL], n_hidden, n_outputs, scratch, to, h_next, like
+            )
 
 
 @helper
 def run_cell(
-    panel: Any, p: int, scratch: Any, x: int, h: int, keep: int, c: int,
+    next_state: Any, panel: Any, layer: Any, scratch: Any, x: int, x_step: int,
     steps: int, gates: int, stride: int, values: Any, ahead: int, like: Any,
 ) -> None:  # fmt: skip
     """Run `steps` time steps of a layer with one input and one hidden unit.
@@ -144,39 +149,39 @@ def run_cell(
     the next tile's rows: `values[ahead:]` is prefetched, a step's worth in every step (25 %
     faster than none; in one burst it is slower than none).
     """
-    lanes = lane_count(like)
+    lanes, p, cell = lane_count(like), layer[PANEL], layer[CELL_PANEL]
+    h, c, keep = layer[H_AT], layer[C_AT], layer[KEEP]
     h_now, c_now = load(scratch, h, like), load(scratch, c, like)
     bias = splat_rows(panel, p, 1, like)
     nothing = zeros(bias)
     for s in range(steps):
         for line in range(0, lanes, vector_lanes(like)):
             prefetch(values, ahead + s * lanes + line)
-        x_now = load(scratch, x + s * lanes, like)
+        x_now = load(scratch, x + s * x_step, like)
         z = bias + fma_rows(panel, p + 4, 1, x_now, nothing)
         z = z + fma_rows(panel, p + 8, 1, h_now, nothing)
         gates_now = gates + s * lanes if gates >= 0 else gates
         h_now, c_now = next_state(
-            gate_packs(z, 0, like, like), c_now, scratch, gates_now, stride, like
-        )
+            gate_packs(z, 0, like, like), c_now, (c_now, c_now, c_now), panel, cell, scratch,
+            gates_now, stride, like,
+        )  # fmt: skip
         if keep:
             store(scratch, h + (s + 1) * lanes, h_now)
     store(scratch, h + slot(steps, keep) * lanes, h_now)
     store(scratch, c, c_now)
 
 
-@helper
+@function
 def run_dense(
     panel: Any, p: int, n_inputs: int, n_outputs: int, scratch: Any, x: int, y: int, like: Any
 ) -> None:
-    """Write `bias + weight @ x` of the lanes at `x` to `y`, in the blocked order."""
+    """Write `bias + weight @ x` of the lanes at `x` to `y`, in the blocked order.
+
+    Four outputs are computed at a time, the last ones beyond `n_outputs` too.
+    """
     lanes = lane_count(like)
-    for output in range(n_outputs):
-        total = load_splat(panel, p, like)
-        p += 1
-        for first in range(0, n_inputs, BLOCK):
-            s = zeros(like)
-            for k in range(first, min(first + BLOCK, n_inputs)):
-                s = fma(load_splat(panel, p, like), load(scratch, x + k * lanes, like), s)
-                p += 1
-            total = total + s
-        store(scratch, y + output * lanes, total)
+    for output in range(0, n_outputs, 4):
+        z = splat_rows(panel, p, 1, like)
+        z = add_products(z, panel, p + 4, 4, 1, scratch, x, n_inputs, like)
+        store(scratch, y + output * lanes, z)
+        p += 4 + 4 * n_inputs

@@ -6,19 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlstm.dense import Dense
+from fastlstm.engine.cells import cell_numbers
 from fastlstm.layers import Layer
 
 Panel = NDArray[np.floating]
 
 
-def pack_layer(layer: Layer, units: int) -> Panel:
+def pack_layer(layer: Layer, units: int, embedded: bool) -> Panel:
     """Return the panel of a layer for sequences in the lanes.
 
-    It is read `units` hidden units at a time: their biases, then their weights for every input,
-    then those for every hidden unit; each time four numbers a unit, gates i f g o. Zeros fill
-    up the last units.
+    It is read `units` hidden units at a time: their biases, then their weights for every input
+    (none if `embedded`), then those for every hidden unit; each time four numbers a unit, gates
+    i f g o. Zeros fill up the last units.
     """
-    columns = np.concatenate([layer.bias[:, np.newaxis], layer.w_ih, layer.w_hh], axis=1)
+    of_inputs = layer.w_ih[:, : 0 if embedded else None]
+    columns = np.concatenate([layer.bias[:, np.newaxis], of_inputs, layer.w_hh], axis=1)
     return _by_groups(columns, units).transpose(1, 3, 2, 0).ravel()
 
 
@@ -30,24 +32,55 @@ def pack_unit_layer(layer: Layer, lanes: int, vectors: int) -> tuple[Panel, Pane
     unit. Each time gates i f g o of a vector, then those of the next. Zeros fill up the last
     vectors.
     """
-    n_hidden, group = layer.hidden_size, lanes * vectors
+    n_hidden, n_outputs, group = layer.hidden_size, layer.output_size, lanes * vectors
     padded = -(-n_hidden // group) * group
     of_inputs = np.concatenate([layer.bias[:, np.newaxis], layer.w_ih], axis=1)
     inputs = _by_groups(of_inputs, lanes, padded)  # (4, vectors of H, lanes, 1 + I)
-    hidden = _by_groups(layer.w_hh, group).reshape(4, -1, vectors, lanes, n_hidden)
+    hidden = _by_groups(layer.w_hh, group).reshape(4, -1, vectors, lanes, n_outputs)
     return inputs.transpose(1, 3, 0, 2).ravel(), hidden.transpose(1, 4, 2, 0, 3).ravel()
 
 
+def pack_cell(layer: Layer, padded: int) -> Panel:
+    """Return the panel of a cell for sequences in the lanes: its numbers, then its peepholes,
+    i f o of one hidden unit after the other, filled up to `padded` units.
+    """
+    return np.concatenate([cell_numbers(layer), _peepholes(layer, padded).T.ravel()])
+
+
+def pack_unit_cell(layer: Layer, padded: int) -> Panel:
+    """Return the same for hidden units in the lanes: all of i, then of f, then of o."""
+    return np.concatenate([cell_numbers(layer), _peepholes(layer, padded).ravel()])
+
+
+def _peepholes(layer: Layer, padded: int) -> Panel:
+    peepholes = np.zeros((3, padded), layer.dtype)
+    if layer.peepholes is not None:
+        peepholes[:, : layer.hidden_size] = layer.peepholes
+    return peepholes
+
+
+def pack_table(sums: Panel, units: int) -> Panel:
+    """Return an embedding's sums over the inputs (V, 4H) for sequences in the lanes.
+
+    Rows of i f g o of one hidden unit after the other, filled up to whole groups of `units`.
+    """
+    return _by_groups(sums.T, units).transpose(3, 1, 2, 0).ravel()
+
+
+def pack_unit_table(sums: Panel, lanes: int, padded: int) -> Panel:
+    """Return the same for hidden units in the lanes: i f g o of one vector after the other."""
+    return _by_groups(sums.T, lanes, padded).transpose(3, 1, 0, 2).ravel()
+
+
 def pack_dense(dense: Dense) -> Panel:
-    """Return the panel of a dense layer: for every output its bias, then its weights."""
-    return _dense_columns(dense).ravel()
+    """Return the panel of a dense layer that computes four outputs at a time: their biases, then
+    their weights for every input. Zeros fill up the last outputs.
+    """
+    return pack_row_dense(dense, 4)
 
 
 def pack_row_dense(dense: Dense, lanes: int) -> Panel:
-    """Return the panel of a dense layer that computes `lanes` outputs at a time.
-
-    Their biases, then their weights for every hidden unit. Zeros fill up the last outputs.
-    """
+    """Return the panel of a dense layer that computes `lanes` outputs at a time likewise."""
     columns = _dense_columns(dense)
     groups = -(-len(columns) // lanes)
     padded = np.zeros((groups * lanes, columns.shape[1]), columns.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -11,12 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlstm.dense import Dense
-from fastlstm.engine import tiles, unit_tiles
+from fastlstm.engine import columns
+from fastlstm.engine.chain import Stack
 from fastlstm.engine.cpu import vector_bits
 from fastlstm.engine.kernels import kernel
 from fastlstm.engine.kinds import INPUT_ROWS, UNITS, Tile, padded_units
-from fastlstm.engine.packing import pack_dense, pack_layer, pack_row_dense, pack_unit_layer
-from fastlstm.layers import Layer
+from fastlstm.engine.packing import (
+    pack_cell,
+    pack_dense,
+    pack_layer,
+    pack_row_dense,
+    pack_table,
+    pack_unit_cell,
+    pack_unit_layer,
+    pack_unit_table,
+)
 
 Array = NDArray[Any]
 Scratch = tuple[Array, NDArray[np.int64]]
@@ -42,6 +51,7 @@ class Plan:
     table: NDArray[np.int64]  # (PLAN_COLUMNS,)
     panels: Array  # (sum of panels,)
     scratch_size: int
+    looked_up: Array | None = None  # (ids * numbers,), what an embedding's steps begin with
 
     @cached_property
     def kernel(self) -> Any:
@@ -55,7 +65,7 @@ class Plan:
         @lru_cache(maxsize=64)
         def layers_for(n_rows: int) -> NDArray[np.int64]:
             layers = self.layers.copy()
-            layers[:, tiles.STATE_AT] *= n_rows
+            layers[:, [columns.STATE_H_AT, columns.STATE_C_AT]] *= n_rows
             return layers
 
         return layers_for
@@ -83,17 +93,23 @@ class Plan:
 class _Layout:
     """Places in scratch memory and in the panels, handed out one after the other."""
 
-    def __init__(self, tile: Tile, layers: Sequence[Layer]) -> None:
-        of_units = tile.kind.lanes_hold == UNITS
-        layer_columns = unit_tiles.UNIT_LAYER_COLUMNS if of_units else tiles.LAYER_COLUMNS
-        plan_columns = unit_tiles.UNIT_PLAN_COLUMNS if of_units else tiles.PLAN_COLUMNS
-        self.layers = np.zeros((len(layers), layer_columns), np.int64)
-        self.table = np.zeros(plan_columns, np.int64)
+    def __init__(self, stack: Stack) -> None:
+        layers = stack.layers
+        self.layers = np.zeros((len(layers), columns.LAYER_COLUMNS), np.int64)
+        self.table = np.zeros(columns.PLAN_COLUMNS, np.int64)
         self.panels: list[Array] = []
         self.packed = self.size = 0
-        self.layers[:, tiles.INPUTS] = [layer.input_size for layer in layers]
-        self.layers[:, tiles.HIDDEN] = [layer.hidden_size for layer in layers]
-        self.layers[1:, tiles.STATE_AT] = np.cumsum(self.layers[:-1, tiles.HIDDEN])
+        outputs, units = ([getattr(k, name) for k in layers] for name in SIZES)
+        self.layers[:, columns.INPUTS] = [layer.input_size for layer in layers]
+        self.layers[:, columns.OUTPUTS] = outputs
+        self.layers[:, columns.HIDDEN] = units
+        self.layers[:, columns.STATE_H_AT] = stack.first_h + np.cumsum([0, *outputs[:-1]])
+        self.layers[:, columns.STATE_C_AT] = stack.first_c + np.cumsum([0, *units[:-1]])
+        self.table[columns.WIDTH] = stack.width
+        self.table[columns.REVERSED] = stack.reversed
+        self.table[columns.OUT_REVERSED] = stack.out_reversed
+        self.table[columns.OUT_STRIDE] = stack.output_size * stack.places
+        self.table[columns.OUT_COLUMN] = stack.output_size * stack.place
 
     def place(self, size: int) -> int:
         """Return where `size` numbers of scratch memory begin, at a whole vector."""
@@ -109,35 +125,47 @@ class _Layout:
         return at
 
 
-def make_plan(layers: Sequence[Layer], head: Dense | None, tile: Tile, sequences: bool) -> Plan:
+SIZES = ("output_size", "hidden_size")
+
+
+def make_plan(stack: Stack, head: Dense | None, tile: Tile, sequences: bool) -> Plan:
     """Lay out scratch memory and pack the weights for one kind of tile.
 
     Parameters
     ----------
-    layers, head
-        The network; `head` None leaves the hidden states as the outputs.
+    stack, head
+        The layers; `head` None leaves the hidden states as the outputs.
     tile
         The tile.
     sequences
         Whether the outputs of every step are written.
     """
-    layout = _Layout(tile, layers)
+    layout = _Layout(stack)
+    layers, top = stack.layers, stack.layers[-1]
     kept = [sequences or i + 1 < len(layers) for i in range(len(layers))]
-    layout.layers[:, tiles.KEEP] = kept
+    layout.layers[:, columns.KEEP] = kept
+    layout.table[columns.GATE_STRIDE] = top.hidden_size * stack.places
+    layout.table[columns.GATE_COLUMN] = top.hidden_size * stack.place
+    if head is not None:
+        layout.table[columns.HEAD_OUTPUTS] = head.output_size
+        layout.table[columns.OUT_STRIDE] = head.output_size
     lay_out = _lay_out_units if tile.kind.lanes_hold == UNITS else _lay_out_sequences
-    block_steps = lay_out(layout, layers, head, tile, sequences)
+    block_steps = lay_out(layout, stack, head, tile, sequences)
     panels = aligned_empty(layout.packed, tile.kind.dtype)
     np.concatenate(layout.panels, out=panels)
     return Plan(tile, block_steps, layout.layers, layout.table, panels, layout.size)
 
 
 def _lay_out_sequences(
-    layout: _Layout, layers: Sequence[Layer], head: Dense | None, tile: Tile, sequences: bool
+    layout: _Layout, stack: Stack, head: Dense | None, tile: Tile, sequences: bool
 ) -> int:
     """Lay out everything as `tiles` and `layers` have it; return the steps of a block."""
-    kind, kept = tile.kind, layout.layers[:, tiles.KEEP].tolist()
-    passed_on = [k.hidden_size for k, keep in zip(layers, kept, strict=True) if keep]
-    widest = max(layers[0].input_size, *passed_on, 1)
+    kind, kept, layers = tile.kind, layout.layers[:, columns.KEEP].tolist(), stack.layers
+    embedded = stack.embedding is not None
+    passed_on = [k.output_size for k, keep in zip(layers, kept, strict=True) if keep]
+    units = -(-layers[0].hidden_size // kind.group) * kind.group
+    read = 4 * units if embedded else layers[0].input_size
+    widest = max(read, *passed_on, 1)
     block_steps = MOST_SEQUENCE_STEPS if sequences else MOST_BLOCK_STEPS
     while block_steps > 1 and block_steps * widest > (
         SEQUENCE_ELEMENTS if sequences else BLOCK_ELEMENTS
@@ -145,32 +173,40 @@ def _lay_out_sequences(
         block_steps //= 2
 
     def place(rows: int) -> int:
-        # every block may be read and written up to a whole square of the transpose
-        return layout.place((rows + kind.vector_lanes) * tile.sequences)
+        # every block may be read and written up to a whole square of the transpose, and four
+        # outputs of a dense layer at a time
+        return layout.place((rows + max(kind.vector_lanes, 4)) * tile.sequences)
 
-    x_at = place(block_steps * layers[0].input_size)
-    for row, layer, keep in zip(layout.layers, layers, kept, strict=True):
-        n_hidden = layer.hidden_size
-        row[tiles.PANEL] = layout.pack(pack_layer(layer, kind.group))
-        row[tiles.X_AT] = x_at
-        row[tiles.H_AT] = place((block_steps + 1 if keep else 2) * n_hidden)
-        row[tiles.C_AT] = place(n_hidden)
-        row[tiles.FINAL_H_AT], row[tiles.FINAL_C_AT] = place(n_hidden), place(n_hidden)
-        x_at = row[tiles.H_AT] + n_hidden * tile.sequences
+    if embedded:
+        layout.layers[0, columns.INPUTS] = 0
+        layout.table[columns.TABLE_WIDTH] = read
+    x_at = place(block_steps * read)
+    for i, (row, layer, keep) in enumerate(zip(layout.layers, layers, kept, strict=True)):
+        n_hidden, n_outputs = layer.hidden_size, layer.output_size
+        row[columns.PANEL] = layout.pack(pack_layer(layer, kind.group, embedded and i == 0))
+        row[columns.CELL_PANEL] = layout.pack(pack_cell(layer, n_hidden + kind.group))
+        row[columns.X_AT] = x_at
+        row[columns.H_AT] = place((block_steps + 1 if keep else 2) * n_outputs)
+        row[columns.C_AT] = place(n_hidden)
+        row[columns.FINAL_H_AT], row[columns.FINAL_C_AT] = place(n_outputs), place(n_hidden)
+        if layer.w_hr is not None:
+            row[columns.CELL_OUTPUT_AT] = place(n_hidden)
+            row[columns.PROJECTION_PANEL] = layout.pack(pack_dense(Dense(layer.w_hr)))
+        x_at = row[columns.H_AT] + n_outputs * tile.sequences
     if kind.traced:
-        layout.table[tiles.GATES_AT] = place(5 * (block_steps * layers[-1].hidden_size + 1))
+        layout.table[columns.GATES_AT] = place(5 * (block_steps * layers[-1].hidden_size + 1))
     if head is not None:
-        layout.table[tiles.HEAD_OUTPUTS] = head.output_size
-        layout.table[tiles.HEAD_PANEL] = layout.pack(pack_dense(head))
-        layout.table[tiles.Y_AT] = place((block_steps if sequences else 1) * head.output_size)
+        layout.table[columns.HEAD_PANEL] = layout.pack(pack_dense(head))
+        layout.table[columns.Y_AT] = place((block_steps if sequences else 1) * head.output_size)
     return block_steps
 
 
 def _lay_out_units(
-    layout: _Layout, layers: Sequence[Layer], head: Dense | None, tile: Tile, sequences: bool
+    layout: _Layout, stack: Stack, head: Dense | None, tile: Tile, sequences: bool
 ) -> int:
     """Lay out everything as `unit_tiles` and `unit_layers` have it; return the steps of a block."""
     kind, n, input_rows = tile.kind, tile.sequences, INPUT_ROWS[vector_bits()]
+    layers = stack.layers
     itemsize = np.dtype(kind.dtype).itemsize
     padded = [padded_units(kind, layer.hidden_size) for layer in layers]
     most = UNIT_BLOCK_BYTES // (itemsize * 4 * n * max(padded))
@@ -180,27 +216,45 @@ def _lay_out_units(
         # the inputs are read `input_rows` rows at a time, and the sums over them so written
         return layout.place((block_steps * n + input_rows) * size)
 
-    x_at, x_stride = place_rows(layers[0].input_size), layers[0].input_size
-    layout.table[unit_tiles.TILE_SEQUENCES] = n
-    layout.table[unit_tiles.Z_AT] = place_rows(4 * max(padded))
+    x_at, x_stride = place_rows(stack.width), stack.width
+    layout.table[columns.TILE_SEQUENCES] = n
+    layout.table[columns.Z_AT] = place_rows(4 * max(padded))
+    layout.table[columns.TABLE_WIDTH] = 4 * padded[0]
     for row, layer, size in zip(layout.layers, layers, padded, strict=True):
         of_inputs, of_hidden = pack_unit_layer(layer, kind.vector_lanes, kind.vectors)
-        row[tiles.PANEL] = layout.pack(of_inputs)
-        row[unit_tiles.HIDDEN_PANEL] = layout.pack(of_hidden)
-        row[unit_tiles.PADDED] = size
-        row[tiles.X_AT], row[unit_tiles.X_STRIDE] = x_at, x_stride
-        row[tiles.H_AT] = place_rows(size) if row[tiles.KEEP] else layout.place(2 * n * size)
-        layout.place(n * size)  # one slot more than there are steps
-        row[tiles.C_AT] = layout.place(n * size)
-        row[tiles.FINAL_H_AT], row[tiles.FINAL_C_AT] = (layout.place(n * size) for _ in "hc")
-        x_at, x_stride = row[tiles.H_AT] + n * size, size
+        row[columns.PANEL] = layout.pack(of_inputs)
+        row[columns.HIDDEN_PANEL] = layout.pack(of_hidden)
+        row[columns.CELL_PANEL] = layout.pack(pack_unit_cell(layer, size))
+        wide = size
+        if layer.w_hr is not None:
+            wide = -(-layer.output_size // kind.vector_lanes) * kind.vector_lanes
+            projection = pack_row_dense(Dense(layer.w_hr), kind.vector_lanes)
+            row[columns.PROJECTION_PANEL] = layout.pack(projection)
+            row[columns.CELL_OUTPUT_AT] = layout.place(n * size)
+        row[columns.PADDED], row[columns.PADDED_OUTPUTS] = size, wide
+        row[columns.X_AT], row[columns.X_STRIDE] = x_at, x_stride
+        row[columns.H_AT] = place_rows(wide) if row[columns.KEEP] else layout.place(2 * n * wide)
+        layout.place(n * wide)  # one slot more than there are steps
+        row[columns.C_AT] = layout.place(n * size)
+        row[columns.FINAL_H_AT], row[columns.FINAL_C_AT] = (
+            layout.place(n * width) for width in (wide, size)
+        )
+        x_at, x_stride = row[columns.H_AT] + n * wide, wide
     if kind.traced:
-        layout.table[tiles.GATES_AT] = layout.place(5 * block_steps * n * padded[-1])
+        layout.table[columns.GATES_AT] = layout.place(5 * block_steps * n * padded[-1])
     if head is not None:
-        layout.table[tiles.HEAD_OUTPUTS] = head.output_size
-        layout.table[tiles.HEAD_PANEL] = layout.pack(pack_row_dense(head, kind.vector_lanes))
-        layout.table[tiles.Y_AT] = layout.place(head.output_size)
+        layout.table[columns.HEAD_PANEL] = layout.pack(pack_row_dense(head, kind.vector_lanes))
+        # whole vectors of outputs
+        layout.table[columns.Y_AT] = layout.place(head.output_size + kind.vector_lanes)
     return block_steps
+
+
+def pack_embedding(sums: Array, tile: Tile) -> Array:
+    """Return an embedding's sums over the inputs (V, 4H) as a kind of tile looks them up."""
+    kind = tile.kind
+    if kind.lanes_hold == UNITS:
+        return pack_unit_table(sums, kind.vector_lanes, padded_units(kind, sums.shape[1] // 4))
+    return pack_table(sums, kind.group)
 
 
 def aligned_empty(size: int, dtype: Any) -> Array:

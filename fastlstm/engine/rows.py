@@ -156,6 +156,37 @@ def store_strided_rows(
 
 
 @intrinsic
+def splat_parts(typingctx: Any, array: Any, at: Any, stride: Any, row: Any, like: Any) -> Any:
+    """Return rows of the shape of `row`, together that of `like`, filled with
+    `array[at + r * stride]`.
+    """
+    if not is_flat(array, row):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        vectors = []
+        for r in range(like.count // row.count):
+            scalar = builder.load(builder.gep(data, [row_offset(builder, args[1], args[2], r)]))
+            vectors += [broadcast(builder, vector_type(row), scalar)] * row.count
+        return repack(builder, like, vectors)
+
+    return like(array, types.int64, types.int64, row, like), codegen
+
+
+@intrinsic
+def join_two(typingctx: Any, a: Any, b: Any) -> Any:
+    """Return two packs as rows."""
+    pack = Pack(a.dtype, a.lanes, 2 * a.count)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vectors = [vector for value in args for vector in unpack(builder, a, value)]
+        return repack(builder, pack, vectors)
+
+    return pack(a, a), codegen
+
+
+@intrinsic
 def join(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """Return three packs as rows."""
     pack = Pack(a.dtype, a.lanes, 3 * a.count)

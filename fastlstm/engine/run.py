@@ -8,18 +8,25 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from fastlstm.dense import Dense
+from fastlstm.activations import LINEAR
+from fastlstm.dense import Dense, Embedding
+from fastlstm.engine.chain import Both, Stack, Steps, make_chain
+from fastlstm.engine.chain_job import ChainJob
+from fastlstm.engine.dense_rows import DenseRows
 from fastlstm.engine.jobs import GroupJob, InPlaceJob, Job
 from fastlstm.engine.kernels import warm_kernels
-from fastlstm.engine.kinds import Kind, Tile, choose_tile, choose_tiles, is_cell
+from fastlstm.engine.kinds import Kind, Tile, choose_tile, choose_tiles
 from fastlstm.engine.outputs import Outputs
-from fastlstm.engine.plan import Plan, make_plan
+from fastlstm.engine.plan import Plan, make_plan, pack_embedding
 from fastlstm.engine.progress import Progress
+from fastlstm.engine.states import StateRows
 from fastlstm.engine.threads import default_threads, start
 from fastlstm.inputs import Source
-from fastlstm.layers import Layer
+from fastlstm.layers import Bidirectional, Layer
+from fastlstm.network import AnyLayer
 
 Array = npt.NDArray[Any]
 
@@ -34,33 +41,76 @@ ACTIVATION_WORK = 200
 
 
 class Engine:
-    """The compiled side of one network: its layers, and its head or none.
+    """The compiled side of one network.
 
     Weights are packed once for every kind of tile that calls ask for.
+
+    Parameters
+    ----------
+    layers, head, read, skip
+        As `LSTM` has them.
     """
 
-    def __init__(self, layers: Sequence[Layer], head: Dense | None) -> None:
-        self.layers, self.head = tuple(layers), head
+    def __init__(
+        self,
+        layers: Sequence[AnyLayer],
+        head: tuple[Dense, ...] = (),
+        read: str = "final",
+        skip: int = 0,
+    ) -> None:
+        links = make_chain(layers)
+        last = max(i for i, link in enumerate(links) if not isinstance(link, Steps))
+        self.links = links[: last + 1]
+        # dense layers behind the last recurrent one see every step, or the one that is read
+        self.after = tuple(link.dense for link in links[last + 1 :] if isinstance(link, Steps))
+        self.head, self.read, self.skip = head, read, skip
         self.dtype = layers[0].dtype
+        self.width = layers[0].input_size
+        embedded = isinstance(layers[0], Embedding)
+        self.input_dtype = np.dtype(np.int64) if embedded else self.dtype
+        cells = [cell for k in layers if isinstance(k, Layer | Bidirectional) for cell in k.cells]
+        self.states = StateRows(cells)
+        self.alone = self._stack_alone()
         self.plan = cache(self._plan)
-        self.panels: dict[Kind, Array] = {}
-        self.tiles = lru_cache(maxsize=1024)(self._tiles)
+        self.panels: dict[tuple[Stack, Kind], Array] = {}
+        self.tables: dict[tuple[Stack, Kind], Array] = {}
+        self.sums = cache(self._sums)
+        self.rows_of = cache(DenseRows)
+        self.tile = lru_cache(maxsize=1024)(choose_tile)
+        self.mixed_tiles = lru_cache(maxsize=1024)(choose_tiles)
         self.work_a_step = sum(
-            k.hidden_size * (8 * (k.input_size + k.hidden_size) + ACTIVATION_WORK) for k in layers
+            k.hidden_size * (8 * (k.input_size + k.output_size) + ACTIVATION_WORK) for k in cells
         )
 
-    def _tiles(
-        self, n_rows: int, n_threads: int, traced: bool, mixed: bool
-    ) -> tuple[tuple[Tile, int], ...]:
-        if mixed:
-            return choose_tiles(self.layers, n_rows, n_threads, traced)
-        return ((choose_tile(self.layers, n_rows, n_threads, traced), n_rows),)
+    def _stack_alone(self) -> Stack | None:
+        """Return the one stack of a network whose kernel does everything, if it does."""
+        stack, *others = self.links
+        head = (*self.after, *self.head)
+        simple = len(head) == 0 or (len(head) == 1 and head[0].activation == LINEAR)
+        if others or self.skip or not simple or not isinstance(stack, Stack):
+            return None
+        if self.read == "final" or (self.read == "last" and not stack.out_reversed):
+            return stack
+        return None
 
-    def _plan(self, tile: Tile, sequences: bool) -> Plan:
-        plan = make_plan(self.layers, self.head, tile, sequences)
+    def _plan(self, stack: Stack, head: Dense | None, tile: Tile, sequences: bool) -> Plan:
+        plan = make_plan(stack, head, tile, sequences)
         # plans of one kind of tile, whatever its number of sequences, share their weights
-        kind = tile.kind._replace(traced=False)
-        return replace(plan, panels=self.panels.setdefault(kind, plan.panels))
+        key = stack, tile.kind._replace(traced=False)
+        plan = replace(plan, panels=self.panels.setdefault(key, plan.panels))
+        if stack.embedding is None:
+            return plan
+        if key not in self.tables:
+            self.tables[key] = pack_embedding(self.sums(stack), tile)
+        return replace(plan, looked_up=self.tables[key])
+
+    def _sums(self, stack: Stack) -> Array:
+        """Return the biases and the sums over the inputs of every id of an embedding (V, 4H)."""
+        layer, embedding = stack.layers[0], stack.embedding
+        assert embedding is not None
+        out = np.empty(embedding.ids * 4 * layer.hidden_size, self.dtype)
+        DenseRows(Dense(layer.w_ih, layer.bias)).run(embedding.weight.flatten(), out)
+        return out.reshape(embedding.ids, -1)
 
     def run(
         self,
@@ -94,23 +144,55 @@ class Engine:
         n_threads = max(1, int(work / LEAST_WORK_A_THREAD))
         if n_threads > 1:
             n_threads = min(n_threads, default_threads() if threads is None else threads)
-        in_place = source.in_place(self.dtype)
-        mixed = in_place is not None and source.lengths is None and work > WORTH_A_KERNEL
-        traced, sequences = outputs.gates is not None, outputs.sequence is not None
-        tiles = self.tiles(source.n_rows, n_threads, traced, mixed)
-        plans = [(self.plan(tile, sequences), n_rows) for tile, n_rows in tiles]
-        job: Job
-        if in_place is None:
-            job = GroupJob(plans[0][0], source, start, outputs)
-        else:
-            job = InPlaceJob(plans, *in_place, source, start, outputs)
+        job = self._job(source, start, outputs, n_threads, work)
         short = work < WORK_WORTH_INTERRUPTING
         with Progress(source.n_rows, progress) as bar:
             _share_out(job, min(n_threads, job.parts), short, bar)
 
+    def _job(
+        self,
+        source: Source,
+        start: tuple[Array, Array] | None,
+        outputs: Outputs,
+        n_threads: int,
+        work: float,
+    ) -> Job:
+        stack = self.alone
+        if stack is None:
+            return ChainJob(self, source, start, outputs, n_threads)
+        traced, sequences = outputs.gates is not None, outputs.sequence is not None
+        head = next(iter((*self.after, *self.head)), None)
+        in_place = source.in_place(self.input_dtype)
+        if in_place is not None and source.lengths is None and work > WORTH_A_KERNEL:
+            tiles = self.mixed_tiles(stack, source.n_rows, n_threads, traced)
+        else:
+            tiles = ((self.tile(stack, source.n_rows, n_threads, traced), source.n_rows),)
+        plans = [(self.plan(stack, head, tile, sequences), n_rows) for tile, n_rows in tiles]
+        if in_place is None:
+            return GroupJob(plans[0][0], self.states, source, start, outputs)
+        return InPlaceJob(plans, *in_place, source, start, outputs)
+
+    def blank(self) -> Array:
+        """Return the outputs of a step whose hidden states are zeros."""
+        values = np.zeros(self.links[-1].output_size, self.dtype)
+        for dense in (*self.after, *self.head):
+            out = np.empty(dense.output_size, self.dtype)
+            self.rows_of(dense).run(values, out)
+            values = out
+        return values
+
     def warmup(self) -> None:
         """Compile every kernel that this network's calls can use, but for traces."""
-        warm_kernels(self.dtype.name, is_cell(self.layers))
+        for link in self.links:
+            if isinstance(link, Steps):
+                self.rows_of(link.dense).compile()
+            else:
+                stacks = (link.forward, link.backward) if isinstance(link, Both) else (link,)
+                for form in {stack.form for stack in stacks}:
+                    warm_kernels(self.dtype.name, form)
+        if self.alone is None:
+            for dense in (*self.after, *self.head):
+                self.rows_of(dense).compile()
 
 
 def _share_out(job: Job, n_threads: int, short: bool, bar: Progress) -> None:

@@ -9,7 +9,7 @@ In scratch memory, for S sequences and hidden units filled up to whole groups of
 
 - x: (steps * S, inputs), or the hidden states of the layer below
 - z: (steps * S, vectors of units, gates i f g o, lanes), the sums over the inputs
-- h: (slots, S, padded), slot s the hidden state before step s
+- h: (slots, S, padded outputs), slot s the hidden state before step s
 - c: (groups, S, units of a group)
 """
 
@@ -19,8 +19,22 @@ from typing import Any
 
 from fastlstm.engine.arithmetic import fma, lane_count, zeros
 from fastlstm.engine.blocks import BLOCK
+from fastlstm.engine.cells import PEEPHOLES
+from fastlstm.engine.columns import (
+    C_AT,
+    CELL_OUTPUT_AT,
+    CELL_PANEL,
+    H_AT,
+    HIDDEN,
+    HIDDEN_PANEL,
+    KEEP,
+    OUTPUTS,
+    PADDED,
+    PADDED_OUTPUTS,
+    PROJECTION_PANEL,
+)
 from fastlstm.engine.jit import function, helper
-from fastlstm.engine.layers import add_products, next_state, slot
+from fastlstm.engine.layers import add_products, slot
 from fastlstm.engine.memory import load, load_splat, store
 from fastlstm.engine.rows import (
     gate_packs,
@@ -54,9 +68,9 @@ def run_inputs(
 
 @helper
 def run_steps(
-    panel: Any, p: int, n_hidden: int, padded: int, scratch: Any, z: int, h: int, keep: int,
-    c: int, n_sequences: int, steps: int, gates: int, stride: int, units: Any, group: Any,
-    rows: Any, like: Any, vector: Any,
+    next_state: Any, projected: bool, panels: Any, layer: Any, scratch: Any, z: int,
+    n_sequences: int, steps: int, gates: int, stride: int,
+    units: Any, group: Any, rows: Any, like: Any, vector: Any,
 ) -> None:  # fmt: skip
     """Run `steps` time steps of a layer whose sums over the inputs are at `z`.
 
@@ -66,29 +80,44 @@ def run_steps(
     activated gates and cell states are written there, `stride` numbers apart, in the order of c.
     """
     n_units, size = lane_count(units), lane_count(like)
+    n_outputs, padded, wide = layer[OUTPUTS], layer[PADDED], layer[PADDED_OUTPUTS]
     together = size // n_units
     for s in range(steps):
-        h_last = h + slot(s, keep) * n_sequences * padded
-        h_next = h + slot(s + 1, keep) * n_sequences * padded
+        h_last = layer[H_AT] + slot(s, layer[KEEP]) * n_sequences * wide
+        h_next = layer[H_AT] + slot(s + 1, layer[KEEP]) * n_sequences * wide
+        to = layer[CELL_OUTPUT_AT] if projected else h_next
         gates_now = gates + s * n_sequences * padded if gates >= 0 else gates
-        w, c_now = p, c
+        w, c_now, cell = layer[HIDDEN_PANEL], layer[C_AT], layer[CELL_PANEL]
+        p = cell + PEEPHOLES
         for unit in range(0, padded, n_units):
+            peepholes = (
+                repeat_rows(load(panels, p + unit, units), like),
+                repeat_rows(load(panels, p + padded + unit, units), like),
+                repeat_rows(load(panels, p + 2 * padded + unit, units), like),
+            )
             for first in range(0, n_sequences, together):
-                row = first * padded
-                sums = load_strided_rows(scratch, z + 4 * (row + unit), 4 * padded, group, rows)
+                at = z + 4 * (first * padded + unit)
+                sums = load_strided_rows(scratch, at, 4 * padded, group, rows)
                 sums = add_products(
-                    sums, scratch, h_last + row, 1, padded, panel, w, n_hidden, group
+                    sums, scratch, h_last + first * wide, 1, wide, panels, w, n_outputs, group
                 )
                 h_new, c_new = next_state(
-                    gate_packs(sums, 0, vector, like), load(scratch, c_now, like), scratch,
-                    gates_now, stride, like,
+                    gate_packs(sums, 0, vector, like), load(scratch, c_now, like), peepholes,
+                    panels, cell, scratch, gates_now, stride, like,
                 )  # fmt: skip
                 store(scratch, c_now, c_new)
-                store_strided_rows(scratch, h_next + row + unit, padded, h_new, units)
+                # `to` has rows as wide as c: padded hidden units, the same without a projection
+                store_strided_rows(scratch, to + first * padded + unit, padded, h_new, units)
                 c_now += size
                 if gates_now >= 0:
                     gates_now += size
-            w += lane_count(group) * n_hidden
+            w += lane_count(group) * n_outputs
+        if projected:
+            for sequence in range(n_sequences):
+                run_row_dense(
+                    panels, layer[PROJECTION_PANEL], layer[HIDDEN], n_outputs, scratch,
+                    to + sequence * padded, h_next + sequence * wide, vector,
+                )  # fmt: skip
         z += n_sequences * 4 * padded
 
 
@@ -96,7 +125,10 @@ def run_steps(
 def run_row_dense(
     panel: Any, p: int, n_inputs: int, n_outputs: int, scratch: Any, x: int, y: int, vector: Any
 ) -> None:
-    """Write `bias + weight @ x` of the row at `x` to `y`, in the blocked order."""
+    """Write `bias + weight @ x` of the row at `x` to `y`, in the blocked order.
+
+    A vector of outputs is computed at a time, the last ones beyond `n_outputs` too.
+    """
     lanes = lane_count(vector)
     for output in range(0, n_outputs, lanes):
         total = load(panel, p, vector)

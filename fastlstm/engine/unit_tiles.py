@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from fastlstm.engine.arithmetic import empty_pack
-from fastlstm.engine.jit import function
-from fastlstm.engine.layers import slot
-from fastlstm.engine.memory import align_stack, fetch_add
-from fastlstm.engine.tiles import (
+from fastlstm.engine.cells import make_cell
+from fastlstm.engine.columns import (
     C_AT,
     FINAL_C_AT,
     FINAL_H_AT,
+    GATE_COLUMN,
+    GATE_STRIDE,
     GATES_AT,
     H_AT,
     HEAD_OUTPUTS,
@@ -24,23 +24,30 @@ from fastlstm.engine.tiles import (
     HIDDEN,
     INPUTS,
     KEEP,
-    LAYER_COLUMNS,
+    OUT_COLUMN,
+    OUT_REVERSED,
+    OUT_STRIDE,
+    OUTPUTS,
+    PADDED,
+    PADDED_OUTPUTS,
     PANEL,
-    PLAN_COLUMNS,
-    STATE_AT,
-    STOPPED,
+    REVERSED,
+    STATE_C_AT,
+    STATE_H_AT,
+    TABLE_WIDTH,
+    TILE_SEQUENCES,
+    WIDTH,
     X_AT,
+    X_STRIDE,
     Y_AT,
-    finish,
-    seat_rows,
+    Z_AT,
 )
+from fastlstm.engine.forms import Form
+from fastlstm.engine.jit import function
+from fastlstm.engine.layers import slot
+from fastlstm.engine.memory import align_stack, fetch_add
+from fastlstm.engine.tiles import STOPPED, finish, seat_rows
 from fastlstm.engine.unit_layers import run_inputs, run_row_dense, run_steps
-
-# More columns than the table of layers has in `tiles`, and than its one row for the rest.
-X_STRIDE, PADDED, HIDDEN_PANEL = LAYER_COLUMNS, LAYER_COLUMNS + 1, LAYER_COLUMNS + 2
-UNIT_LAYER_COLUMNS = LAYER_COLUMNS + 3
-Z_AT, TILE_SEQUENCES = PLAN_COLUMNS, PLAN_COLUMNS + 1
-UNIT_PLAN_COLUMNS = PLAN_COLUMNS + 2
 
 
 @function
@@ -60,18 +67,30 @@ def copy_cells(source: Any, at: int, pitch: int, n: int, units: int, target: Any
 
 @function
 def place_inputs(
-    values: Any, at: int, steps: int, n_inputs: int, scratch: Any, to: int, stride: int
+    values: Any, at: int, step: int, steps: int, n_inputs: int, scratch: Any, to: int, stride: int
 ) -> None:
     """Copy the inputs of a sequence's next steps, `stride` numbers from step to step.
 
-    Nobody looks at those of a sequence that has ended (`at` < 0): zeros are quick to compute.
+    In the values the next step is `step` numbers behind. Nobody looks at the inputs of a
+    sequence that has ended (`at` < 0): zeros are quick to compute.
     """
     for j in range(steps):
         if at >= 0:
-            copy_row(values, at + j * n_inputs, n_inputs, scratch, to + j * stride)
+            copy_row(values, at + j * step, n_inputs, scratch, to + j * stride)
         else:
             for k in range(n_inputs):
                 scratch[to + j * stride + k] = 0
+
+
+@function
+def look_up_rows(
+    table: Any, ids: Any, at: int, step: int, steps: int, width: int, scratch: Any, to: int,
+    stride: int,
+) -> None:  # fmt: skip
+    """Copy the embedding's rows of a sequence's next steps likewise."""
+    for j in range(steps):
+        row = ids[at + j * step] if at >= 0 else 0
+        copy_row(table, row * width, width, scratch, to + j * stride)
 
 
 @function
@@ -81,17 +100,19 @@ def start_row(
 ) -> None:  # fmt: skip
     """Fill slot 0 of a sequence's h, and c, from the state that came in, or with zeros."""
     for i in range(layers.shape[0]):
-        n, padded = layers[i, HIDDEN], layers[i, PADDED]
-        h = layers[i, H_AT] + sequence * padded
+        outputs, n, wide = layers[i, OUTPUTS], layers[i, HIDDEN], layers[i, PADDED_OUTPUTS]
+        h = layers[i, H_AT] + sequence * wide
+        for k in range(wide):
+            scratch[h + k] = 0
+        if start_h.size:
+            copy_row(start_h, layers[i, STATE_H_AT] + row * outputs, outputs, scratch, h)
         c = layers[i, C_AT] + sequence * units
-        for first in range(0, padded, units):
+        for first in range(0, layers[i, PADDED], units):
             for k in range(units):
-                scratch[h + first + k] = 0
                 scratch[c + k] = 0
-            if start_h.size:
-                at, size = layers[i, STATE_AT] + row * n + first, min(units, n - first)
-                copy_row(start_h, at, size, scratch, h + first)
-                copy_row(start_c, at, size, scratch, c)
+            if start_h.size and first < n:
+                at = layers[i, STATE_C_AT] + row * n + first
+                copy_row(start_c, at, min(units, n - first), scratch, c)
             c += sequences * units
 
 
@@ -99,9 +120,10 @@ def start_row(
 def set_row_aside(layers: Any, sequence: int, sequences: int, units: int, scratch: Any) -> None:
     """Keep the state of a sequence that has ended."""
     for i in range(layers.shape[0]):
-        n, padded = layers[i, HIDDEN], layers[i, PADDED]
-        h, c = layers[i, H_AT] + sequence * padded, layers[i, C_AT] + sequence * units
-        copy_row(scratch, h, n, scratch, layers[i, FINAL_H_AT] + sequence * padded)
+        n, padded, wide = layers[i, HIDDEN], layers[i, PADDED], layers[i, PADDED_OUTPUTS]
+        h, c = layers[i, H_AT] + sequence * wide, layers[i, C_AT] + sequence * units
+        final_h = layers[i, FINAL_H_AT] + sequence * wide
+        copy_row(scratch, h, layers[i, OUTPUTS], scratch, final_h)
         final_c = layers[i, FINAL_C_AT] + sequence * padded
         copy_cells(scratch, c, sequences * units, n, units, scratch, final_c)
 
@@ -110,7 +132,7 @@ def set_row_aside(layers: Any, sequence: int, sequences: int, units: int, scratc
 def rows_to_first_slot(layers: Any, steps: int, sequences: int, scratch: Any) -> None:
     """Bring every layer's last hidden state to where the next time steps look for it."""
     for i in range(layers.shape[0]):
-        size = layers[i, PADDED] * sequences
+        size = layers[i, PADDED_OUTPUTS] * sequences
         now = slot(steps, layers[i, KEEP]) * size
         if now:
             copy_row(scratch, layers[i, H_AT] + now, size, scratch, layers[i, H_AT])
@@ -118,26 +140,42 @@ def rows_to_first_slot(layers: Any, steps: int, sequences: int, scratch: Any) ->
 
 @function
 def write_row_steps(
-    layers: Any, plan: Any, panels: Any, steps: int, place: int, sequences: int, units: int,
-    sequence: Any, gate_arrays: Any, stride: int, to: int, scratch: Any, vector: Any,
+    layers: Any, plan: Any, panels: Any, steps: int, place: int, sequences: int, row_step: int,
+    sequence: Any, scratch: Any, vector: Any,
 ) -> None:  # fmt: skip
-    """Write the outputs of `steps` time steps of the sequence at a place of the tile."""
+    """Write the outputs of `steps` time steps of the sequence at a place of the tile.
+
+    `row_step` numbers the first one among all steps of all rows.
+    """
     top = layers[layers.shape[0] - 1]
-    n_hidden, padded, head = top[HIDDEN], top[PADDED], plan[HEAD_OUTPUTS]
+    n_outputs, wide, head = top[OUTPUTS], top[PADDED_OUTPUTS], plan[HEAD_OUTPUTS]
+    pitch = -plan[OUT_STRIDE] if plan[OUT_REVERSED] else plan[OUT_STRIDE]
+    to = row_step * plan[OUT_STRIDE] + plan[OUT_COLUMN]
     for j in range(steps):
-        if stride:
-            at = plan[GATES_AT] + j * padded * sequences + place * units
-            for gate in range(5):
-                copy_cells(
-                    scratch, at + gate * stride, sequences * units, n_hidden, units,
-                    gate_arrays[gate], to + j * n_hidden,
-                )  # fmt: skip
-        h = top[H_AT] + ((j + 1) * sequences + place) * padded
+        h = top[H_AT] + ((j + 1) * sequences + place) * wide
         if head:
-            run_row_dense(panels, plan[HEAD_PANEL], n_hidden, head, scratch, h, plan[Y_AT], vector)
-            copy_row(scratch, plan[Y_AT], head, sequence, to + j * head)
+            run_row_dense(panels, plan[HEAD_PANEL], n_outputs, head, scratch, h, plan[Y_AT], vector)
+            copy_row(scratch, plan[Y_AT], head, sequence, to + j * pitch)
         else:
-            copy_row(scratch, h, n_hidden, sequence, to + j * n_hidden)
+            copy_row(scratch, h, n_outputs, sequence, to + j * pitch)
+
+
+@function
+def write_row_gates(
+    layers: Any, plan: Any, steps: int, place: int, sequences: int, units: int, row_step: int,
+    gate_arrays: Any, stride: int, scratch: Any,
+) -> None:  # fmt: skip
+    """Write the last layer's gates and cell states likewise."""
+    top = layers[layers.shape[0] - 1]
+    pitch = -plan[GATE_STRIDE] if plan[OUT_REVERSED] else plan[GATE_STRIDE]
+    to = row_step * plan[GATE_STRIDE] + plan[GATE_COLUMN]
+    for j in range(steps):
+        at = plan[GATES_AT] + j * top[PADDED] * sequences + place * units
+        for gate in range(5):
+            copy_cells(
+                scratch, at + gate * stride, sequences * units, top[HIDDEN], units,
+                gate_arrays[gate], to + j * pitch,
+            )  # fmt: skip
 
 
 @function
@@ -146,10 +184,11 @@ def write_row_state(
 ) -> None:
     """Write the state after the last real step of the sequence at a place of the tile."""
     for i in range(layers.shape[0]):
-        n, at = layers[i, HIDDEN], place * layers[i, PADDED]
-        to = layers[i, STATE_AT] + row * n
-        copy_row(scratch, layers[i, FINAL_H_AT] + at, n, end_h, to)
-        copy_row(scratch, layers[i, FINAL_C_AT] + at, n, end_c, to)
+        outputs, n = layers[i, OUTPUTS], layers[i, HIDDEN]
+        h = layers[i, FINAL_H_AT] + place * layers[i, PADDED_OUTPUTS]
+        copy_row(scratch, h, outputs, end_h, layers[i, STATE_H_AT] + row * outputs)
+        c = layers[i, FINAL_C_AT] + place * layers[i, PADDED]
+        copy_row(scratch, c, n, end_c, layers[i, STATE_C_AT] + row * n)
 
 
 @function
@@ -159,16 +198,16 @@ def write_row_last(
 ) -> None:  # fmt: skip
     """Write the outputs of the last real step of the sequence at a place of the tile."""
     top = layers[layers.shape[0] - 1]
-    h, n = top[FINAL_H_AT] + place * top[PADDED], top[HIDDEN]
+    h, n = top[FINAL_H_AT] + place * top[PADDED_OUTPUTS], top[OUTPUTS]
     if plan[HEAD_OUTPUTS]:
         y, n_outputs = plan[Y_AT], plan[HEAD_OUTPUTS]
         run_row_dense(panels, plan[HEAD_PANEL], n, n_outputs, scratch, h, y, vector)
         h, n = y, n_outputs
-    copy_row(scratch, h, n, last, row * n)
+    copy_row(scratch, h, n, last, row * plan[OUT_STRIDE] + plan[OUT_COLUMN])
 
 
 def make_unit_kernel(
-    vector_lanes: int, vectors: int, together: int, input_rows: int, traced: bool
+    vector_lanes: int, vectors: int, together: int, input_rows: int, traced: bool, form: Form
 ) -> Callable[..., None]:
     """Return the kernel's Python function for one shape of tile.
 
@@ -180,15 +219,16 @@ def make_unit_kernel(
         so many sequences, of which a tile has one or more times as many.
     input_rows
         How many rows of inputs are summed up together, for one vector of hidden units.
-    traced
+    traced, form
         As in `tiles.make_kernel`.
     """
+    next_state, embedded, projected = make_cell(form.cell), form.embedded, form.projected
     states, units = vectors * together, vectors * vector_lanes
     group_count, tile_count, input_count = 4 * vectors, 4 * states, 4 * input_rows
 
     def run_unit_tiles(
         counter, others, n_tiles, n_rows, n_steps, block_steps, layers, plan, panels,
-        values, starts, lengths, order, out_rows, out_steps, first_step,
+        values, ids, starts, lengths, order, out_rows, out_steps, first_step,
         start_h, start_c, end_h, end_c, last, sequence, gate_arrays, scratch, lane_table,
     ):  # fmt: skip
         vector = empty_pack(scratch, vector_lanes, 1)
@@ -202,18 +242,15 @@ def make_unit_kernel(
         sequences = plan[TILE_SEQUENCES]
         start, length = lane_table[:sequences], lane_table[sequences : 2 * sequences]
         row = lane_table[2 * sequences : 3 * sequences]
-        n_layers = layers.shape[0]
-        n_inputs, n_outputs = layers[0, INPUTS], layers[n_layers - 1, HIDDEN]
-        if plan[HEAD_OUTPUTS]:
-            n_outputs = plan[HEAD_OUTPUTS]
+        n_layers, width = layers.shape[0], plan[WIDTH]
+        step = -width if plan[REVERSED] else width
 
         tile = fetch_add(counter, 1)
         while tile < n_tiles:
             valid = min(sequences, n_rows - tile * sequences)
             _, longest, _ = seat_rows(
-                tile * sequences, valid, order, starts, lengths, n_steps * n_inputs, n_steps,
-                row, start, length,
-            )  # fmt: skip
+                tile * sequences, valid, order, starts, lengths, plan, n_steps, row, start, length
+            )
             for s in range(sequences):
                 start_row(layers, start_h, start_c, row[s], s, sequences, units, scratch)
             t = 0
@@ -228,36 +265,49 @@ def make_unit_kernel(
                 if n <= 0 or counter[0] >= STOPPED:  # all walked, or the caller was interrupted
                     break
                 for s in range(sequences):
-                    at = start[s] + t * n_inputs if length[s] > t else -1
-                    place_inputs(
-                        values, at, n, n_inputs, scratch, layers[0, X_AT] + s * n_inputs,
-                        sequences * n_inputs,
-                    )  # fmt: skip
+                    at = start[s] + t * step + min(step, 0) if length[s] > t else -1
+                    if embedded:
+                        table = plan[TABLE_WIDTH]
+                        look_up_rows(
+                            values, ids, at, step, n, table, scratch, plan[Z_AT] + s * table,
+                            sequences * table,
+                        )  # fmt: skip
+                    else:
+                        place_inputs(
+                            values, at, step, n, width, scratch, layers[0, X_AT] + s * width,
+                            sequences * width,
+                        )  # fmt: skip
                 stride = 0  # between the gates' blocks; 0 where nothing is traced
                 for i in range(n_layers):
                     layer = layers[i]
                     gates = -1
                     if traced and i == n_layers - 1:
                         gates, stride = plan[GATES_AT], n * sequences * layer[PADDED]
-                    run_inputs(
-                        panels, layer[PANEL], layer[INPUTS], layer[PADDED] // vector_lanes,
-                        scratch, layer[X_AT], layer[X_STRIDE], n * sequences, plan[Z_AT],
-                        gates_of_vector, gates_of_inputs, input_rows,
-                    )  # fmt: skip
+                    if i or not embedded:
+                        run_inputs(
+                            panels, layer[PANEL], layer[INPUTS], layer[PADDED] // vector_lanes,
+                            scratch, layer[X_AT], layer[X_STRIDE], n * sequences, plan[Z_AT],
+                            gates_of_vector, gates_of_inputs, input_rows,
+                        )  # fmt: skip
                     run_steps(
-                        panels, layer[HIDDEN_PANEL], layer[HIDDEN], layer[PADDED],
-                        scratch, plan[Z_AT], layer[H_AT], layer[KEEP], layer[C_AT],
+                        next_state, projected, panels, layer, scratch, plan[Z_AT],
                         sequences, n, gates, stride, of_units, gates_of_group, gates_of_tile,
                         of_states, vector,
                     )  # fmt: skip
-                if sequence.size:
-                    for s in range(valid):
-                        if length[s] > t:
-                            r = out_rows[row[s]] if out_rows.size else row[s]
-                            to = (r * out_steps + first_step + t) * n_outputs
+                for s in range(valid):
+                    if length[s] > t:
+                        r = out_rows[row[s]] if out_rows.size else row[s]
+                        first = length[s] - 1 - t if plan[OUT_REVERSED] else t
+                        row_step = r * out_steps + first_step + first
+                        if sequence.size:
                             write_row_steps(
-                                layers, plan, panels, n, s, sequences, units, sequence,
-                                gate_arrays, stride, to, scratch, vector,
+                                layers, plan, panels, n, s, sequences, row_step, sequence,
+                                scratch, vector,
+                            )  # fmt: skip
+                        if stride:
+                            write_row_gates(
+                                layers, plan, n, s, sequences, units, row_step, gate_arrays,
+                                stride, scratch,
                             )  # fmt: skip
                 rows_to_first_slot(layers, n, sequences, scratch)
                 t = stop

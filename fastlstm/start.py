@@ -1,0 +1,106 @@
+"""The state that a caller gives, validated and laid out for the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.inputs import check_numbers, convert_into, count_of
+from fastlstm.layers import Bidirectional, Layer
+from fastlstm.state import State
+from fastlstm.weights import refuse_mask
+
+__all__ = ["flat_state"]
+
+Array = npt.NDArray[Any]
+
+
+def flat_state(
+    state: Any, layers: Sequence[Layer | Bidirectional], n_rows: int, dtype: np.dtype[Any]
+) -> tuple[Array, Array] | None:
+    """Return h and c of all layers, one behind the other, each direction's (N, H) flattened.
+
+    Parameters
+    ----------
+    state
+        A `State`, a list of (h, c) pairs, one a layer, each array (D, N, H); or torch's pair
+        (h_n, c_n), each (L * D, N, H); None for the learned state, if there is one, or zeros.
+    layers, n_rows, dtype
+        What it has to fit, and the dtype to return.
+
+    Returns
+    -------
+    pair of arrays, or None
+        None stands for zeros.
+
+    Raises
+    ------
+    TypeError
+        It is none of these, or does not hold real numbers.
+    ValueError
+        Its shapes do not fit the model or the sequences.
+    """
+    if state is None:
+        return _learned_state(layers, n_rows, dtype)
+    pairs = _state_pairs(state, layers)
+    if len(pairs) != len(layers):
+        raise ValueError(f"expected a state of {count_of(len(layers), 'layer')}, got {len(pairs)}")
+    parts: tuple[list[Array], list[Array]] = ([], [])
+    for i, (pair, layer) in enumerate(zip(pairs, layers, strict=True)):
+        directions, first = len(layer.cells), layer.cells[0]
+        sizes = first.output_size, first.hidden_size
+        for name, value, flat, size in zip("hc", pair, parts, sizes, strict=True):
+            array = check_numbers(value, f"state {name} of layer {i}")
+            expected = directions, n_rows, size
+            if array.shape != expected:
+                raise ValueError(
+                    f"state {name} of layer {i}: expected shape {expected} (directions, "
+                    f"sequences, hidden units), got {array.shape}"
+                )
+            part = np.empty(array.size, dtype)
+            convert_into(array.reshape(-1), part)
+            flat.append(part)
+    return np.concatenate(parts[0]), np.concatenate(parts[1])  # copies, even of a single layer
+
+
+def _learned_state(
+    layers: Sequence[Layer | Bidirectional], n_rows: int, dtype: np.dtype[Any]
+) -> tuple[Array, Array] | None:
+    cells = [cell for layer in layers for cell in layer.cells]
+    if all(cell.h_0 is None and cell.c_0 is None for cell in cells):
+        return None
+    parts = []
+    for learned, size in (("h_0", "output_size"), ("c_0", "hidden_size")):
+        rows = [(getattr(cell, learned), getattr(cell, size)) for cell in cells]
+        parts.append([
+            np.tile(np.zeros(size, dtype) if row is None else row, n_rows) for row, size in rows
+        ])  # fmt: skip
+    return np.concatenate(parts[0]), np.concatenate(parts[1])
+
+
+def _state_pairs(state: Any, layers: Sequence[Layer | Bidirectional]) -> list[tuple[Any, Any]]:
+    if not isinstance(state, list | tuple):
+        raise TypeError(
+            "expected state to be what a call of the model returned, a list of (h, c) pairs or "
+            f"torch's pair (h_n, c_n), got {type(state).__name__}"
+        )
+    if not isinstance(state, State) and len(state) == 2 and not isinstance(state[0], list | tuple):
+        refuse_mask("state", state)
+        h_n, c_n = (np.asarray(part) for part in state)
+        if h_n.ndim != 3 or c_n.ndim != 3 or len(h_n) != len(c_n):
+            raise ValueError(
+                f"expected h_n and c_n of shape (layers, sequences, hidden units), "
+                f"got {h_n.shape} and {c_n.shape}"
+            )
+        ends = np.cumsum([len(layer.cells) for layer in layers])
+        if len(h_n) != ends[-1]:
+            what = "layer" if ends[-1] == len(layers) else "layer and direction"
+            raise ValueError(f"expected a state of {count_of(ends[-1], what)}, got {len(h_n)}")
+        return list(zip(np.split(h_n, ends[:-1]), np.split(c_n, ends[:-1]), strict=True))
+    for i, pair in enumerate(state):
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise TypeError(f"expected state of layer {i} to be a pair (h, c)")
+    return [(pair[0], pair[1]) for pair in state]
