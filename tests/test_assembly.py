@@ -43,7 +43,7 @@ def assembly(dtype: str, size: int, patch: pytest.MonkeyPatch) -> tuple[str, int
     kernels.kernel.cache_clear()
     (dispatcher,) = found
     (text,) = dispatcher.inspect_asm().values()
-    return text, kinds.choose_tile(model.layers, rows, 1, False).kind.vectors
+    return text, kinds.choose_tile(model._engine.alone, rows, 1, False).kind.vectors
 
 
 def hot_loops(text: str) -> list[str]:

@@ -19,6 +19,8 @@ from shapes import CASES, make_input, make_model
 
 from fastlstm import LSTM, Ragged
 from fastlstm.engine import cpu, jobs, kinds, run
+from fastlstm.engine.chain import make_chain
+from fastlstm.engine.forms import Form
 
 DTYPES = ["float32", "float64"]
 SMALL = {name: case for name, case in CASES.items() if name not in ("wide", "wide_input")}
@@ -292,7 +294,7 @@ def kinds_of_tile() -> list[tuple[str, str, kinds.Kind]]:
         (name, dtype, kind)
         for dtype in DTYPES
         for name in ("scalar", "odd", "tapered")
-        for kind in kinds.possible_kinds(dtype, name == "scalar", traced=False)
+        for kind in kinds.possible_kinds(dtype, Form(scalar=name == "scalar"), traced=False)
     ]
 
 
@@ -314,7 +316,7 @@ def test_tiles_do_not_show(name, dtype, kind, monkeypatch):
 
     used = set()
 
-    def choose_tile(layers, n_rows, n_threads, traced):
+    def choose_tile(stack, n_rows, n_threads, traced):
         tile = kinds.make_tile(kind._replace(traced=traced), n_rows, n_threads)
         used.add(tile.kind)
         return tile
@@ -338,7 +340,8 @@ def test_a_mixture_of_tiles_does_not_show(dtype, monkeypatch):
     model = make_model(case.I, case.hidden_sizes, case.outputs, dtype)
     n = 13 * cpu.lanes(dtype) - 3
     x = make_input(n, case.T, case.I, dtype)
-    choices = kinds.choose_tiles(model.layers, n, 2, False)
+    (stack,) = make_chain(model.layers)
+    choices = kinds.choose_tiles(stack, n, 2, False)
     assert len(choices) == 2, "take a number of rows that two kinds of tile share"
     assert sum(rows for _, rows in choices) == n
     state = model(x, threads=1)[1]
@@ -354,11 +357,15 @@ def test_a_tile_of_every_kind_is_used(dtype):
     """Some number of rows of some network is fastest in each kind of tile."""
     used = set()
     for size in (1, 4, 8, 20, 40, 64, 128, 200):
-        layers = make_model(1 if size == 1 else 16, (size,), 0, dtype).layers
+        stack = make_model(1 if size == 1 else 16, (size,), 0, dtype)._engine.alone
         for n in range(1, 300):
             for threads in (1, 2):
-                used.add(kinds.choose_tile(layers, n, threads, False).kind)
-    possible = {kind for cell in (True, False) for kind in kinds.possible_kinds(dtype, cell, False)}
+                used.add(kinds.choose_tile(stack, n, threads, False).kind)
+    possible = {
+        kind
+        for scalar in (True, False)
+        for kind in kinds.possible_kinds(dtype, Form(scalar=scalar), False)
+    }
     assert used == possible
 
 

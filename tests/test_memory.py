@@ -127,11 +127,8 @@ def test_tiles_of_one_kind_share_their_weights():
     for n in range(1, 40):
         model.predict(np.zeros((n, 2, 16), "float32"), threads=1)
     engine = model._engine
-    plans = [
-        engine.plan(tile, False)
-        for n in range(1, 40)
-        for tile, _ in engine.tiles(n, 1, False, False)
-    ]
+    stack = engine.alone
+    plans = [engine.plan(stack, None, engine.tile(stack, n, 1, False), False) for n in range(1, 40)]
     kinds = {plan.tile.kind for plan in plans}
     assert len({plan.tile for plan in plans}) > len(kinds)
     assert len({id(plan.panels) for plan in plans}) == len(kinds)

@@ -23,6 +23,7 @@ from helpers import finish, run_child, start_child
 from shapes import make_input, make_model
 
 from fastlstm.engine import cpu, jobs, kinds, run, threads
+from fastlstm.engine.forms import Form
 
 LAYERS = {"omp": "omppool", "workqueue": "workqueue", "tbb": "tbbpool"}
 
@@ -171,7 +172,7 @@ def test_threads_share_the_tiles(tiles, monkeypatch):
     model = make_model(8, (64,), 1)
     x = make_input(tiles * cpu.lanes("float32"), 3000, 8)
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
-    shape = kinds.possible_kinds("float32", cell=False, traced=False)[0]
+    shape = kinds.possible_kinds("float32", Form(), traced=False)[0]
     tile = kinds.Tile(shape, shape.least_sequences)
     monkeypatch.setattr(run, "choose_tile", lambda *_: tile)
     start = threading.Barrier(tiles)
