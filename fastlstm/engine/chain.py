@@ -16,6 +16,9 @@ from fastlstm.engine.forms import Form, form_of
 from fastlstm.layers import Bidirectional, Layer
 from fastlstm.network import AnyLayer
 
+# Measured: a row of 4H sums costs about as much as so many inputs.
+LEAST_SUMMED = 16
+
 
 @dataclass(frozen=True, eq=False)
 class Stack:
@@ -47,6 +50,15 @@ class Stack:
     def width(self) -> int:
         """The numbers that are read at a step."""
         return 1 if self.embedding is not None else self.layers[0].input_size
+
+    @property
+    def looks_up_sums(self) -> bool:
+        """Whether the embedding is multiplied into the input weights beforehand.
+
+        Where its vectors are short, 4H sums take longer to fetch than to compute.
+        """
+        embedding = self.embedding
+        return embedding is not None and embedding.output_size >= LEAST_SUMMED
 
     @property
     def output_size(self) -> int:

@@ -30,7 +30,8 @@ Integers = npt.NDArray[np.int64]
 
 # What passes between two links for a group of rows should stay in the L2 cache.
 GROUP_BYTES = 1024 * 1024
-GROUPS_A_CALL = 16
+# Calling a group's kernels takes about 50 microseconds.
+GROUPS_A_THREAD, LEAST_WORK_A_GROUP = 8, 3e8
 
 
 class Network(Protocol):
@@ -79,16 +80,14 @@ class ChainJob:
         start: Pair | None,
         outputs: Outputs,
         n_threads: int,
+        work: float,
     ) -> None:
         self.network, self.source, self.start, self.outputs = network, source, start, outputs
         self.in_place = source.in_place(network.input_dtype)
         self.order = by_length(source.lengths)
         stacks = [stack for link in network.links for stack in _stacks(link)]
         first = network.tile(stacks[0], source.n_rows, n_threads, False).sequences
-        widest = max(network.width, *(link.output_size for link in network.links))
-        row_bytes = max(source.n_steps, 1) * widest * network.dtype.itemsize
-        tiles = min(GROUP_BYTES // (first * row_bytes), -(-source.n_rows // first) // GROUPS_A_CALL)
-        self.group_rows = first * max(tiles, 1)
+        self.group_rows = first * self._tiles_a_group(first, work, n_threads)
         traced = outputs.gates is not None
         self.tiles = {
             stack: network.tile(stack, self.group_rows, 1, traced and link is network.links[-1])
@@ -100,6 +99,22 @@ class ChainJob:
         self.stopped = False
         self.counters: list[Integers] = []
         self.parts = -(-source.n_rows // self.group_rows)
+
+    def _tiles_a_group(self, sequences: int, work: float, n_threads: int) -> int:
+        """Return how many tiles of the first link a group has.
+
+        As many as leave every thread some groups and each group enough work, but no more than
+        fit into the cache with what passes from link to link and is written in two directions.
+        """
+        network, source = self.network, self.source
+        tiles = -(-source.n_rows // sequences)
+        groups = max(n_threads, min(GROUPS_A_THREAD * n_threads, int(work / LEAST_WORK_A_GROUP)))
+        share = -(-tiles // groups)
+        widest = max(link.output_size for link in network.links)
+        if len(network.links) == 1 and self.outputs.sequence is None and network.read == "final":
+            return share
+        row_bytes = max(source.n_steps, 1) * widest * network.dtype.itemsize
+        return max(1, min(share, GROUP_BYTES // (sequences * row_bytes)))
 
     def work(self, others: int = 0) -> None:
         """See `Job`."""

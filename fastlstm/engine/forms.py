@@ -32,5 +32,4 @@ def form_of(layers: Sequence[Layer], embedded: bool) -> Form:
     projected = first.w_hr is not None
     small = len(layers) == 1 and first.input_size == first.hidden_size == 1
     cell = cell_of(first)
-    scalar = small and not (projected or embedded or cell.peepholes)
-    return Form(cell, projected, embedded, scalar)
+    return Form(cell, projected, embedded, small and not projected and not embedded)

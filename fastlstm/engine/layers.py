@@ -64,18 +64,24 @@ def add_products(
 
 
 @helper
+def splat_peepholes(panel: Any, cell: int, unit: int, like: Any, states: Any) -> Any:
+    """Return the peepholes i f o of one or two units, each of the shape of their states."""
+    p = cell + PEEPHOLES + 3 * unit
+    return (
+        splat_parts(panel, p, 3, like, states),
+        splat_parts(panel, p + 1, 3, like, states),
+        splat_parts(panel, p + 2, 3, like, states),
+    )
+
+
+@helper
 def finish_units(
     next_state: Any, z: Any, panel: Any, cell: int, unit: int, scratch: Any, c: int, h: int,
     gates: int, at: int, stride: int, like: Any, states: Any,
 ) -> None:  # fmt: skip
     """Write the new state of one or two units, and their gates if `gates` >= 0."""
     gates_at = gates + at if gates >= 0 else gates
-    p = cell + PEEPHOLES + 3 * unit
-    peepholes = (
-        splat_parts(panel, p, 3, like, states),
-        splat_parts(panel, p + 1, 3, like, states),
-        splat_parts(panel, p + 2, 3, like, states),
-    )
+    peepholes = splat_peepholes(panel, cell, unit, like, states)
     h_new, c_new = next_state(
         z, load(scratch, c, states), peepholes, panel, cell, scratch, gates_at, stride, states
     )
@@ -153,7 +159,7 @@ def run_cell(
     h, c, keep = layer[H_AT], layer[C_AT], layer[KEEP]
     h_now, c_now = load(scratch, h, like), load(scratch, c, like)
     bias = splat_rows(panel, p, 1, like)
-    nothing = zeros(bias)
+    nothing, peepholes = zeros(bias), splat_peepholes(panel, cell, 0, like, like)
     for s in range(steps):
         for line in range(0, lanes, vector_lanes(like)):
             prefetch(values, ahead + s * lanes + line)
@@ -162,7 +168,7 @@ def run_cell(
         z = z + fma_rows(panel, p + 8, 1, h_now, nothing)
         gates_now = gates + s * lanes if gates >= 0 else gates
         h_now, c_now = next_state(
-            gate_packs(z, 0, like, like), c_now, (c_now, c_now, c_now), panel, cell, scratch,
+            gate_packs(z, 0, like, like), c_now, peepholes, panel, cell, scratch,
             gates_now, stride, like,
         )  # fmt: skip
         if keep:

@@ -161,10 +161,10 @@ def _lay_out_sequences(
 ) -> int:
     """Lay out everything as `tiles` and `layers` have it; return the steps of a block."""
     kind, kept, layers = tile.kind, layout.layers[:, columns.KEEP].tolist(), stack.layers
-    embedded = stack.embedding is not None
     passed_on = [k.output_size for k, keep in zip(layers, kept, strict=True) if keep]
     units = -(-layers[0].hidden_size // kind.group) * kind.group
-    read = 4 * units if embedded else layers[0].input_size
+    summed = stack.looks_up_sums
+    read = 4 * units if summed else layers[0].input_size
     widest = max(read, *passed_on, 1)
     block_steps = MOST_SEQUENCE_STEPS if sequences else MOST_BLOCK_STEPS
     while block_steps > 1 and block_steps * widest > (
@@ -177,13 +177,13 @@ def _lay_out_sequences(
         # outputs of a dense layer at a time
         return layout.place((rows + max(kind.vector_lanes, 4)) * tile.sequences)
 
-    if embedded:
+    if summed:
         layout.layers[0, columns.INPUTS] = 0
-        layout.table[columns.TABLE_WIDTH] = read
+    layout.table[columns.TABLE_WIDTH] = read
     x_at = place(block_steps * read)
     for i, (row, layer, keep) in enumerate(zip(layout.layers, layers, kept, strict=True)):
         n_hidden, n_outputs = layer.hidden_size, layer.output_size
-        row[columns.PANEL] = layout.pack(pack_layer(layer, kind.group, embedded and i == 0))
+        row[columns.PANEL] = layout.pack(pack_layer(layer, kind.group, summed and i == 0))
         row[columns.CELL_PANEL] = layout.pack(pack_cell(layer, n_hidden + kind.group))
         row[columns.X_AT] = x_at
         row[columns.H_AT] = place((block_steps + 1 if keep else 2) * n_outputs)
@@ -216,10 +216,13 @@ def _lay_out_units(
         # the inputs are read `input_rows` rows at a time, and the sums over them so written
         return layout.place((block_steps * n + input_rows) * size)
 
-    x_at, x_stride = place_rows(stack.width), stack.width
+    x_stride = layers[0].input_size
+    x_at = place_rows(x_stride)
     layout.table[columns.TILE_SEQUENCES] = n
     layout.table[columns.Z_AT] = place_rows(4 * max(padded))
-    layout.table[columns.TABLE_WIDTH] = 4 * padded[0]
+    layout.table[columns.TABLE_WIDTH] = 4 * padded[0] if stack.looks_up_sums else x_stride
+    if stack.looks_up_sums:
+        layout.layers[0, columns.INPUTS] = 0
     for row, layer, size in zip(layout.layers, layers, padded, strict=True):
         of_inputs, of_hidden = pack_unit_layer(layer, kind.vector_lanes, kind.vectors)
         row[columns.PANEL] = layout.pack(of_inputs)
@@ -249,7 +252,7 @@ def _lay_out_units(
     return block_steps
 
 
-def pack_embedding(sums: Array, tile: Tile) -> Array:
+def pack_sums(sums: Array, tile: Tile) -> Array:
     """Return an embedding's sums over the inputs (V, 4H) as a kind of tile looks them up."""
     kind = tile.kind
     if kind.lanes_hold == UNITS:

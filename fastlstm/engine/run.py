@@ -20,7 +20,7 @@ from fastlstm.engine.jobs import GroupJob, InPlaceJob, Job
 from fastlstm.engine.kernels import warm_kernels
 from fastlstm.engine.kinds import Kind, Tile, choose_tile, choose_tiles
 from fastlstm.engine.outputs import Outputs
-from fastlstm.engine.plan import Plan, make_plan, pack_embedding
+from fastlstm.engine.plan import Plan, make_plan, pack_sums
 from fastlstm.engine.progress import Progress
 from fastlstm.engine.states import StateRows
 from fastlstm.engine.threads import default_threads, start
@@ -100,8 +100,10 @@ class Engine:
         plan = replace(plan, panels=self.panels.setdefault(key, plan.panels))
         if stack.embedding is None:
             return plan
+        if not stack.looks_up_sums:
+            return replace(plan, looked_up=stack.embedding.weight.flatten())
         if key not in self.tables:
-            self.tables[key] = pack_embedding(self.sums(stack), tile)
+            self.tables[key] = pack_sums(self.sums(stack), tile)
         return replace(plan, looked_up=self.tables[key])
 
     def _sums(self, stack: Stack) -> Array:
@@ -159,7 +161,7 @@ class Engine:
     ) -> Job:
         stack = self.alone
         if stack is None:
-            return ChainJob(self, source, start, outputs, n_threads)
+            return ChainJob(self, source, start, outputs, n_threads, work)
         traced, sequences = outputs.gates is not None, outputs.sequence is not None
         head = next(iter((*self.after, *self.head)), None)
         in_place = source.in_place(self.input_dtype)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastlstm.engine.arithmetic import empty_pack
+from fastlstm.engine.arithmetic import empty_pack, lane_count
 from fastlstm.engine.cells import make_cell
 from fastlstm.engine.columns import (
     C_AT,
@@ -45,7 +45,7 @@ from fastlstm.engine.columns import (
 from fastlstm.engine.forms import Form
 from fastlstm.engine.jit import function
 from fastlstm.engine.layers import slot
-from fastlstm.engine.memory import align_stack, fetch_add
+from fastlstm.engine.memory import align_stack, fetch_add, load, store
 from fastlstm.engine.tiles import STOPPED, finish, seat_rows
 from fastlstm.engine.unit_layers import run_inputs, run_row_dense, run_steps
 
@@ -54,6 +54,17 @@ from fastlstm.engine.unit_layers import run_inputs, run_row_dense, run_steps
 def copy_row(source: Any, at: int, n: int, target: Any, to: int) -> None:
     """Copy `source[at : at + n]` to `target[to :]`."""
     for k in range(n):
+        target[to + k] = source[at + k]
+
+
+@function
+def copy_vectors(source: Any, at: int, n: int, target: Any, to: int, vector: Any) -> None:
+    """Do the same a vector at a time."""
+    lanes = lane_count(vector)
+    whole = n - n % lanes
+    for k in range(0, whole, lanes):
+        store(target, to + k, load(source, at + k, vector))
+    for k in range(whole, n):
         target[to + k] = source[at + k]
 
 
@@ -67,8 +78,9 @@ def copy_cells(source: Any, at: int, pitch: int, n: int, units: int, target: Any
 
 @function
 def place_inputs(
-    values: Any, at: int, step: int, steps: int, n_inputs: int, scratch: Any, to: int, stride: int
-) -> None:
+    values: Any, at: int, step: int, steps: int, n_inputs: int, scratch: Any, to: int, stride: int,
+    vector: Any,
+) -> None:  # fmt: skip
     """Copy the inputs of a sequence's next steps, `stride` numbers from step to step.
 
     In the values the next step is `step` numbers behind. Nobody looks at the inputs of a
@@ -76,7 +88,7 @@ def place_inputs(
     """
     for j in range(steps):
         if at >= 0:
-            copy_row(values, at + j * step, n_inputs, scratch, to + j * stride)
+            copy_vectors(values, at + j * step, n_inputs, scratch, to + j * stride, vector)
         else:
             for k in range(n_inputs):
                 scratch[to + j * stride + k] = 0
@@ -85,12 +97,12 @@ def place_inputs(
 @function
 def look_up_rows(
     table: Any, ids: Any, at: int, step: int, steps: int, width: int, scratch: Any, to: int,
-    stride: int,
+    stride: int, vector: Any,
 ) -> None:  # fmt: skip
     """Copy the embedding's rows of a sequence's next steps likewise."""
     for j in range(steps):
         row = ids[at + j * step] if at >= 0 else 0
-        copy_row(table, row * width, width, scratch, to + j * stride)
+        copy_vectors(table, row * width, width, scratch, to + j * stride, vector)
 
 
 @function
@@ -268,14 +280,15 @@ def make_unit_kernel(
                     at = start[s] + t * step + min(step, 0) if length[s] > t else -1
                     if embedded:
                         table = plan[TABLE_WIDTH]
+                        to = layers[0, X_AT] if layers[0, INPUTS] else plan[Z_AT]
                         look_up_rows(
-                            values, ids, at, step, n, table, scratch, plan[Z_AT] + s * table,
-                            sequences * table,
+                            values, ids, at, step, n, table, scratch, to + s * table,
+                            sequences * table, vector,
                         )  # fmt: skip
                     else:
                         place_inputs(
                             values, at, step, n, width, scratch, layers[0, X_AT] + s * width,
-                            sequences * width,
+                            sequences * width, vector,
                         )  # fmt: skip
                 stride = 0  # between the gates' blocks; 0 where nothing is traced
                 for i in range(n_layers):
@@ -283,7 +296,7 @@ def make_unit_kernel(
                     gates = -1
                     if traced and i == n_layers - 1:
                         gates, stride = plan[GATES_AT], n * sequences * layer[PADDED]
-                    if i or not embedded:
+                    if layer[INPUTS]:  # else they have been looked up
                         run_inputs(
                             panels, layer[PANEL], layer[INPUTS], layer[PADDED] // vector_lanes,
                             scratch, layer[X_AT], layer[X_STRIDE], n * sequences, plan[Z_AT],
