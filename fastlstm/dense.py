@@ -116,6 +116,8 @@ class Embedding(Weights):
             raise ValueError(
                 f"padding_id: expected an id in 0 ... {len(weight) - 1}, got {self.padding_id!r}"
             )
+        if self.padding_id is not None:
+            object.__setattr__(self, "padding_id", int(self.padding_id))
         freeze(self, {"weight": weight})
 
     @property

@@ -33,7 +33,7 @@ def as_ids(x: Any, lengths: Any, n_ids: int, n_hidden: int) -> Source:
     source = as_source(x, lengths, 1, n_hidden)
     if source.dtype.kind not in "iu" and source.n_rows * source.n_steps:
         raise TypeError(
-            f"expected integer ids for the model's embedding of {n_ids}, got {source.dtype}"
+            f"expected integer ids for the model's embedding of {n_ids}, got dtype {source.dtype}"
         )
     steps = np.arange(source.n_steps)
     chunk = max(1, CHUNK // max(source.n_steps, 1))

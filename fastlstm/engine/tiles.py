@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from fastlstm.engine.arithmetic import empty_pack, lane_count, zeros
 from fastlstm.engine.cells import make_cell
 from fastlstm.engine.columns import (
@@ -172,7 +174,8 @@ def look_up(
     for s in range(steps):
         step = -1 - t - s if plan[REVERSED] else t + s
         for lane in range(lanes):
-            target[lane] = ids[start[lane] + step] * width
+            # unsigned: Numba would ask of each index whether it counts from the end
+            target[lane] = ids[np.uint64(start[lane] + step)] * width
         rows_to_block(table, target, 0, width, scratch, z + s * width * lanes, like)
 
 

@@ -1,0 +1,294 @@
+"""Every kind of network: against the reference loop, and the same bits whichever way it is run."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import assert_same_bits, by_reference
+from networks import MASKED, NETWORKS, Maker, make_network, make_values
+
+from fastlstm import LSTM, Ragged, State, reference
+from fastlstm.activations import DEFAULTS
+from fastlstm.engine import kinds, run
+
+N, T = 37, 9
+# Of one unit of the result's size; the reference rounds elsewhere.
+TOLERANCE = {"float32": 3e-6, "float64": 1e-14}
+
+
+def lengths_of(n: int, t: int) -> np.ndarray:
+    """Unequal lengths, none and all steps among them."""
+    lengths = np.arange(n) * 7 % (t + 1)
+    lengths[0], lengths[-1] = t, 0
+    return lengths
+
+
+def start_of(model: LSTM, n: int) -> State:
+    rng = np.random.default_rng(5)
+    return State(
+        (
+            rng.normal(size=(len(k.cells), n, k.cells[0].output_size)).astype(model.dtype),
+            rng.normal(size=(len(k.cells), n, k.hidden_size)).astype(model.dtype),
+        )
+        for k in model.recurrent
+    )
+
+
+@pytest.fixture
+def few_kernels(monkeypatch):
+    """One kind of tile for a form, the smallest: compiling takes most of these tests' time."""
+
+    def choose_tile(stack, n_rows, n_threads, traced):
+        form = stack.form
+        possible = kinds.possible_kinds(str(stack.layers[0].dtype), form, traced)
+        units = form.projected or form.cell.clipped or form.embedded
+        return kinds.make_tile(possible[len(possible) // 2 if units else 0], n_rows, n_threads)
+
+    monkeypatch.setattr(run, "choose_tile", choose_tile)
+
+
+def assert_close(actual: Any, exact: Any, dtype: str, what: str) -> None:
+    actual, exact = np.asarray(actual), np.asarray(exact)
+    assert actual.shape == exact.shape, what
+    assert actual.dtype == dtype, what
+    np.testing.assert_array_equal(np.isnan(actual), np.isnan(exact), what)
+    error = np.abs(np.nan_to_num(actual) - np.nan_to_num(exact)) / np.maximum(np.abs(exact), 1)
+    assert np.nanmax(error, initial=0) <= TOLERANCE[dtype], what
+
+
+# In these both dtypes are looked at, and traces.
+THOROUGHLY = ("bidirectional", "projection, both", "peepholes, clip", "all options")
+
+
+@pytest.mark.usefixtures("few_kernels")
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, "float64") for name in NETWORKS), *((name, "float32") for name in THOROUGHLY)],
+)
+def test_against_the_reference(name, dtype):
+    model = make_network(name, dtype)
+    exact = model.astype("float64")
+    x = make_values(model, N, T)
+    for lengths in (None, lengths_of(N, T)):
+        for state in (None, start_of(model, N)):
+            what = f"{lengths is not None=} {state is not None=}"
+            every = (None, True) if model.read in ("final", "last") else (None,)
+            for sequences in every:
+                y = model.predict(x, lengths, state, return_sequences=sequences)
+                expected = by_reference(exact, x, lengths, state, sequences)
+                assert_close(y, expected, dtype, f"predict, {sequences} {what}")
+            output, end = model(x, state, lengths)
+            true_output, true_end = reference.lstm(exact.layers, x, state, lengths)
+            assert_close(output, true_output, dtype, f"output, {what}")
+            for given, true in zip(end, true_end, strict=True):
+                assert_close(given.h, true.h, dtype, f"h, {what}")
+                assert_close(given.c, true.c, dtype, f"c, {what}")
+            for layer in range(model.num_layers if name in THOROUGHLY else 0):
+                trace = model.trace(x, lengths, state, layer)
+                i, f, g, o, c, h = reference.trace(exact.layers, x, state, lengths, layer)
+                for given, true in zip(trace.values.values(), (f, i, g, c, o, h), strict=True):
+                    assert_close(given, true, dtype, f"trace of layer {layer}, {what}")
+
+
+@pytest.mark.usefixtures("few_kernels")
+@pytest.mark.parametrize("where", ["end", "holes"])
+@pytest.mark.parametrize("name", MASKED)
+def test_masks(name, where):
+    model = make_network(name, "float64")
+    x = make_values(model, N, T)
+    if where == "end":
+        masked = model.mask_value
+        if masked is None:
+            masked = model.layers[0].padding_id
+        x[np.arange(T) >= lengths_of(N, T)[:, None]] = masked
+    every = (None,) if model.read == "mean" or name == "go_backwards" else (None, True)
+    for lengths in (None, lengths_of(N, T)):
+        for sequences in every:
+            y = model.predict(x, lengths, return_sequences=sequences)
+            expected = by_reference(model, x, lengths, None, sequences)
+            assert_close(y, expected, "float64", f"{lengths is not None=} {sequences=}")
+
+
+@pytest.mark.usefixtures("few_kernels")
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_activations_of_cells_and_denses(name):
+    make = Maker(3, "float64")
+    gate = name if name in ("sigmoid", "hard_sigmoid", "softsign") else "sigmoid"
+    model = LSTM([make.layer(3, 5, activations=(gate, name, name))], make.dense(5, 2, name))
+    x = make_values(model, N, T) * 3
+    y = model.predict(x)
+    np.testing.assert_allclose(y, by_reference(model, x), rtol=1e-12, atol=1e-14)
+
+
+def everything(model: LSTM, x: Any, lengths: Any = None, threads: int = 1) -> list[np.ndarray]:
+    """All results of a model, rows first."""
+    output, state = model(x, lengths=lengths, threads=threads)
+    states = [array.swapaxes(0, 1) for layer in state for array in layer]
+    y = model.predict(x, lengths, threads=threads)
+    z = model.predict(x, lengths, return_sequences=True, threads=threads)
+    return [y, z, output, *states]
+
+
+WAYS = (
+    "bidirectional, two",
+    "bidirectional, last step",
+    "bidirectional, mean",
+    "reverse, three",
+    "all options",
+    "dense in between",
+    "skip, two inputs",
+)
+
+
+@pytest.mark.usefixtures("few_kernels")
+@pytest.mark.parametrize("name", WAYS)
+def test_the_way_does_not_show(name, monkeypatch):
+    """Other rows beside, another order, more threads, ragged, another dtype or place."""
+    model = make_network(name, "float32")
+    x, lengths = make_values(model, N, T), lengths_of(N, T)
+    whole = everything(model, x, lengths)
+    monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
+
+    rows = np.random.default_rng(1).permutation(N)[: N - 4]
+    ways = {
+        "other rows": (everything(model, x[rows], lengths[rows]), rows),
+        "threads": (everything(model, x, lengths, threads=3), slice(None)),
+        "strided": (everything(model, np.asfortranarray(x), lengths), slice(None)),
+    }
+    for what, (results, chosen) in ways.items():
+        for of_all, result in zip(whole, results, strict=True):
+            assert_same_bits(result, of_all[chosen], what)
+    steps = np.arange(T) < lengths[:, None]
+    ragged = Ragged(x[steps], np.concatenate([[0], np.cumsum(lengths)]))
+    as_list = [row[:length] for row, length in zip(x, lengths, strict=True)]
+    for form in (ragged, as_list):
+        for of_all, result in zip(whole, everything(model, form), strict=True):
+            assert_same_bits(result, of_all, type(form).__name__)
+    for length in (0, 1, T):  # a row by itself, without padding
+        n = int(np.flatnonzero(lengths == length)[0])
+        alone = model.predict(x[n : n + 1, :length])
+        assert_same_bits(alone, whole[0][n : n + 1], f"alone, {length} steps")
+
+
+def usual_reversed(make: Maker) -> LSTM:
+    return LSTM([make.layer(3, 19, direction="reverse"), make.layer(19, 5, direction="reverse")])
+
+
+@pytest.mark.parametrize("network", [NETWORKS["all options"], usual_reversed], ids=str)
+def test_tiles_do_not_show(network, monkeypatch):
+    """Every kind of tile that a form has, full and not; traced with the smallest of each layout."""
+    model = network(Maker(8, "float32"))
+    n = 150
+    x, lengths = make_values(model, n, T), lengths_of(n, T)
+    used = set()
+    whole = None
+    possible = kinds.possible_kinds("float32", model._engine.links[0].form, False)
+    for kind in possible:
+
+        def choose_tile(stack, n_rows, n_threads, traced, kind=kind):
+            of_form = kind._replace(form=stack.form, traced=traced)
+            used.add(of_form)
+            return kinds.make_tile(of_form, n_rows, n_threads)
+
+        monkeypatch.setattr(run, "choose_tile", choose_tile)
+        model = network(Maker(8, "float32"))  # knows no tiles yet
+        for rows in (slice(None), slice(n - 3, None)):
+            results = everything(model, x[rows], lengths[rows])
+            if kind.vectors == 1:
+                results += model.trace(x[rows], lengths[rows]).values.values()
+            whole = results if whole is None else whole
+            for of_all, result in zip(whole, results, strict=kind.vectors == 1):
+                assert_same_bits(result, of_all[rows], f"{kind.lanes_hold} {kind.vectors}")
+    assert used >= {*possible}
+
+
+@pytest.mark.usefixtures("few_kernels")
+@pytest.mark.parametrize("name", ["peepholes", "projection", "embedding", "learned state"])
+def test_in_pieces(name):
+    """A sequence in pieces, the state handed over, gives the bits of the whole."""
+    model = make_network(name, "float32")
+    x = make_values(model, N, T)
+    whole, end = model(x)
+    first, state = model(x[:, :4])
+    second, state = model(x[:, 4:], state)
+    assert_same_bits(np.concatenate([first, second], axis=1), whole)
+    for given, true in zip(state, end, strict=True):
+        assert_same_bits(given.h, true.h)
+        assert_same_bits(given.c, true.c)
+
+
+@pytest.mark.usefixtures("few_kernels")
+def test_states_of_both_directions_as_torch_has_them():
+    model = make_network("projection, both", "float32")
+    x = make_values(model, N, T)
+    _, state = model(x, start_of(model, N))
+    assert state.h_n.shape == (4, N, 4)
+    assert state.c_n.shape == (4, N, 7)
+    for pair in (state, (state.h_n, state.c_n)):
+        assert_same_bits(model(x, pair)[0], model(x, state)[0])
+    with pytest.raises(ValueError, match="4 layer and directions, got 2"):
+        model(x, (state.h_n[:2], state.c_n[:2]))
+
+
+@pytest.mark.usefixtures("few_kernels")
+def test_the_embedding_is_multiplied_in_with_the_same_bits():
+    """What is looked up are the sums that would be computed: also from vectors as inputs."""
+    make = Maker(2, "float32")
+    for size in (3, 30, 150):
+        embedding, layer = make.embedding(20, size), make.layer(size, 7)
+        ids = np.random.default_rng(0).integers(0, 20, (N, T))
+        looked_up = LSTM([embedding, layer])(ids)[0]
+        assert_same_bits(looked_up, LSTM([layer])(embedding.weight[ids])[0], f"{size} numbers")
+
+
+@pytest.mark.parametrize(
+    ("ids", "error", "message"),
+    [
+        ([[1, 20]], ValueError, r"ids in 0 \.\.\. 19, got 20 at step 1 of sequence 0"),
+        ([[1, 2], [-1, 2]], ValueError, "got -1 at step 0 of sequence 1"),
+        ([[1.0, 2.0]], TypeError, "integer ids for the model's embedding of 20, got dtype float64"),
+        ([[True, False]], TypeError, "got dtype bool"),
+        (np.array([[2**63]], np.uint64), ValueError, "ids in 0"),
+        (np.zeros((2, 3, 2), int), ValueError, r"expected x of shape \(N, T\)"),
+    ],
+)
+def test_unknown_ids(ids, error, message):
+    model = make_network("embedding", "float32")
+    with pytest.raises(error, match=message):
+        model.predict(ids)
+
+
+@pytest.mark.usefixtures("few_kernels")
+def test_padding_beyond_a_length_may_hold_any_id():
+    model = make_network("embedding", "float32")
+    x = make_values(model, 3, T)
+    lengths = np.array([2, 0, T])
+    junk = x.copy()
+    junk[np.arange(T) >= lengths[:, None]] = -1
+    assert_same_bits(model.predict(junk, lengths), model.predict(x, lengths))
+
+
+@pytest.mark.usefixtures("few_kernels")
+@pytest.mark.parametrize("name", ["bidirectional, two", "peepholes, clip", "dense in between"])
+def test_a_bad_row_stays_alone(name):
+    model = make_network(name, "float64")
+    x = make_values(model, N, T)
+    good = model.predict(x)
+    x[3, 4, 1], x[9, 0, 0] = np.nan, np.inf
+    bad = model.predict(x)
+    others = np.delete(np.arange(N), [3, 9])
+    assert_same_bits(bad[others], good[others])
+    assert np.isnan(bad[3]).any()
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *MASKED])
+def test_pickles_and_dtypes(name):
+    model = make_network(name, "float32")
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy == model
+    assert hash(copy) == hash(model)
+    assert model.astype("float64").astype("float32") == model
+    assert model.astype("float64") != model
