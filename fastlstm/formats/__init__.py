@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["load"]
+__all__ = ["contents", "load"]
 
 # Suffixes of files, and the module that reads them by `load(path, **options)`.
 READERS = {
@@ -62,6 +63,33 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     ImportError
         If a package is missing that reads the file, such as safetensors.
     """
+    path, reader = _reader(path)
+    model: LSTM = reader.load(path, **options)
+    return model
+
+
+def contents(path: str | os.PathLike[str]) -> tuple[str, dict[str, str]]:
+    """What kind of file it is, and its tensors by name, as far as they have names.
+
+    Returns
+    -------
+    kind : str
+    tensors : dict of str to str
+        Name: dtype and shape.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, ModelFormatError, UnsupportedModelError, ImportError
+        As `load`.
+    """
+    path, reader = _reader(path)
+    if hasattr(reader, "contents"):
+        kind, tensors = reader.contents(path)
+        return kind, tensors
+    return path.suffix[1:], {}
+
+
+def _reader(path: str | os.PathLike[str]) -> tuple[Path, ModuleType]:
     path = Path(path)
     suffix = path.suffix.lower()
     if not path.exists():
@@ -70,6 +98,4 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
         raise ValueError(
             f"{path}: expected a model file of kind {', '.join(READERS)}, got {suffix!r}"
         )
-    reader = importlib.import_module(f"fastlstm.formats.{READERS[suffix]}")
-    model: LSTM = reader.load(path, **options)
-    return model
+    return path, importlib.import_module(f"fastlstm.formats.{READERS[suffix]}")

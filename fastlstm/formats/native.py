@@ -37,7 +37,7 @@ from fastlstm.weights import Weights
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["SUFFIXES", "from_own", "load", "save"]
+__all__ = ["SUFFIXES", "contents", "from_own", "load", "save"]
 
 Array = npt.NDArray[Any]
 
@@ -172,6 +172,15 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
             with naming(path, wrong_choice=ValueError):
                 return build(tensors, **options)
         return from_own(path, tensors, metadata, options)
+
+
+def contents(path: Path) -> tuple[str, dict[str, str]]:
+    """Whose a file is, and what each of its tensors is."""
+    with opened(path) as file, naming(path), distrusted("the file"):
+        tensors, metadata = READERS[path.suffix.lower()](file)
+        if metadata is None:
+            return "tensors", tensors.shapes()
+        return f"fastlstm's own, version {metadata.get('version')!s:.20}", tensors.shapes()
 
 
 def from_own(

@@ -1,7 +1,7 @@
 """RTNeural's files: a Keras network layer by layer, or a chain of layers with torch's names.
 
-In the first a kernel is (inputs, outputs), the gates of an LSTM are ``i f c o``. RTNeural itself fills up what
-a file lacks with zeros and drops what is too much; here both are errors.
+In the first a kernel is (inputs, outputs), the gates of an LSTM are ``i f c o``. RTNeural itself
+fills up what a file lacks with zeros and drops what is too much; here both are errors.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from fastlstm.activations import LINEAR
 from fastlstm.dense import Dense
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.torch_names import lstm_names
 from fastlstm.formats.trust import numbers
 from fastlstm.layers import Layer
 
@@ -97,7 +98,8 @@ def chain(names: Sequence[str]) -> dict[str, Any]:
     rest = [root for root in roots if root not in lstms]
     if not lstms or len(rest) > 1 or roots != lstms + rest:
         return {}
-    if any(name.rpartition(".")[2] not in ("weight", "bias") for name in names[-1:] if rest):
+    known = {name for k in lstms for name in lstm_names(names, f"{k}.".lstrip("."))}
+    if any(name not in known and name.rpartition(".")[0] not in rest for name in names):
         return {}
     hints: dict[str, Any] = {"head": rest[0]} if rest else {}
     return hints if len(lstms) == 1 else hints | {"prefix": lstms}

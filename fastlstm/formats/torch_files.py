@@ -27,7 +27,7 @@ from fastlstm.formats.trust import distrusted, naming, opened
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["load", "shapes"]
+__all__ = ["contents", "load"]
 
 Array = npt.NDArray[Any]
 ReadStorage = Callable[[str, int], bytes]  # of a key and a number of bytes
@@ -60,11 +60,13 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
             return build(content, **options)
 
 
-def shapes(path: Path) -> dict[str, str]:
-    """What each tensor of a file is, such as ``"float32 (12, 3)"``."""
+def contents(path: Path) -> tuple[str, dict[str, str]]:
+    """What kind of file it is, and what each of its tensors is."""
     with opened(path) as file, naming(path), distrusted("the file"):
-        tensors, _ = parts_of(_content(file))
-        return {name: repr(tensor) for name, tensor in tensors.items()}
+        content = _content(file)
+        kind = "TorchScript" if isinstance(content, Holder) else "torch's tensors"
+        tensors, _ = parts_of(content)
+        return kind, {name: repr(tensor) for name, tensor in tensors.items()}
 
 
 class Stored:
