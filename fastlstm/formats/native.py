@@ -116,11 +116,16 @@ def _is_plain(model: LSTM) -> bool:
         options == {"return_sequences": False, "read": "final", "mask_value": None, "skip": 0}
         and len(model.head) <= 1
         and all(dense.activation == LINEAR for dense in model.head)
-        and all(
-            isinstance(layer, Layer)
-            and layer == Layer(layer.w_ih, layer.w_hh, layer.b_ih, layer.b_hh)
-            for layer in model.layers
-        )
+        and all(isinstance(layer, Layer) and _is_default(layer) for layer in model.layers)
+    )
+
+
+def _is_default(layer: Layer) -> bool:
+    """Whether a layer has nothing but weights and biases."""
+    options = [field for field in fields(layer) if field.kw_only]
+    given = [(getattr(layer, field.name), field.default) for field in options]
+    return all(
+        value is default or (default is not None and value == default) for value, default in given
     )
 
 

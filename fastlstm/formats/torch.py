@@ -146,7 +146,7 @@ def build(
     for root in roots:
         check_lstm(modules, root)
         layers += layers_from(tensors, root, of_cell)
-        used |= lstm_names(tensors, root)
+        used.update(lstm_names(tensors, root))
         mine.add(root.removesuffix("."))
     check_layers(layers)
     top = layers[-1]

@@ -62,7 +62,7 @@ def find_lstms(tensors: Mapping[str, Any], prefix: str | Sequence[str]) -> list[
     WrongChoice
         If `prefix` names none, or there are several to choose from.
     """
-    roots = sorted({_FIRST.sub("", name) for name in tensors if _FIRST.search(name)}, key=len)
+    roots = list(dict.fromkeys(_FIRST.sub("", name) for name in tensors if _FIRST.search(name)))
     if not roots:
         if normed := [name for name in tensors if _NORMED.search(name)]:
             _refuse_norm(normed[0])
@@ -89,13 +89,13 @@ def find_lstms(tensors: Mapping[str, Any], prefix: str | Sequence[str]) -> list[
     return chosen
 
 
-def lstm_names(tensors: Iterable[str], root: str) -> set[str]:
+def lstm_names(tensors: Iterable[str], root: str) -> list[str]:
     """The names that belong to the LSTM of this root, known or not."""
-    return {
+    return [
         name
         for name in tensors
         if name.startswith(root) and _LSTM_LIKE.fullmatch(name, len(root)) is not None
-    }
+    ]
 
 
 def find_name(names: Iterable[str], name: str, root: str, what: str) -> str | None:
@@ -136,7 +136,7 @@ def layers_from(
         If a tensor is missing, unknown or does not fit.
     """
     found: dict[tuple[int, bool], Cell] = {}
-    for name in sorted(lstm_names(tensors, root)):
+    for name in lstm_names(tensors, root):
         rest = name[len(root) :]
         if _NORMED.search(rest):
             _refuse_norm(name)

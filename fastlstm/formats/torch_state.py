@@ -72,7 +72,7 @@ def _flattened(source: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any
 
     def visit(items: Mapping[Any, Any], path: list[str], beside: bool = False) -> None:
         for key, value in items.items():
-            if not isinstance(key, str):
+            if not isinstance(key, str) or key == "_flat_weights":  # an LSTM's, once more
                 continue
             here = [*path, key] if key else path
             name = ".".join(here)
