@@ -17,7 +17,7 @@ from fastlstm.formats.torch_state import Holder
 
 __all__ = ["Call", "Named", "read_pickle"]
 
-MAX_STEPS: Final = 400_000  # a tensor takes about twenty
+MAX_STEPS: Final = 400_000  # a tensor takes about twenty, a word of a vocabulary three
 
 
 class Named(NamedTuple):
@@ -108,29 +108,41 @@ class _Machine:
     def do(self, name: str, argument: Any) -> None:
         if name in _VALUES:
             self._stack.append(argument)
-        elif name in _CONSTANTS:
-            self._stack.append(_CONSTANTS[name]())
-        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            self._memo[argument] = self._stack[-1]
-        elif name == "MEMOIZE":
-            self._memo[len(self._memo)] = self._stack[-1]
-        elif name in ("GET", "BINGET", "LONG_BINGET"):
-            self._stack.append(self._memo[argument])
-        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
-            items = [self.pop() for _ in range(int(name[-1]))]
-            self._stack.append(tuple(items[::-1]))
-        elif name in ("PROTO", "FRAME"):
-            pass
+        elif (constant := _CONSTANTS.get(name)) is not None:
+            self._stack.append(constant())
         elif (operation := _OPERATIONS.get(name)) is not None:
             operation(self, argument)
         else:
             raise ModelFormatError(f"{name} is no part of a state_dict's pickle")
+
+    def _nothing(self, argument: Any) -> None:
+        pass
+
+    def _put(self, argument: Any) -> None:
+        self._memo[argument] = self._stack[-1]
+
+    def _memoize(self, argument: Any) -> None:
+        self._memo[len(self._memo)] = self._stack[-1]
+
+    def _get(self, argument: Any) -> None:
+        self._stack.append(self._memo[argument])
 
     def _mark(self, argument: Any) -> None:
         self._stack.append(_MARK)
 
     def _tuple(self, argument: Any) -> None:
         self._stack.append(tuple(self._pop_to_mark()))
+
+    def _tuple_1(self, argument: Any) -> None:
+        self._stack.append((self.pop(),))
+
+    def _tuple_2(self, argument: Any) -> None:
+        second, first = self.pop(), self.pop()
+        self._stack.append((first, second))
+
+    def _tuple_3(self, argument: Any) -> None:
+        third, second, first = self.pop(), self.pop(), self.pop()
+        self._stack.append((first, second, third))
 
     def _list(self, argument: Any) -> None:
         self._stack.append(self._pop_to_mark())
@@ -201,6 +213,13 @@ _OPERATIONS: Final[dict[str, _Operation]] = {
     "SETITEMS": _Machine._set_all,
     "STACK_GLOBAL": _Machine._stack_global,
     "TUPLE": _Machine._tuple,
+    "TUPLE1": _Machine._tuple_1,
+    "TUPLE2": _Machine._tuple_2,
+    "TUPLE3": _Machine._tuple_3,
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine._put),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine._get),
+    **dict.fromkeys(("PROTO", "FRAME"), _Machine._nothing),
+    "MEMOIZE": _Machine._memoize,
 }
 _VALUES: Final = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
