@@ -66,7 +66,8 @@ def contents(path: Path) -> tuple[str, dict[str, str]]:
         content = read_json(file)
         kind = _kind(content)
         if kind == OWN:
-            return kind, json_tensors(content)[0].shapes()
+            tensors, metadata = json_tensors(content)
+            return native.kind_of(metadata), tensors.shapes()
         if kind == TORCH:
             return kind, _torch_tensors(content, "float32").shapes()
         return kind, {}

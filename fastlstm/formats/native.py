@@ -37,7 +37,7 @@ from fastlstm.weights import Weights
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["SUFFIXES", "contents", "from_own", "load", "save"]
+__all__ = ["SUFFIXES", "contents", "from_own", "kind_of", "load", "save"]
 
 Array = npt.NDArray[Any]
 
@@ -185,7 +185,12 @@ def contents(path: Path) -> tuple[str, dict[str, str]]:
         tensors, metadata = READERS[path.suffix.lower()](file)
         if metadata is None:
             return "tensors", tensors.shapes()
-        return f"fastlstm's own, version {metadata.get('version')!s:.20}", tensors.shapes()
+        return kind_of(metadata), tensors.shapes()
+
+
+def kind_of(metadata: Metadata) -> str:
+    """What an own file is called."""
+    return f"fastlstm's own, version {metadata.get('version')!s:.20}"
 
 
 def from_own(

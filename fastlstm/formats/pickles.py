@@ -17,7 +17,7 @@ from fastlstm.formats.torch_state import Holder
 
 __all__ = ["Call", "Named", "read_pickle"]
 
-MAX_STEPS: Final = 400_000  # a tensor takes about twenty, a word of a vocabulary three
+MAX_STEPS: Final = 200_000  # a tensor takes about twenty, a word of a vocabulary three
 
 
 class Named(NamedTuple):
