@@ -112,6 +112,9 @@ def test_checkpoints():
     two = {"model": parts, "ema": parts | {"fc.bias": parts["fc.bias"] + 1}}
     assert from_torch(two, prefix="model", head="fc") == model
     assert from_torch(two, prefix="ema", head="fc") != model
+    callbacks = {"stop": {"best": random(1)}}
+    lightning = {"state_dict": parts, "pytorch-lightning_version": "2", "callbacks": callbacks}
+    assert from_torch(lightning, head="fc") == model
     itself = {"model": parts}
     itself["again"] = itself
     assert from_torch(itself, head="fc") == model
@@ -280,6 +283,18 @@ REFUSED = {
         {},
         ValueError,
         r"more than an LSTM: \['encoder.conv.weight'\]",
+    ),
+    "scaling by a number in the model": (
+        {"model": tensors() | {"scale": random(1)[0]}},
+        {},
+        ValueError,
+        r"more than an LSTM: \['model.scale'\]",
+    ),
+    "scaling of one input beside the model": (
+        {"model": tensors((1, 3)), "mean": random(1)},
+        {},
+        ValueError,
+        r"more than an LSTM: \['mean'\]",
     ),
     "scaling beside the model": (
         {"model": tensors(), "mean": random(2)},

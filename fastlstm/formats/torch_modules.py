@@ -177,6 +177,17 @@ def check_embedding(modules: Modules, name: str) -> None:
         raise UnsupportedModelError(f"embedding={name!r} has a max_norm, which is not computed")
 
 
+def _is_hinted(kind: str, module: Any, hinted: Sequence[Activation | str]) -> bool:
+    """Whether a module is an activation that the caller has named."""
+    try:
+        if kind == "Softmax":
+            return SOFTMAX in hinted and module.dim != 0
+        return kind in _ACTIVATIONS and _ACTIVATIONS[kind](module) in hinted
+    except AttributeError:  # a file that holds no options: the caller knows them
+        name = {"LeakyReLU": "leaky_relu"}.get(kind, kind.lower())
+        return name in [str(getattr(k, "name", k)).removesuffix("_tanh") for k in hinted]
+
+
 def refuse_modules(
     modules: Modules, mine: set[str], hinted: Sequence[Activation | str], part: str
 ) -> None:
@@ -204,11 +215,7 @@ def refuse_modules(
         kind = kind_of(module)
         if name in mine or name in parents or INERT.fullmatch(kind):
             continue
-        if kind == "Softmax":
-            known = SOFTMAX in hinted and module.dim != 0
-        else:
-            known = kind in _ACTIVATIONS and _ACTIVATIONS[kind](module) in hinted
-        if not known:
+        if not _is_hinted(kind, module, hinted):
             rest.append(f"{name} ({kind})")
     if rest:
         raise UnsupportedModelError(

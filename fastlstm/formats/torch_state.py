@@ -52,6 +52,8 @@ def parts_of(source: Any) -> tuple[Mapping[str, Any], dict[str, Any]]:
     if isinstance(source, Mapping):
         if odd := [name for name in source if not isinstance(name, str)]:
             raise TypeError(f"expected names as keys, got {odd[0]!r}")
+        if "pytorch-lightning_version" in source and isinstance(source.get("state_dict"), Mapping):
+            return source["state_dict"], {}  # the rest is how it was trained
         nested = not isinstance(source, Tensors) and any(
             isinstance(value, (Mapping, Holder)) for value in source.values()
         )
@@ -102,4 +104,4 @@ def _is_tensor(value: Any) -> bool:
 
 def _is_bookkeeping(value: Any) -> bool:
     """A count, a loss, the state of a random generator: what stands beside a state_dict."""
-    return "float" not in str(value.dtype) or all(length == 1 for length in value.shape)
+    return "float" not in str(value.dtype) or not value.shape

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from model_files import outputs, predictions
 
 from fastlstm import from_torch, load, reference
+from fastlstm.errors import UnsupportedModelError
 from fastlstm.state import State
 
 N, T, INPUTS, HIDDEN = 5, 9, 3, 6
@@ -149,8 +150,12 @@ def test_a_module(tmp_path, read, way):
         model = from_torch(net.state_dict(), **options | by_name)
     elif way == "traced":
         torch.jit.trace(net, ids).save(path)
-        # a file of TorchScript does not hold the slope: the whole of it is named, and chosen
-        model = load(path, prefix="lstm", **options | by_name)
+        # a file of TorchScript does not hold the slope
+        with pytest.raises(UnsupportedModelError, match=r"fc\.1 .*does not hold its options"):
+            load(path, **options)
+        with pytest.raises(UnsupportedModelError, match=r"fc\.1 \(LeakyReLU\)"):
+            load(path, **options | by_name | {"activation": ["relu", "softmax"]})
+        model = load(path, **options | by_name)
     else:
         optimizer = torch.optim.Adam(net.parameters())
         content = {"model": nn.DataParallel(net).state_dict(), "optimizer": optimizer.state_dict()}
