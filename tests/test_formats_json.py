@@ -150,6 +150,7 @@ CHANGES = [
     ("amp.nam", ("config", "gated"), True, r"\['gated'\] in config", UnsupportedModelError),
     ("amp.nam", ("gain",), 2, r"options \['gain'\]", UnsupportedModelError),
     ("amp.nam", ("config", "num_layers"), 3, "weights: expected", ModelFormatError),
+    ("amp.nam", ("config", "num_layers"), 1, "weights: expected", ModelFormatError),
     ("amp.nam", ("config", "num_layers"), 1 << 19, "weights: expected", ModelFormatError),
     ("amp.nam", ("config", "num_layers"), 1 << 60, "num_layers of 1", ModelFormatError),
     ("amp.nam", ("config", "hidden_size"), -4, "hidden_size of 1", ModelFormatError),

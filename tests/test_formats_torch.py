@@ -449,6 +449,8 @@ def torch():
 
 @pytest.fixture
 def net(torch):
+    torch.manual_seed(0)
+
     class Net(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -555,11 +557,36 @@ def test_classes_of_their_own(torch):
     with pytest.raises(UnsupportedModelError, match=r"is a Mine, .*pass its state_dict\(\)"):
         from_torch(Mine(2, 3))
     assert from_torch(Mine(2, 3).state_dict()).hidden_size == 3
+
+    class Linear(torch.nn.Linear):
+        pass
+
+    class ReLU(torch.nn.ReLU):
+        pass
+
+    net = torch.nn.ModuleDict({"lstm": torch.nn.LSTM(2, 3), "fc": Linear(3, 1)})
+    with pytest.raises(UnsupportedModelError, match="head='fc' is a Linear"):
+        from_torch(net, head="fc")
+    net["fc"] = torch.nn.Sequential(torch.nn.Linear(3, 1), ReLU())
+    with pytest.raises(UnsupportedModelError, match=r"fc\.1 is a ReLU"):
+        from_torch(net, head="fc")
+    net["fc"], net["act"] = net["fc"][0], net["fc"][1]
+    with pytest.raises(UnsupportedModelError, match=r"act \(ReLU\)"):
+        from_torch(net, head="fc", activation="relu")
     normed = torch.nn.utils.parametrizations.weight_norm(torch.nn.LSTM(2, 3), "weight_hh_l0")
     with pytest.raises(UnsupportedModelError, match="ParametrizedLSTM"):
         from_torch(normed)
     with pytest.raises(ValueError, match="weight_hh_l0"):
         from_torch(normed.state_dict())
+
+
+def test_tensors_without_numbers(torch):
+    for odd in (
+        torch.nn.LSTM(2, 3, device="meta").state_dict(),
+        torch.nn.LSTM(2, 3).state_dict() | {"bias_hh_l0": torch.eye(12)[0].to_sparse()},
+    ):
+        with pytest.raises(UnsupportedModelError, match="expected a dense tensor of floats"):
+            from_torch(odd)
 
 
 def test_cells(torch):
@@ -600,7 +627,7 @@ def test_activations_of_modules(torch, net, kind):
     )
     h = np.linspace(-4, 4, 15).reshape(5, 3)
     ours = reference.predict(model.layers, np.zeros((5, 0, 2)), model.head, start_at(h))
-    np.testing.assert_allclose(ours, net.fc(torch.from_numpy(h)).detach().numpy(), rtol=1e-13)
+    np.testing.assert_allclose(ours, net.fc(torch.from_numpy(h)).detach().numpy(), 1e-13, 1e-15)
 
 
 def start_at(h):

@@ -37,6 +37,12 @@ def kind_of(module: Any) -> str:
     return str(getattr(module, "original_name", type(module).__name__))
 
 
+def _is_torchs(module: Any) -> bool:
+    """Whether its class is one of torch: another of the same name may compute anything."""
+    home = getattr(module, "qualified_name", type(module).__module__)
+    return str(home).removeprefix("__torch__.").startswith("torch.")
+
+
 def activation_named(value: Any) -> Activation | str:
     """An activation as a caller of `from_torch` writes it: torch's hardsigmoid has 1/6 and 0.5."""
     if value is None:
@@ -80,7 +86,7 @@ def _activation_of(name: str, module: Any, every_step: bool) -> Activation | str
         If its options are others than this version computes, or are not known.
     """
     kind = kind_of(module)
-    if kind != "Softmax" and kind not in _ACTIVATIONS:
+    if not _is_torchs(module) or (kind != "Softmax" and kind not in _ACTIVATIONS):
         return None
     try:
         if kind == "Softmax":
@@ -106,9 +112,9 @@ def tail_of(modules: Modules, name: str, every_step: bool) -> tuple[Tail, set[st
         If there is another module among them, or an activation without a dense layer before it.
     """
     kind = kind_of(modules[name])
-    if kind == "Linear":
+    if kind == "Linear" and _is_torchs(modules[name]):
         return [(name, LINEAR)], {name}
-    if kind != "Sequential":
+    if kind != "Sequential" or not _is_torchs(modules[name]):
         raise UnsupportedModelError(
             f"head={name!r} is a {kind}: this version computes a Linear, or a Sequential of them "
             "and activations"
@@ -148,12 +154,10 @@ def check_lstm(modules: Modules, root: str) -> None:
     if module is None:
         return
     kind = kind_of(module)
-    home = getattr(module, "qualified_name", type(module).__module__)
-    own = str(home).removeprefix("__torch__.").startswith("torch.")
     if kind in ("GRU", "GRUCell", "RNN", "RNNCell"):
         cell = "a GRU" if kind.startswith("GRU") else "a plain RNN"
         raise UnsupportedModelError(f"layer 0 is {cell}, not an LSTM: {root or 'it'} is a {kind}")
-    if kind not in ("LSTM", "LSTMCell") or not own:
+    if kind not in ("LSTM", "LSTMCell") or not _is_torchs(module):
         raise UnsupportedModelError(
             f"{root.removesuffix('.') or 'the module'} is a {kind}, not torch's nn.LSTM, and may "
             "compute something else; if it does not, pass its state_dict()"
@@ -179,6 +183,8 @@ def check_embedding(modules: Modules, name: str) -> None:
 
 def _is_hinted(kind: str, module: Any, hinted: Sequence[Activation | str]) -> bool:
     """Whether a module is an activation that the caller has named."""
+    if not _is_torchs(module):
+        return False
     try:
         if kind == "Softmax":
             return SOFTMAX in hinted and module.dim != 0

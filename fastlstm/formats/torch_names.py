@@ -263,8 +263,11 @@ def as_numpy(value: Any) -> Array:
     """A tensor or array as an array."""
     torch = sys.modules.get("torch")  # a tensor cannot exist without it
     if torch is not None and isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
-        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+        try:
+            value = value.detach().cpu()
+            value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+        except (RuntimeError, TypeError) as error:  # quantized, sparse, without data
+            raise UnsupportedModelError(f"expected a dense tensor of floats: {error}") from None
     refuse_mask("weights", value)
     return np.asarray(value)
 
