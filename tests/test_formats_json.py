@@ -93,6 +93,11 @@ def test_chains_with_names_of_torch(tmp_path):
     assert load(path, prefix=["a", "b"], head="fc", activation="tanh") == from_torch(
         stack, ["a", "b"], "fc", activation="tanh", return_sequences=True
     )
+    assert load(path, head="fc", activation="relu").head[0].activation.name == "relu"
+    refused_with = {"head": "b"}, {"head": None}, {"head": (random(2, 3), None)}
+    for options in refused_with:
+        with pytest.raises(ValueError, match="got 2: choose by prefix"):
+            load(path, **options)
     assert load(torch_json(path, tensors())) == from_torch(tensors(), return_sequences=True)
     assert load(torch_json(path, tensors() | fc())) == from_torch(
         tensors() | fc(), head="fc", return_sequences=True
