@@ -198,6 +198,36 @@ def test_hostile_tensors(tmp_path, what):
     refused(path, message, kind)
 
 
+# A pair of pairs of pairs ..., each the one before twice: its text would have 2 ** 60 letters.
+DOUBLED = b"]" + b"".join(b"p%d\ng%d\n\x86" % (k, k) for k in range(60))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"V0\nVcpu", DOUBLED + b"Vcpu", "a tensor has no storage"),
+        (b"(I12\nI2\nt", b"(" + DOUBLED + b"t", "lengths of 0 or more"),
+        (b"(I12\nI2\nt", DOUBLED, "lengths of 0 or more"),
+        (b"ctorch\nFloatStorage\n", DOUBLED, "a tensor has no storage"),
+        (b"ctorch\nFloatStorage\n", DOUBLED + b"Vx\n\x93", "names what has no name"),
+        (b"Vstorage\n", DOUBLED, "a tensor has no storage"),
+        (b"I24\n", b"\x8b" + struct.pack("<i", 1 << 20) + b"\x7f" * (1 << 20), "lengths of 0"),
+        (b"Vweight_ih_l0\n", DOUBLED, "expected the tensors of an LSTM"),
+        (
+            b"}Vweight_ih_l0\n",
+            b"}Va\n" + DOUBLED + b"sVweight_ih_l0\n",
+            r"more than an LSTM: \['a'\]",
+        ),
+    ],
+)
+def test_text_without_end(tmp_path, old, new, message):
+    named = tensors()
+    pickled = state_dict(named).replace(old, new, 1)
+    assert new in pickled
+    path = archive(tmp_path / "model.pt", pickled, named.values())
+    refused(path, message)
+
+
 def test_hostile_archives(tmp_path):
     path, named = tmp_path / "model.pt", tensors()
     archive(path, state_dict(named), list(named.values())[:-1])
@@ -218,6 +248,41 @@ def test_hostile_archives(tmp_path):
     for content in (b"", b"hello", b"\x80", b"\x80\x02}.", b"PK"):
         path.write_bytes(content)
         refused(path, ".")
+
+
+def test_views(tmp_path):
+    """Transposed, sliced, and several tensors in one storage."""
+    named = tensors((2, 3))
+    a, b, c, d = named.values()
+    wide = np.zeros((12, 6), "f4")
+    wide[:, ::2] = b
+    items = {
+        "weight_ih_l0": tensor("0", (12, 2), strides=(1, 12), count=24),
+        "weight_hh_l0": tensor("1", (12, 3), strides=(6, 2), count=72),
+        "bias_ih_l0": tensor("2", (12,), offset=5, count=29),
+        "bias_hh_l0": tensor("2", (12,), offset=17, count=29),
+    }
+    pickled = b"}" + b"".join(b"V%s\n%ss" % (k.encode(), v) for k, v in items.items()) + b"."
+    shared = np.concatenate([np.ones(5, "f4"), c, d])
+    path = archive(tmp_path / "model.pt", pickled, [np.ascontiguousarray(a.T), wide, shared])
+    assert_same(load(path), from_torch(named))
+
+
+def test_narrow_numbers(tmp_path):
+    """Half precision and bfloat16, the upper half of a float32, as float32."""
+    wide = {name: a.view("u4") >> 16 << 16 for name, a in tensors().items()}
+    expected = from_torch({name: a.view("f4") for name, a in wide.items()})
+    halves = {name: (a >> 16).astype("u2") for name, a in wide.items()}
+    for kind, stored, model in (
+        ("BFloat16Storage", halves, expected),
+        *[
+            (kind, {name: a.astype(dtype) for name, a in tensors().items()}, None)
+            for kind, dtype in (("HalfStorage", "f2"), ("DoubleStorage", "f8"))
+        ],
+    ):
+        pickled = state_dict(stored).replace(b"FloatStorage", kind.encode())
+        path = archive(tmp_path / "model.pt", pickled, stored.values())
+        assert_same(load(path), from_torch(stored) if model is None else model)
 
 
 def test_a_flipped_weight_in_an_archive_is_noticed(tmp_path):

@@ -39,8 +39,7 @@ _CONTAINERS: Final[dict[Named, Callable[[], Any]]] = {
     Named("collections", "OrderedDict"): dict,
     Named("collections", "defaultdict"): dict,
     Named("collections", "Counter"): dict,
-    Named("builtins", "set"): list,
-    Named("__builtin__", "set"): list,
+    **{Named(module, "set"): list for module in ("builtins", "__builtin__")},
 }
 _KNOWN: Final = {
     Named("torch", "Size"),
@@ -254,7 +253,9 @@ def _extend(target: Any, items: list[Any]) -> None:
 
 
 def _named(module: Any, name: Any) -> Named:
-    named = Named(str(module), str(name))
+    if not isinstance(module, str) or not isinstance(name, str):  # its text may have no end
+        raise ModelFormatError("the pickle names what has no name")
+    named = Named(module, name)
     if (
         named in _CONTAINERS
         or named in _KNOWN
@@ -285,17 +286,13 @@ def _called(function: Any, arguments: Any) -> Any:
         return arguments[0] if arguments else None
     if function in _CONTAINERS:
         made = _CONTAINERS[function]()
-        if arguments and isinstance(arguments[-1], (dict, list)):
-            _fill(made, arguments[-1])
+        content = arguments[-1] if arguments else None
+        if isinstance(content, dict) and isinstance(made, dict):
+            made.update(content)
+        elif isinstance(content, list) and isinstance(made, list):
+            made += content
+        elif isinstance(content, list):  # pairs, as Python 2 wrote an OrderedDict
+            for pair in content:
+                _set_items(made, list(pair))
         return made
     return Call(function, arguments)
-
-
-def _fill(made: Any, content: Any) -> None:
-    if isinstance(made, list):
-        _extend(made, list(content))
-    elif isinstance(content, dict):
-        made.update(content)
-    else:  # pairs, as Python 2 wrote an OrderedDict
-        for pair in content:
-            _set_items(made, list(pair))

@@ -80,11 +80,13 @@ class Stored:
         self._offset, self._strides = offset, strides
         self.shape, self.dtype = shape, _DTYPES[kind][1]
         self.itemsize = np.dtype(_DTYPES[kind][0]).itemsize
-        for numbers in (shape, strides, (offset, count)):
-            if not isinstance(numbers, tuple) or any(type(k) is not int or k < 0 for k in numbers):
-                raise ModelFormatError(f"expected lengths of 0 or more, got {numbers!r:.80}")
+        for numbers in (shape, strides, (offset, count)):  # of any type, and their text of any size
+            if not isinstance(numbers, tuple) or not all(
+                type(k) is int and 0 <= k < 1 << 63 for k in numbers
+            ):
+                raise ModelFormatError("expected a tensor of lengths of 0 or more")
         if len(shape) != len(strides) or len(shape) > 8:
-            raise ModelFormatError(f"strides {strides!r:.80} do not fit the shape {shape!r:.80}")
+            raise ModelFormatError(f"{len(strides)} strides do not fit a shape of {len(shape)}")
         size = 1
         for length in shape:
             size *= length
@@ -121,11 +123,13 @@ def _storage(value: Any) -> tuple[str, str, int]:
     if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
         raise ModelFormatError("a tensor has no storage")
     kind, key, _, count = identity[1:5]
-    if not isinstance(kind, Named) or kind.name not in _DTYPES:
-        raise UnsupportedModelError(f"a tensor of {getattr(kind, 'name', kind)!r:.80}")
+    if not isinstance(kind, Named) or not isinstance(key, str):
+        raise ModelFormatError("a tensor has no storage")
+    if kind.name not in _DTYPES:
+        raise UnsupportedModelError(f"a tensor of {kind.name!r}")
     if len(identity) > 5 and identity[5] is not None:
         raise UnsupportedModelError("a storage that is part of another one")
-    return kind.name, str(key), count
+    return kind.name, key, count
 
 
 def _maker(read: ReadStorage) -> Callable[[Call], Any]:

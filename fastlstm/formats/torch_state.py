@@ -27,10 +27,10 @@ class Holder:
         self.attributes: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["attributes"][name]
-        except KeyError:
-            raise AttributeError(f"no {name}") from None
+        value = self.__dict__.get("attributes", {}).get(name, self)
+        if not isinstance(value, (str, int, float, type(None))):
+            raise AttributeError(f"no {name}")
+        return value
 
     def __repr__(self) -> str:
         return f"{self.original_name}()"
