@@ -178,6 +178,8 @@ CHANGES = [
     ("guitarml.json", ("state_dict", "lin.bias"), [1.0, 2.0], "bias", ModelFormatError),
     ("guitarml.json", ("state_dict", "x.weight"), [1.0], "more than", ModelFormatError),
     ("guitarml.json", ("state_dict", "lin.weight"), KeyError, "lin.weight", ModelFormatError),
+    ("rtneural_torch.json", ("dense.weight",), [[1.0]], r"got \(1, 1\)", ModelFormatError),
+    ("rtneural_torch.json", ("dense.weight",), KeyError, "no tensor dense", ModelFormatError),
     ("rtneural_torch.json", ("lstm.weight_hh_l0",), None, "lists of num", ModelFormatError),
     ("rtneural_torch.json", ("lstm.weight_hh_l0",), KeyError, "weight_hh_l0", ModelFormatError),
 ]

@@ -42,11 +42,12 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     if dtype not in ("float32", "float64"):
         raise ValueError(f"{path}: expected dtype 'float32' or 'float64', got {dtype!r}")
     if kind == TORCH:
+        choices = {"prefix", "head"} & options.keys()
         hints = rtneural.chain(list(content))
         if "prefix" not in options and options.get("head", hints.get("head")) == hints.get("head"):
             options = hints | options
         options = {"return_sequences": True} | options
-        with naming(path, wrong_choice=ValueError):
+        with naming(path, ValueError if choices or not hints else ModelFormatError):
             return build(_torch_tensors(content, dtype), **options)
     if options:
         raise TypeError(
