@@ -1,4 +1,4 @@
-"""The command `fastlstm`: demo, score and versions."""
+"""The command `fastlstm`: demo, info, convert, score and versions."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import fastlstm
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+DTYPES = ("float32", "float64")
+READS = ("final", "last", "max", "mean")
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
@@ -57,14 +59,38 @@ def make_parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=_demo)
 
+    info = commands.add_parser(
+        "info",
+        help="what a model file holds, and how it is read",
+        description="Print what a model file holds and how it is read: its layers and options, "
+        "or its tensors and why it cannot be read (exit code 1).",
+        epilog="example: fastlstm info checkpoint.pt --head fc --activation sigmoid",
+    )
+    info.add_argument("model", type=Path, help="a model file of any kind")
+    _add_hints(info)
+    info.set_defaults(run=_info)
+
+    convert = commands.add_parser(
+        "convert",
+        help="write a model in this library's own format",
+        description="Read a model file of any kind and write it in this library's own format.",
+        epilog="example: fastlstm convert checkpoint.pt model.safetensors --head fc",
+    )
+    convert.add_argument("source", type=Path, help="a model file of any kind")
+    convert.add_argument("destination", type=Path, help=".safetensors, .npz or .json")
+    convert.add_argument("--dtype", choices=DTYPES, help="round to this (default: as it is)")
+    _add_hints(convert)
+    convert.set_defaults(run=_convert)
+
     score = commands.add_parser(
         "score",
         help="score an array of sequences with a model",
         description="Score an array of sequences (N, T, I), or (N, T) for a model with one "
         "input, that fits in memory.",
+        epilog="example: fastlstm score windows.npy --model model.safetensors -o scores.npy",
     )
     score.add_argument("windows", type=Path, help="the sequences: an .npy file")
-    score.add_argument("--model", type=Path, required=True, help=".safetensors, .npz or .json")
+    score.add_argument("--model", type=Path, required=True, help="a model file that needs no hints")
     score.add_argument(
         "-o", "--output", type=Path, required=True, help="the scores: an .npy file to write"
     )
@@ -75,9 +101,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=None,
         help="a score for every step, not for the last alone",
     )
-    score.add_argument(
-        "--dtype", choices=("float32", "float64"), help="compute in this (default: the model's)"
-    )
+    score.add_argument("--dtype", choices=DTYPES, help="compute in this (default: the model's)")
     score.add_argument("--threads", type=_positive, help="default: all that this process may use")
     score.add_argument(
         "--progress",
@@ -91,6 +115,43 @@ def make_parser() -> argparse.ArgumentParser:
     )
     versions.set_defaults(run=_versions)
     return parser
+
+
+def _add_hints(command: argparse.ArgumentParser) -> None:
+    """The options of `fastlstm.load`, for files that do not say themselves what they are."""
+    hints = command.add_argument_group("hints, where the file does not say")
+    hints.add_argument("--prefix", nargs="+", help="where the LSTM is; several follow each other")
+    hints.add_argument("--head", nargs="+", help="names of the dense layers behind")
+    hints.add_argument("--activation", nargs="+", help="one for each dense layer; linear is one")
+    hints.add_argument("--embedding", help="name of the embedding in front")
+    hints.add_argument("--read", choices=READS, help="what the head reads of a whole sequence")
+    hints.add_argument("--return-sequences", action="store_true", default=None)
+    hints.add_argument("--node", help="the LSTM operator of an ONNX graph")
+
+
+def _hints(options: argparse.Namespace) -> dict[str, Any]:
+    """The hints that were given; a single name is no list."""
+    names = ("prefix", "head", "activation", "embedding", "read", "return_sequences", "node")
+    given = {name: getattr(options, name) for name in names}
+    return {
+        name: value[0] if isinstance(value, list) and len(value) == 1 else value
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def _info(options: argparse.Namespace) -> None:
+    from fastlstm.info import print_info
+
+    print_info(options.model, _hints(options))
+
+
+def _convert(options: argparse.Namespace) -> None:
+    model = fastlstm.load(options.source, **_hints(options))
+    if options.dtype is not None:
+        model = model.astype(options.dtype)
+    path = model.save(options.destination)
+    print(f"{path}: {model}", file=sys.stderr)
 
 
 def _demo(options: argparse.Namespace) -> None:

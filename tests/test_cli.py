@@ -253,4 +253,4 @@ def test_help_names_every_command(capsys):
         cli.main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert all(name in text for name in ("demo", "score", "versions"))
+    assert all(name in text for name in ("convert", "demo", "info", "score", "versions"))

@@ -8,17 +8,20 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-from fastlstm.formats import native
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["load"]
+__all__ = ["contents", "load"]
 
-# Suffixes of foreign files, and the module that reads them by `load(path, **options)`.
-FOREIGN = {
+# Suffixes of files, and the module that reads them by `load(path, **options)`.
+READERS = {
+    ".safetensors": "native",
+    ".npz": "native",
+    ".json": "json_models",
+    ".nam": "json_models",
     ".h5": "keras",
     ".hdf5": "keras",
     ".keras": "keras",
@@ -29,15 +32,18 @@ FOREIGN = {
 
 
 def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
-    """Load a model from a file, by its suffix: ``.safetensors``, ``.npz`` or ``.json``.
+    """Load a model from a file, by its suffix.
 
     Parameters
     ----------
     path : path
-        A file that `LSTM.save` wrote, or a ``.safetensors`` or ``.npz`` with torch's names of
-        the weights.
+        A file that `LSTM.save` wrote; a ``.safetensors``, ``.npz`` or ``.json`` with torch's
+        names of the weights; ``.pt`` or ``.pth`` with a state_dict, a checkpoint or TorchScript;
+        ``.json`` of RTNeural or GuitarML; ``.nam`` of Neural Amp Modeler; ``.onnx``; ``.keras``
+        or ``.h5``.
     **options
-        For torch's names: the arguments of `from_torch`, such as ``prefix`` and ``head``.
+        Hints where the file does not say itself what it is. For torch's names the arguments of
+        `from_torch`, such as ``prefix``, ``head`` and ``activation``.
 
     Returns
     -------
@@ -55,17 +61,41 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     UnsupportedModelError
         If the model or the kind of file is one that this version does not read.
     ImportError
-        If ``.safetensors`` is to be read and the package safetensors is missing.
+        If a package is missing that reads the file, such as safetensors.
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix in native.SUFFIXES:
-        return native.load(path, **options)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no model file {path}")
-    if suffix not in FOREIGN:
-        readable = ", ".join((*native.SUFFIXES, *FOREIGN))
-        raise ValueError(f"{path}: expected a model file of kind {readable}, got {suffix!r}")
-    reader = importlib.import_module(f"fastlstm.formats.{FOREIGN[suffix]}")
+    path, reader = _reader(path)
     model: LSTM = reader.load(path, **options)
     return model
+
+
+def contents(path: str | os.PathLike[str]) -> tuple[str, dict[str, str]]:
+    """What kind of file it is, and its tensors by name, as far as they have names.
+
+    Returns
+    -------
+    kind : str
+    tensors : dict of str to str
+        Name: dtype and shape.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, ModelFormatError, UnsupportedModelError, ImportError
+        As `load`.
+    """
+    path, reader = _reader(path)
+    if hasattr(reader, "contents"):
+        kind, tensors = reader.contents(path)
+        return kind, tensors
+    return path.suffix[1:], {}
+
+
+def _reader(path: str | os.PathLike[str]) -> tuple[Path, ModuleType]:
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise FileNotFoundError(f"there is no model file {path}")
+    if suffix not in READERS:
+        raise ValueError(
+            f"{path}: expected a model file of kind {', '.join(READERS)}, got {suffix!r}"
+        )
+    return path, importlib.import_module(f"fastlstm.formats.{READERS[suffix]}")

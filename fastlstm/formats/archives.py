@@ -1,0 +1,65 @@
+"""Zip archives of strangers: what zipfile believes and this package does not."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from typing import IO, Final
+
+from fastlstm.errors import ModelFormatError
+
+__all__ = ["open_archive"]
+
+# Trained weights hardly compress: a file that unfolds further than this is a bomb, not a model.
+MAX_RATIO: Final = 100
+MAX_UNCHECKED: Final = 1 << 24  # bytes that may unfold at any ratio: an array of zeros is small
+
+
+def open_archive(file: IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """An archive and its members by name, when its directory is whole and it is no bomb.
+
+    Raises
+    ------
+    ModelFormatError
+        If a member may be hidden, is named twice, is compressed in another way than numpy and
+        torch do, or all would unfold too far.
+    """
+    archive = zipfile.ZipFile(file)
+    _require_whole_directory(file, archive)
+    size, unfolded = os.fstat(file.fileno()).st_size, sum(m.file_size for m in archive.infolist())
+    if unfolded > max(MAX_UNCHECKED, MAX_RATIO * size):
+        raise ModelFormatError(
+            f"refuses to unfold {size} bytes to {unfolded}: weights do not compress like that; "
+            "save them uncompressed (numpy.savez)"
+        )
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        name = info.filename.removesuffix(".npy")
+        if info.filename in members:
+            raise ModelFormatError(f"the name {name!r} is given twice")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ModelFormatError(f"{name}: expected it stored or deflated, as numpy.savez does")
+        members[info.filename] = info
+    return archive, members
+
+
+def _require_whole_directory(file: IO[bytes], archive: zipfile.ZipFile) -> None:
+    """A damaged length in the directory makes zipfile skip the members behind it silently."""
+    end = file.seek(0, os.SEEK_END) - 22
+    file.seek(max(end, 0))
+    signature, _, _, _, count, size, start, comment = struct.unpack("<4s4H2LH", file.read(22))
+    if signature != b"PK\5\6" or comment:
+        raise ModelFormatError("expected nothing behind the directory of the archive, no comment")
+    file.seek(max(end - 20, 0))
+    if file.read(4) == b"PK\6\7":  # more or larger than 16 or 32 bits say: a zip64 record before
+        file.seek(max(end := end - 20 - 56, 0))
+        signature, count, size, start = struct.unpack("<4s28x3Q", file.read(56))
+        if signature != b"PK\6\6":
+            raise ModelFormatError("the zip64 record of the archive is damaged")
+    if start + size != end:
+        raise ModelFormatError("expected nothing before the archive nor behind its directory")
+    if count != len(archive.infolist()):
+        raise ModelFormatError(f"expected {count} arrays, found {len(archive.infolist())}")
+    if commented := [info.filename for info in archive.infolist() if info.comment]:
+        raise ModelFormatError(f"expected no comments, {commented[0]!r} has one")

@@ -1,0 +1,171 @@
+"""RTNeural's files: a Keras network layer by layer, or a chain of layers with torch's names.
+
+In the first a kernel is (inputs, outputs), the gates of an LSTM are ``i f c o``. RTNeural itself
+fills up what a file lacks with zeros and drops what is too much; here both are errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.activations import LINEAR
+from fastlstm.dense import Dense
+from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.torch_names import lstm_names
+from fastlstm.formats.trust import numbers
+from fastlstm.layers import Layer
+
+if TYPE_CHECKING:
+    from fastlstm.model import LSTM
+
+__all__ = ["chain", "network"]
+
+Array = npt.NDArray[Any]
+
+ACTIVATIONS: Final = ("tanh", "relu", "sigmoid", "softmax", "elu")
+DENSE: Final = ("dense", "time-distributed-dense")
+MODEL_KEYS: Final = {"in_shape", "layers", "in_skip", "in_gain", "out_gain"}
+LAYER_KEYS: Final = {"type", "name", "activation", "shape", "weights"}
+METADATA: Final = {"samplerate", "sample_rate", "esr", "version"}  # numbers about the training
+
+
+def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
+    """The network of a parsed file. It gives the outputs of every step, as RTNeural does.
+
+    ``in_skip`` adds the input to the output and gains other than 0 dB are refused, as AIDA-X has
+    them. Text and nested objects are about the model and are not looked at.
+
+    Raises
+    ------
+    ModelFormatError
+        If sizes do not fit together.
+    UnsupportedModelError
+        If a layer is none of LSTM, dense layer and activation.
+    """
+    from fastlstm.model import LSTM
+
+    _check_settings(content)
+    size = _last(content["in_shape"], "in_shape")
+    if not isinstance(content.get("layers"), list):
+        raise ModelFormatError("expected a list of layers")
+    layers: list[Layer | Dense] = []
+    for k, item in enumerate(content["layers"]):
+        if not isinstance(item, dict) or not isinstance(item.get("type"), str):
+            raise ModelFormatError(f"layer {k}: expected an object with a type")
+        what = f"layer {k} ({item['type']})"
+        units = _last(item.get("shape"), what)
+        if item["type"] == "activation":
+            if units != size or not layers:
+                raise ModelFormatError(f"{what}: expected {size} outputs, got {units}")
+            layers[-1] = _activated(what, layers[-1], item)
+            continue
+        if item["type"] not in ("lstm", *DENSE):
+            raise UnsupportedModelError(f"{what}: this version computes LSTM and dense layers")
+        if unknown := sorted(item.keys() - LAYER_KEYS):
+            raise UnsupportedModelError(f"{what}: this version does not know the options {unknown}")
+        build = _lstm if item["type"] == "lstm" else _dense
+        layers.append(build(what, item, size, units, dtype))
+        size = units
+    last = max((k for k, layer in enumerate(layers) if isinstance(layer, Layer)), default=-1)
+    skip = content.get("in_skip", 0)
+    if skip not in (0, 1):
+        raise UnsupportedModelError(f"in_skip: expected 0 or 1, got {skip!r:.80}")
+    return LSTM(layers[: last + 1], layers[last + 1 :], return_sequences=True, skip=int(skip))
+
+
+def chain(names: Sequence[str]) -> dict[str, Any]:
+    """The hints for `from_torch` that a file with torch's names gives by the order in it.
+
+    RTNeural computes chains only, layer after layer, and a state_dict has them in their order.
+    So LSTMs, and one dense layer at the end if there is any, follow each other.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of all tensors, in the order of the file.
+
+    Returns
+    -------
+    dict
+        ``prefix`` and ``head``, as far as there is something to say; empty if it is no chain.
+    """
+    roots = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    lstms = [root for root in roots if f"{root}.weight_ih_l0".lstrip(".") in names]
+    rest = [root for root in roots if root not in lstms]
+    if not lstms or len(rest) > 1 or roots != lstms + rest:
+        return {}
+    known = {name for k in lstms for name in lstm_names(names, f"{k}.".lstrip("."))}
+    if any(name not in known and name.rpartition(".")[0] not in rest for name in names):
+        return {}
+    hints: dict[str, Any] = {"head": rest[0]} if rest else {}
+    return hints if len(lstms) == 1 else hints | {"prefix": lstms}
+
+
+def _check_settings(content: Mapping[str, Any]) -> None:
+    for name in ("in_gain", "out_gain"):
+        if content.get(name, 0) != 0:
+            raise UnsupportedModelError(f"{name}: a gain of {content[name]!r:.80} dB")
+    for name in content.keys() - MODEL_KEYS - METADATA:
+        if not isinstance(content[name], (str, dict, type(None))):
+            raise UnsupportedModelError(f"{name}: what this means is not known")
+
+
+def _lstm(
+    what: str, item: Mapping[str, Any], inputs: int, units: int, dtype: npt.DTypeLike
+) -> Layer:
+    if item.get("activation", "") not in ("", "tanh"):
+        raise UnsupportedModelError(f"{what}: activation {item['activation']!r:.80}, not tanh")
+    shapes = ((inputs, 4 * units), (units, 4 * units), (4 * units,))
+    kernel, recurrent, *bias = _weights(what, item, shapes, units, dtype)
+    return Layer(kernel.T, recurrent.T, *bias)
+
+
+def _dense(
+    what: str, item: Mapping[str, Any], inputs: int, units: int, dtype: npt.DTypeLike
+) -> Dense:
+    kernel, *bias = _weights(what, item, ((inputs, units), (units,)), units, dtype)
+    dense = Dense(kernel.T, *bias)
+    return _activated(what, dense, item) if item.get("activation") else dense
+
+
+def _activated(what: str, layer: Layer | Dense, item: Mapping[str, Any]) -> Dense:
+    name = item.get("activation")
+    if name not in ACTIVATIONS:
+        raise UnsupportedModelError(
+            f"{what}: activation {name!r:.80}; this version computes {', '.join(ACTIVATIONS)}"
+        )
+    if not isinstance(layer, Dense) or layer.activation != LINEAR:
+        raise UnsupportedModelError(f"{what}: expected a dense layer without activation before it")
+    return Dense(layer.weight, layer.bias, activation=name)
+
+
+def _weights(
+    what: str,
+    item: Mapping[str, Any],
+    shapes: tuple[tuple[int, ...], ...],
+    units: int,
+    dtype: npt.DTypeLike,
+) -> list[Array]:
+    """The arrays of a layer; the last, its bias, may be missing."""
+    lists = item.get("weights")
+    if not isinstance(lists, list) or len(lists) not in (len(shapes) - 1, len(shapes)):
+        raise ModelFormatError(f"{what}: expected {len(shapes)} arrays of weights")
+    arrays = [numbers(what, values, dtype) for values in lists]
+    for array, shape in zip(arrays, shapes, strict=False):
+        if array.shape != shape:
+            raise ModelFormatError(
+                f"{what}: declares {units} units, for which weights of shape {shape} are "
+                f"expected, but carries {array.shape}"
+            )
+    return [np.ascontiguousarray(array) for array in arrays]
+
+
+def _last(shape: Any, what: str) -> int:
+    """The number of values of a step, from a Keras shape."""
+    if not isinstance(shape, list) or not shape or type(shape[-1]) is not int or shape[-1] < 1:
+        raise ModelFormatError(f"{what}: expected a shape that ends in a number, got {shape!r:.80}")
+    return shape[-1]

@@ -1,0 +1,229 @@
+"""Torch modules: their kinds, what their activations compute, and what nobody has named.
+
+A module is a live one, a TorchScript one, or a `Holder` of a TorchScript archive's attributes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from fastlstm.activations import LINEAR, Activation, as_activation
+from fastlstm.dense import SOFTMAX
+from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.torch_names import shortened
+
+__all__ = [
+    "Tail",
+    "activation_named",
+    "check_embedding",
+    "check_lstm",
+    "kind_of",
+    "refuse_modules",
+    "tail_of",
+]
+
+Modules = Mapping[str, Any]
+Tail = list[tuple[str, Activation | str]]  # of dense layers: their names and activations
+
+# Modules that compute nothing, in eval() mode: beside the LSTM and its head they do no harm.
+INERT = re.compile(r"\w*Dropout[123]?d?|Identity|Sequential|ModuleList|ModuleDict")
+_HARDSIGMOID: Final = Activation("hard_sigmoid", 1 / 6, 0.5)
+
+
+def kind_of(module: Any) -> str:
+    """The name of its class; a TorchScript module's type says nothing, its original_name does."""
+    return str(getattr(module, "original_name", type(module).__name__))
+
+
+def _is_torchs(module: Any) -> bool:
+    """Whether its class is one of torch: another of the same name may compute anything."""
+    home = getattr(module, "qualified_name", type(module).__module__)
+    return str(home).removeprefix("__torch__.").startswith("torch.")
+
+
+def activation_named(value: Any) -> Activation | str:
+    """An activation as a caller of `from_torch` writes it: torch's hardsigmoid has 1/6 and 0.5."""
+    if value is None:
+        return LINEAR
+    if value == "hardsigmoid":
+        return _HARDSIGMOID
+    return SOFTMAX if value == SOFTMAX else as_activation(value)
+
+
+def _gelu(module: Any) -> Activation:
+    names = {"none": "gelu", "tanh": "gelu_tanh"}
+    return Activation(names[module.approximate])
+
+
+def _softplus(module: Any) -> Activation | None:
+    # above the threshold torch takes x, which differs by exp(-20) at most
+    return Activation("softplus") if module.beta == 1 and module.threshold >= 20 else None
+
+
+# Kind: what a module of this kind computes, None if that is something else.
+_ACTIVATIONS: Final[dict[str, Callable[[Any], Activation | None]]] = {
+    "ELU": lambda module: Activation("elu", module.alpha),
+    "GELU": _gelu,
+    "Hardsigmoid": lambda module: _HARDSIGMOID,
+    "LeakyReLU": lambda module: Activation("leaky_relu", module.negative_slope),
+    "ReLU": lambda module: Activation("relu"),
+    "SiLU": lambda module: Activation("silu"),
+    "Sigmoid": lambda module: Activation("sigmoid"),
+    "Softplus": _softplus,
+    "Softsign": lambda module: Activation("softsign"),
+    "Tanh": lambda module: Activation("tanh"),
+}
+
+
+def _activation_of(name: str, module: Any, every_step: bool) -> Activation | str | None:
+    """What an activation module computes; None if it is no activation.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If its options are others than this version computes, or are not known.
+    """
+    kind = kind_of(module)
+    if not _is_torchs(module) or (kind != "Softmax" and kind not in _ACTIVATIONS):
+        return None
+    try:
+        if kind == "Softmax":
+            # over the outputs: the second of two axes, the last of three
+            if module.dim == -1 or module.dim == (2 if every_step else 1):
+                return SOFTMAX
+        elif (activation := _ACTIVATIONS[kind](module)) is not None:
+            return activation
+    except AttributeError as error:
+        raise UnsupportedModelError(
+            f"{name} ({kind}): the file does not hold its options ({error}); name the dense "
+            "layers by head=[...] and their activations by activation=[...]"
+        ) from None
+    raise UnsupportedModelError(f"{name} is {module}, which this version does not compute")
+
+
+def tail_of(modules: Modules, name: str, every_step: bool) -> tuple[Tail, set[str]]:
+    """The dense layers of a Linear or Sequential, with activations, and all modules that it has.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If there is another module among them, or an activation without a dense layer before it.
+    """
+    kind = kind_of(modules[name])
+    if kind == "Linear" and _is_torchs(modules[name]):
+        return [(name, LINEAR)], {name}
+    if kind != "Sequential" or not _is_torchs(modules[name]):
+        raise UnsupportedModelError(
+            f"head={name!r} is a {kind}: this version computes a Linear, or a Sequential of them "
+            "and activations"
+        )
+    tail: Tail = []
+    seen = {name}
+    for child in (k for k in modules if k.rpartition(".")[0] == name and k != name):
+        activation = _activation_of(child, modules[child], every_step)
+        if activation is not None:
+            if not tail or tail[-1][1] != LINEAR:
+                raise UnsupportedModelError(
+                    f"{child} ({kind_of(modules[child])}): expected a Linear before an activation"
+                )
+            tail[-1] = (tail[-1][0], activation)
+        elif kind_of(modules[child]) in ("Linear", "Sequential"):
+            inner, inner_seen = tail_of(modules, child, every_step)
+            tail += inner
+            seen |= inner_seen
+        elif not INERT.fullmatch(kind_of(modules[child])):
+            raise UnsupportedModelError(
+                f"{child} is a {kind_of(modules[child])}: this version computes Linear and "
+                "activations behind an LSTM"
+            )
+        seen.add(child)
+    return tail, seen
+
+
+def check_lstm(modules: Modules, root: str) -> None:
+    """Refuse what is not torch's own LSTM or LSTMCell: it may compute anything.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If it is another class.
+    """
+    module = modules.get(root.removesuffix("."))
+    if module is None:
+        return
+    kind = kind_of(module)
+    if kind in ("GRU", "GRUCell", "RNN", "RNNCell"):
+        cell = "a GRU" if kind.startswith("GRU") else "a plain RNN"
+        raise UnsupportedModelError(f"layer 0 is {cell}, not an LSTM: {root or 'it'} is a {kind}")
+    if kind not in ("LSTM", "LSTMCell") or not _is_torchs(module):
+        raise UnsupportedModelError(
+            f"{root.removesuffix('.') or 'the module'} is a {kind}, not torch's nn.LSTM, and may "
+            "compute something else; if it does not, pass its state_dict()"
+        )
+
+
+def check_embedding(modules: Modules, name: str) -> None:
+    """Refuse an embedding that does more than to look up.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If it is an EmbeddingBag, has a max_norm, or is something else.
+    """
+    if name not in modules:
+        return
+    kind = kind_of(modules[name])
+    if kind != "Embedding":
+        raise UnsupportedModelError(f"embedding={name!r} is a {kind}, not an Embedding")
+    if getattr(modules[name], "max_norm", None) is not None:
+        raise UnsupportedModelError(f"embedding={name!r} has a max_norm, which is not computed")
+
+
+def _is_hinted(kind: str, module: Any, hinted: Sequence[Activation | str]) -> bool:
+    """Whether a module is an activation that the caller has named."""
+    if not _is_torchs(module):
+        return False
+    try:
+        if kind == "Softmax":
+            return SOFTMAX in hinted and module.dim != 0
+        return kind in _ACTIVATIONS and _ACTIVATIONS[kind](module) in hinted
+    except AttributeError:  # a file that holds no options: the caller knows them
+        name = {"LeakyReLU": "leaky_relu"}.get(kind, kind.lower())
+        return name in [str(getattr(k, "name", k)).removesuffix("_tanh") for k in hinted]
+
+
+def refuse_modules(
+    modules: Modules, mine: set[str], hinted: Sequence[Activation | str], part: str
+) -> None:
+    """Refuse modules that compute something besides the LSTM and what is `mine`.
+
+    Parameters
+    ----------
+    modules : mapping
+        All of them.
+    mine : set of str
+        Names that are taken care of.
+    hinted : sequence of activations
+        That the caller has named: modules of these are theirs.
+    part : str
+        What the error ends with.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If there are some.
+    """
+    parents = {name.rpartition(".")[0] for name in modules if name}
+    rest = []
+    for name, module in modules.items():
+        kind = kind_of(module)
+        if name in mine or name in parents or INERT.fullmatch(kind):
+            continue
+        if not _is_hinted(kind, module, hinted):
+            rest.append(f"{name} ({kind})")
+    if rest:
+        raise UnsupportedModelError(
+            f"the module computes more than an LSTM and a dense head: {shortened(rest)}{part}"
+        )

@@ -1,0 +1,107 @@
+"""What a caller or a file hands over as a model: its tensors and modules by their full names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastlstm.formats.trust import Tensors
+
+__all__ = ["Holder", "parts_of"]
+
+MAX_DEPTH = 16  # of mappings inside of mappings
+
+
+class Holder:
+    """The attributes of a module in a TorchScript archive, whose code is never looked at.
+
+    Parameters
+    ----------
+    qualified_name : str
+        Of its class, such as ``"__torch__.torch.nn.modules.rnn.LSTM"``.
+    """
+
+    def __init__(self, qualified_name: str) -> None:
+        self.qualified_name = qualified_name
+        self.original_name = qualified_name.rpartition(".")[2]
+        self.attributes: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        value = self.__dict__.get("attributes", {}).get(name, self)
+        if not isinstance(value, (str, int, float, type(None))):
+            raise AttributeError(f"no {name}")
+        return value
+
+    def __repr__(self) -> str:
+        return f"{self.original_name}()"
+
+
+def parts_of(source: Any) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """The tensors by their full names, and the modules; a mapping of tensors has none.
+
+    A mapping may hold others, as checkpoints do: then names are joined with dots, and what is
+    neither a mapping nor a tensor, or is a number beside the tensors, is bookkeeping.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a module nor a mapping with names as keys.
+    """
+    if isinstance(source, Holder):
+        return _flattened({"": source})
+    if isinstance(source, Mapping):
+        if odd := [name for name in source if not isinstance(name, str)]:
+            raise TypeError(f"expected names as keys, got {odd[0]!r}")
+        if "pytorch-lightning_version" in source and isinstance(source.get("state_dict"), Mapping):
+            return source["state_dict"], {}  # the rest is how it was trained
+        nested = not isinstance(source, Tensors) and any(
+            isinstance(value, (Mapping, Holder)) for value in source.values()
+        )
+        return _flattened(source) if nested else (source, {})
+    if not (hasattr(source, "named_modules") and hasattr(source, "state_dict")):
+        raise TypeError(
+            "expected a torch module or a mapping of names to arrays or tensors, "
+            f"got {type(source).__name__}"
+        )
+    return source.state_dict(), dict(source.named_modules(remove_duplicate=False))
+
+
+def _flattened(source: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All tensors and modules in a nest, by their dotted names."""
+    tensors: dict[str, Any] = {}
+    modules: dict[str, Any] = {}
+    seen: set[int] = set()  # a hostile file may hold itself, or the same again and again
+
+    def visit(items: Mapping[Any, Any], path: list[str], beside: bool = False) -> None:
+        for key, value in items.items():
+            if not isinstance(key, str) or key == "_flat_weights":  # an LSTM's, once more
+                continue
+            here = [*path, key] if key else path
+            name = ".".join(here)
+            listed = isinstance(value, (list, tuple))
+            if listed or isinstance(value, (Mapping, Holder)):
+                if id(value) in seen or len(here) > MAX_DEPTH:
+                    continue
+                seen.add(id(value))
+                if isinstance(value, Holder):
+                    modules[name] = value
+                    visit(value.attributes, here)
+                elif listed:
+                    items = {str(k): item for k, item in enumerate(value)}
+                    visit(items, here, beside=True)
+                else:
+                    visit(value, here)
+            elif _is_tensor(value) and not (beside and _is_bookkeeping(value)):
+                tensors[name] = value
+
+    visit(source, [], beside=True)
+    return tensors, modules
+
+
+def _is_tensor(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _is_bookkeeping(value: Any) -> bool:
+    """A count, a loss, the state of a random generator: what stands beside a state_dict."""
+    return "float" not in str(value.dtype) or not value.shape

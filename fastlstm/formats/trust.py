@@ -1,0 +1,169 @@
+"""A file is a stranger: opening one, and saying what is wrong with it.
+
+Each reader is a mapping of names to tensors that checks what the file claims against what is
+there, before it allocates, and reads only the tensors asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.errors import ModelFormatError, UnsupportedModelError
+
+__all__ = [
+    "MAX_JSON",
+    "Tensors",
+    "WrongChoice",
+    "distrusted",
+    "naming",
+    "numbers",
+    "opened",
+    "parse_json",
+    "read_json",
+]
+
+Array = npt.NDArray[Any]
+
+MAX_JSON: Final = 1 << 30  # bytes of a .json, which is read as a whole
+
+
+class WrongChoice(ValueError):
+    """The caller's options do not fit the file, which may be in order."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """A regular file, open for reading.
+
+    Raises
+    ------
+    ModelFormatError
+        If it is something else, such as a pipe.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ModelFormatError(f"{path}: expected a regular file, not a device or a pipe")
+        yield file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
+
+
+@contextmanager
+def naming(path: Path, wrong_choice: type[ValueError] = ModelFormatError) -> Iterator[None]:
+    """Name the file in the errors that it causes; those of the caller's are `wrong_choice`."""
+    try:
+        yield
+    except UnsupportedModelError as error:
+        raise UnsupportedModelError(f"{path}: {error}") from error
+    except WrongChoice as error:
+        raise wrong_choice(f"{path}: {error}") from error
+    except ValueError as error:
+        raise ModelFormatError(f"{path}: {error}") from error
+
+
+@contextmanager
+def distrusted(what: str) -> Iterator[None]:
+    """A damaged file makes zipfile, zlib, json and NumPy raise nearly anything: one error of it."""
+    try:
+        yield
+    except (ModelFormatError, UnsupportedModelError, ImportError):
+        raise
+    except Exception as error:
+        flaw = str(error) or type(error).__name__
+        raise ModelFormatError(f"{what} is damaged: {flaw}") from error
+
+
+def parse_json(text: Any) -> Any:
+    """JSON without what Python adds to it: no NaN, no infinity, no name given twice."""
+    if not isinstance(text, (str, bytes)):
+        raise ModelFormatError(f"expected JSON text, got {text!r}")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ModelFormatError("a name is given twice")
+        return found
+
+    def refuse(word: str) -> None:
+        raise ModelFormatError(f"expected finite numbers, got {word}")
+
+    return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+
+
+def read_json(file: IO[bytes]) -> Any:
+    """The content of a JSON file."""
+    size = os.fstat(file.fileno()).st_size
+    if size > MAX_JSON:
+        raise ModelFormatError(
+            f"{size} bytes of JSON; expected at most {MAX_JSON}: save large models as "
+            ".safetensors or .npz"
+        )
+    with distrusted("the file"):
+        return parse_json(file.read(size))
+
+
+def numbers(name: str, values: Any, dtype: npt.DTypeLike) -> Array:
+    """Lists of numbers, as JSON has them, as an array of `dtype`."""
+    try:
+        array = np.array(values)
+    except ValueError:
+        raise ModelFormatError(f"{name}: the lists of numbers are of unequal length") from None
+    if array.dtype.kind not in "fiu":
+        raise ModelFormatError(f"{name}: expected lists of numbers")
+    with np.errstate(over="ignore"):  # an infinite weight is refused by name later
+        return array.astype(dtype)
+
+
+class Tensors(Mapping[str, Array]):
+    """Names to tensors; `read` is called for those that are asked for.
+
+    Parameters
+    ----------
+    entries : mapping of str to anything
+        What `read` takes, beside the name.
+    read : callable
+        The tensor of a name and its entry.
+    shape : callable
+        The text of an entry that tells shape and dtype, for people.
+    """
+
+    def __init__(
+        self,
+        entries: Mapping[str, Any],
+        read: Callable[[str, Any], Array],
+        shape: Callable[[str, Any], str],
+    ) -> None:
+        self._entries, self._read, self._shape = entries, read, shape
+
+    def __getitem__(self, name: str) -> Array:
+        entry = self._entries[name]
+        with distrusted(name):
+            return self._read(name, entry)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def shapes(self) -> dict[str, str]:
+        """What each tensor is, such as ``"float32 (12, 3)"``."""
+        found = {}
+        for name, entry in self._entries.items():
+            with distrusted(name):
+                found[name] = self._shape(name, entry)
+        return found

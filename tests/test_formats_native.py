@@ -1,0 +1,353 @@
+"""The package's own files: every network comes back with its bits."""
+
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+from model_files import assert_same, make_model, random, refused, tensors, write_tensors
+
+from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, load
+from fastlstm.activations import Activation
+from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.native import SUFFIXES
+
+
+@pytest.fixture(params=SUFFIXES)
+def suffix(request):
+    if request.param == ".safetensors":
+        pytest.importorskip("safetensors")
+    return request.param
+
+
+EXTREMES = [0.1, -0.0, 5e-324, 1e-40, 1e-45, 16777217.0, 3.4028234e38, 2 / 3]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"dtype": "float64"},
+        {"biases": False},
+        {"head": False},
+        {"return_sequences": True},
+        {"sizes": (1, 1)},
+        {"sizes": (3, 1, 7, 2)},
+    ],
+    ids=str,
+)
+def test_saved_and_loaded(tmp_path, suffix, options):
+    model = make_model(**options)
+    path = model.save(tmp_path / f"model{suffix}")
+    assert path == tmp_path / f"model{suffix}"
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    again = load(path)
+    assert_same(again, model)
+    assert hash(again) == hash(model)
+    assert load(model.save(str(path).replace("model", "M"))).layers == model.layers
+
+
+# networks of all kinds
+
+
+def layer(inputs=3, hidden=4, outputs=None, seed=0, **options):
+    outputs = outputs or hidden
+    if outputs != hidden:
+        options["w_hr"] = random(outputs, hidden, seed=seed + 4)
+    arrays = [random(4 * hidden, inputs, seed=seed), random(4 * hidden, outputs, seed=seed + 1)]
+    return Layer(*arrays, random(4 * hidden, seed=seed + 2), random(4 * hidden, seed=9), **options)
+
+
+def both(merge="concat", inputs=3, **options):
+    halves = layer(inputs, **options), layer(inputs, seed=20, direction="reverse", **options)
+    return Bidirectional(*halves, merge)
+
+
+EXOTIC = (("leaky_relu", 1 / 3), "softplus", Activation("scaled_tanh", 1.7, 0.1))
+NETWORKS = {
+    "projection": LSTM([layer(outputs=2)]),
+    "peepholes": LSTM([layer(peepholes=random(3, 4))]),
+    "initial state": LSTM([layer(h_0=random(4), c_0=random(4, seed=1))]),
+    "initial h": LSTM([layer(h_0=random(4))]),
+    "activations": LSTM([layer(activations=EXOTIC)]),
+    "coupled": LSTM([layer(coupled=True)]),
+    "clip": LSTM([layer(clip=0.1)]),
+    "reverse": LSTM([layer(direction="reverse")]),
+    "go_backwards": LSTM([layer(direction="go_backwards")]),
+    **{f"both, {merge}": LSTM([both(merge)]) for merge in ("concat", "sum", "mul", "ave")},
+    "both, all options": LSTM(
+        [both(outputs=2, clip=3.0, coupled=True, activations=EXOTIC, peepholes=random(3, 4))]
+    ),
+    "embedding": LSTM([Embedding(random(7, 3)), layer()]),
+    "embedding, padding": LSTM([Embedding(random(7, 3), padding_id=np.int64(0).item()), layer()]),
+    "dense in front and between": LSTM(
+        [Dense(random(3, 2), activation="tanh"), layer(), Dense(random(3, 4)), both()]
+    ),
+    "activation of the head": LSTM([layer()], Dense(random(2, 4), activation="sigmoid")),
+    "softmax": LSTM([layer()], Dense(random(2, 4), random(2), activation="softmax")),
+    "deep head": LSTM(
+        [both()],
+        [Dense(random(5, 8), random(5), activation=("elu", 0.3)), Dense(random(2, 5))],
+        True,
+    ),
+    **{read: LSTM([layer()], read=read) for read in ("last", "max", "mean")},
+    "mask": LSTM([layer()], mask_value=-0.0),
+    "mask of a third": LSTM([layer()], mask_value=1 / 3),
+    "skip": LSTM([layer()], Dense(random(1, 4)), skip=1),
+}
+
+
+@pytest.mark.parametrize("what", NETWORKS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_network(tmp_path, suffix, what, dtype):
+    model = NETWORKS[what].astype(dtype)
+    again = load(model.save(tmp_path / f"model{suffix}"))
+    assert again == model
+    assert repr(again) == repr(model)
+    assert again.layers == model.layers
+    assert hash(again) == hash(model)
+
+
+def test_plain_networks_are_written_for_older_readers(tmp_path):
+    def version(model):
+        content = json.loads(model.save(tmp_path / "model.json").read_text())
+        return content["fastlstm"]["version"]
+
+    assert version(make_model()) == version(make_model(return_sequences=True)) == "1"
+    assert {version(model) for model in NETWORKS.values()} == {"2"}
+
+
+def test_the_second_version_is_documented(tmp_path):
+    content = json.loads(NETWORKS["deep head"].save(tmp_path / "model.json").read_text())
+    cell = {
+        "kind": "lstm",
+        "activations": [["sigmoid"], ["tanh"], ["tanh"]],
+        "coupled": False,
+        "clip": None,
+    }
+    assert content["fastlstm"]["network"] == {
+        "layers": [
+            {
+                "kind": "bidirectional",
+                "forward": cell | {"direction": "forward"},
+                "backward": cell | {"direction": "reverse"},
+                "merge": "concat",
+            }
+        ],
+        "head": [
+            {"kind": "dense", "activation": ["elu", 0.3]},
+            {"kind": "dense", "activation": ["linear"]},
+        ],
+        "return_sequences": True,
+        "read": "final",
+        "mask_value": None,
+        "skip": 0,
+    }
+    assert "layers.0.backward.w_hh" in content["tensors"]
+    assert "head.1.weight" in content["tensors"]
+
+
+def changed(content, path, value):
+    """A saved .json with one thing changed in its network, or taken away."""
+    *path, last = path
+    at = content["fastlstm"]["network"]
+    for key in path:
+        at = at[key]
+    if value is KeyError:
+        del at[last]
+    else:
+        at[last] = value
+    return content
+
+
+FIRST = ("layers", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message", "kind"),
+    [
+        ((*FIRST, "zoneout"), 0.1, r"options of layers.0 \['zoneout'\]", UnsupportedModelError),
+        (("dropout",), 0.1, r"options \['dropout'\]", UnsupportedModelError),
+        ((*FIRST, "kind"), "gru", "layers.0: .* of kind 'gru'", UnsupportedModelError),
+        (
+            (*FIRST, "forward", "kind"),
+            "dense",
+            "layers.0.forward: there is no tensor layers.0.forward.weight",
+            ModelFormatError,
+        ),
+        (
+            (*FIRST, "forward", "activations"),
+            [["cubic"], ["tanh"], ["tanh"]],
+            "activation 'cubic'",
+            UnsupportedModelError,
+        ),
+        ((*FIRST, "forward"), None, "layers.0.forward: expected an obj", ModelFormatError),
+        ((*FIRST, "forward", "clip"), KeyError, "there is no clip", ModelFormatError),
+        ((*FIRST, "forward", "clip"), -1, "layers.0.forward is damaged: clip", ModelFormatError),
+        ((*FIRST, "forward", "clip"), True, "clip to be a number or null", ModelFormatError),
+        ((*FIRST, "forward", "coupled"), "no", "coupled to be true or false", ModelFormatError),
+        ((*FIRST, "forward", "activations"), ["tanh"] * 3, "3 activations", ModelFormatError),
+        ((*FIRST, "forward", "direction"), "reverse", "layers.0 is damaged", ModelFormatError),
+        ((*FIRST, "merge"), "max", "layers.0 is damaged: merge", ModelFormatError),
+        (("head", 0, "activation"), [1], "an activation or 'softmax'", ModelFormatError),
+        (("head",), None, "expected a list of head", ModelFormatError),
+        (("head",), [], r"unknown tensors \['head.0.bias', ", ModelFormatError),
+        (("read",), "first", "read: expected one of", ModelFormatError),
+        (("skip",), 1.5, "skip to be a number of inputs", ModelFormatError),
+        (("skip",), 99, "skip: expected", ModelFormatError),
+        (("mask_value",), 10**400, "damaged", ModelFormatError),
+        (("return_sequences",), 1, "return_sequences to be true or false", ModelFormatError),
+    ],
+)
+def test_other_networks_are_refused(tmp_path, path, value, message, kind):
+    saved = NETWORKS["deep head"].save(tmp_path / "model.json")
+    saved.write_text(json.dumps(changed(json.loads(saved.read_text()), path, value)))
+    refused(saved, message, kind)
+
+
+def test_tensors_of_other_places_are_refused(tmp_path):
+    saved = NETWORKS["deep head"].save(tmp_path / "model.json")
+    content = json.loads(saved.read_text())
+    content["tensors"]["layers.0.forward.w_xx"] = content["tensors"].pop("layers.0.forward.b_ih")
+    content["fastlstm"]["tensors"] = sorted(content["tensors"])
+    saved.write_text(json.dumps(content))
+    refused(saved, r"unknown tensors \['layers.0.forward.w_xx'\]")
+    del content["tensors"]["layers.0.forward.w_xx"], content["tensors"]["layers.0.backward.w_ih"]
+    content["fastlstm"]["tensors"] = sorted(content["tensors"])
+    saved.write_text(json.dumps(content))
+    refused(saved, "layers.0.backward: there is no tensor layers.0.backward.w_ih")
+
+
+def test_the_first_version_holds_plain_layers_only(tmp_path, suffix):
+    named = tensors((2, 3)) | {f"{n}_reverse": a for n, a in tensors((2, 3)).items()}
+    own = {"format": "fastlstm", "version": "1"}
+    path = tmp_path / f"model{suffix}"
+    write_tensors(path, named, own | {"network": {"layers": 1, "return_sequences": False}})
+    refused(path, "expected forward layers without options in a file of version 1")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_bit_of_a_weight(tmp_path, suffix, dtype):
+    w_ih = np.array(EXTREMES, dtype)[:, None]
+    model = LSTM([Layer(w_ih, random(8, 2, dtype=dtype), None, random(8, dtype=dtype))])
+    (layer,) = load(model.save(tmp_path / f"model{suffix}")).layers
+    assert layer.w_ih.tobytes() == w_ih.tobytes()
+    assert layer == model.layers[0]
+    assert layer.b_ih is None
+
+
+def test_suffix_in_capitals_and_a_path_with_dots(tmp_path, suffix):
+    path = tmp_path / f"my.model.v2{suffix.upper()}"
+    assert_same(load(make_model().save(path)), make_model())
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, suffix, monkeypatch):
+    model, path = make_model(), tmp_path / f"model{suffix}"
+    model.save(path)
+    monkeypatch.setattr("os.fsync", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        make_model(dtype="float64").save(path)
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    assert_same(load(path), model)
+
+
+def test_saving_through_a_link_keeps_the_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "model.npz"
+    link.symlink_to(tmp_path / "real" / "model.npz")
+    make_model().save(link)
+    assert link.is_symlink()
+    assert_same(load(tmp_path / "real" / "model.npz"), make_model())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_saving_keeps_the_permissions(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    for mode in (0o600, 0o640, 0o666):
+        path.touch()
+        path.chmod(mode)
+        make_model().save(path)
+        assert path.stat().st_mode & 0o777 == mode
+    new = make_model().save(tmp_path / f"new{suffix}")
+    (tmp_path / "plain").touch()
+    assert new.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_saving_to_what_is_not_a_file(tmp_path):
+    loop = tmp_path / "loop.npz"
+    loop.symlink_to(loop)
+    (tmp_path / "folder.npz").mkdir()
+    for path in (loop, tmp_path / "folder.npz"):
+        with pytest.raises(OSError, match=path.name):
+            make_model().save(path)
+    assert loop.is_symlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.npz")
+        with pytest.raises(OSError, match="expected a regular file to replace"):
+            make_model().save(tmp_path / "pipe.npz")
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_saved_npz_and_json_are_plain(tmp_path):
+    """The files are documented: NumPy and json read them without this package."""
+    model = make_model()
+    arrays = np.load(model.save(tmp_path / "model.npz"), allow_pickle=False)
+    np.testing.assert_array_equal(arrays["bias_hh_l1"], model.layers[1].b_hh)
+    metadata = {
+        "format": "fastlstm",
+        "version": "1",
+        "network": {"layers": 2, "return_sequences": False},
+        "tensors": sorted(set(arrays) - {"fastlstm"}),
+    }
+    assert json.loads(arrays["fastlstm"].item()) == metadata
+    content = json.loads(model.save(tmp_path / "model.json").read_text())
+    assert content["fastlstm"] == metadata
+    assert content["tensors"]["head.bias"] == {
+        "dtype": "float32",
+        "shape": [2],
+        "values": model.head[0].bias.tolist(),
+    }
+
+
+def test_saved_safetensors_are_plain(tmp_path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    model = make_model()
+    arrays = numpy.load_file(model.save(tmp_path / "model.safetensors"))
+    assert len(arrays) == 10
+    np.testing.assert_array_equal(arrays["head.weight"], model.head[0].weight)
+
+
+def test_no_options_for_own_files(tmp_path):
+    path = make_model().save(tmp_path / "model.npz")
+    with pytest.raises(TypeError, match=r"model.npz was saved by fastlstm .* got \['head'\]"):
+        load(path, head="head")
+
+
+def test_missing_files(tmp_path, suffix):
+    for name in (f"model{suffix}", "model.onnx"):
+        with pytest.raises(FileNotFoundError, match=name):
+            load(tmp_path / name)
+
+
+@pytest.mark.parametrize("foreign", [".onnx", ".keras", ".h5", ".pt", ".pth", ".nam"])
+def test_foreign_files_are_not_written(tmp_path, foreign):
+    with pytest.raises(ValueError, match=r"expected a suffix of \.safetensors, \.npz, \.json"):
+        make_model().save(tmp_path / f"model{foreign}")
+
+
+def test_other_suffixes(tmp_path):
+    for name in ("model.txt", "model"):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(ValueError, match=f"{name}: expected a model file of kind .safetensors"):
+            load(tmp_path / name)
+
+
+def test_without_safetensors(tmp_path, monkeypatch):
+    (tmp_path / "there.safetensors").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    for call in (make_model().save, load):
+        with pytest.raises(ImportError, match=r'pip install "fastlstm\[safetensors\]"'):
+            call(tmp_path / "there.safetensors")
+    assert len(list(tmp_path.iterdir())) == 1
+    assert_same(load(make_model().save(tmp_path / "model.npz")), make_model())
