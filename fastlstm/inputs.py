@@ -102,7 +102,8 @@ class ListSource:
 
     def __init__(self, sequences: list[Array]) -> None:
         self.sequences = sequences
-        self.dtype = np.result_type(np.int8, *(s.dtype for s in sequences if len(s)))
+        dtypes = [s.dtype for s in sequences if len(s)]
+        self.dtype = np.result_type(*dtypes) if dtypes else np.dtype(np.int64)
         self.lengths: npt.NDArray[np.int64] | None = np.array([len(s) for s in sequences], np.int64)
         self.n_rows, self.n_steps = len(sequences), int(max(self.lengths, default=0))
 

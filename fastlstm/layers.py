@@ -59,8 +59,9 @@ class Layer(Weights):
         The forget gate is ``1 - i``; its own weights must be zero or are ignored (ONNX'
         ``input_forget``).
     clip : float, optional
-        The inputs of all activations are held within ``-clip ... clip`` (ONNX' ``clip``): the
-        gates' sums and the cell state on its way to h. The cell state itself is not.
+        The sums of all gates and of the candidate, peepholes included, are held within
+        ``-clip ... clip`` before activation: ONNX' ``clip`` as ONNX Runtime computes it, which
+        clips neither the cell state nor what the cell's output is activated from.
     direction : str
         ``"forward"``; ``"reverse"``, from each sequence's last real step to its first, where
         outputs stand at the step that they read; ``"go_backwards"``, the same with outputs in

@@ -97,7 +97,7 @@ def step(layer: Layer, x_t: Array, h: Array, c: Array) -> Step:
     if layer.peepholes is not None:
         z[:, 3 * H :] += p_o * c
     o = activate(gate, within(z[:, 3 * H :]))
-    h = o * activate(cell_output, within(c))
+    h = o * activate(cell_output, c)
     if layer.w_hr is not None:
         h = h @ layer.w_hr.T
     return Step(i, f, g, o, c, h)

@@ -124,7 +124,7 @@ def _make_usual(kind: Cell) -> Any:
             d_o = sigmoid_denominator(o)
         else:
             d_o = take_row(d, 2, like)
-        n_c, d_c = tanh_fraction(within(c, bound) if clipped else c)
+        n_c, d_c = tanh_fraction(c)
         if gates >= 0:
             i_gate, o_gate = one / d_i, one / d_o
             if any_below(join(i, f, o), constant("-limit", join(i, f, o))):
@@ -176,6 +176,6 @@ def _make_general(kind: Cell) -> Any:
             store(scratch, gates + 4 * stride, c)
         a_c = load_splat(panel, numbers + OUTPUT, like)
         b_c = load_splat(panel, numbers + OUTPUT + 1, like)
-        return o * output(within(c, bound) if clipped else c, a_c, b_c), c
+        return o * output(c, a_c, b_c), c
 
     return next_state
