@@ -1,9 +1,9 @@
 """Model files of Keras 1, 2 and 3 with what they give: ``python generate_keras.py``.
 
-Needs Keras 3, PyTorch as its backend (TensorFlow's leaky_relu and gelu round to float32), tf_keras
-(Keras 2) and TensorFlow. Weights are random, so that no two gates and no
-bias are alike. Files of Keras 1, and of layers for GPUs, are written by hand with h5py in the
-format of their time; tf_keras, which still reads it, says what they give.
+Needs Keras 3 and tf_keras (Keras 2), both on TensorFlow: other backends of Keras 3 compute some of
+float64 in float32, TensorFlow just gelu and the slope of leaky_relu. Weights are random, so that
+no two gates and no bias are alike. Files of Keras 1, and of layers for GPUs, are written by hand
+with h5py in the format of their time; tf_keras, which still reads it, says what they give.
 """
 
 import json
@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import h5py
@@ -52,8 +52,7 @@ def ids(v=7):
 
 
 def expect(name, model, x):
-    y = model(x, training=False)
-    y = np.asarray(y.detach() if hasattr(y, "detach") else y)
+    y = np.asarray(model(x, training=False))
     EXPECTED[f"{name}:x"], EXPECTED[f"{name}:y"] = x, y
     print(name, y.shape, y.dtype)
 
@@ -72,6 +71,7 @@ def keep(name, model, x, *suffixes):
 
 def keras_3():
     L = keras.layers
+    keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     begin = keras.Input((None, INPUTS))
 
@@ -92,7 +92,7 @@ def keras_3():
             L.Dense(4, activation="tanh"),
             L.LSTM(3, return_sequences=True, recurrent_activation="hard_sigmoid"),
             L.Bidirectional(L.LSTM(2, return_sequences=True), merge_mode="sum"),
-            L.TimeDistributed(L.Dense(2, activation="leaky_relu")),
+            L.TimeDistributed(L.Dense(2, activation="elu")),
         ]
     )
     keep("k3_masks", model, masked(2.5), ".keras", ".weights.h5")
@@ -109,7 +109,7 @@ def keras_3():
             ),
             L.Flatten(),
             L.Dense(3),
-            L.LeakyReLU(),
+            L.LeakyReLU(0.25),
         ]
     )
     keep("k3_merges", model, sequences(), ".keras", ".h5")
@@ -118,8 +118,8 @@ def keras_3():
     y = keras.Sequential(
         [
             keras.Input((None, 4)),
-            L.Dense(3, use_bias=False, activation="silu"),
-            L.LSTM(3, return_sequences=True, activation="gelu", recurrent_activation="softplus"),
+            L.Dense(3, use_bias=False, activation="softplus"),
+            L.LSTM(3, return_sequences=True, activation="silu", recurrent_activation="softplus"),
             L.SpatialDropout1D(0.2),
         ]
     )(y)
@@ -140,6 +140,7 @@ def keras_3():
     )
     keep("k3_stateful", model, masked(), ".keras")
 
+    keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
 
     def narrow(dtype):
@@ -148,7 +149,9 @@ def keras_3():
             [
                 keras.Input((None, INPUTS)),
                 L.Bidirectional(L.LSTM(4, return_sequences=True, **plain), dtype=dtype),
+                L.TimeDistributed(L.Dense(5, activation="gelu", dtype=dtype), dtype=dtype),
                 L.LSTM(6, **plain),
+                L.Dense(4, activation="leaky_relu", dtype=dtype),
                 L.Dense(2, activation="sigmoid", dtype=dtype),
             ]
         )
@@ -184,7 +187,7 @@ def keras_2():
     y = L.Masking(2.5)(begin)
     y, *_ = L.LSTM(4, return_sequences=True, return_state=True)(y)
     y = L.Bidirectional(L.LSTM(3), merge_mode="ave")(y)
-    y = L.LeakyReLU(0.2)(L.Dense(2)(y))
+    y = L.LeakyReLU(0.25)(L.Dense(2)(y))
     keep("k2_masks", tf_keras.Model(begin, y), masked(2.5), ".h5")
     # save_weights of Keras 2, and the architecture apart from it
     tf_keras.Model(begin, y).save_weights(HERE / "k2_weights.h5")
@@ -334,7 +337,7 @@ if __name__ == "__main__":
     keras_2()
     keras_1()
     np.savez(HERE / "expected.npz", **EXPECTED)
-    with zipfile.ZipFile(ARCHIVE, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(ARCHIVE, "w", zipfile.ZIP_LZMA) as archive:
         for path in sorted(HERE.iterdir()):
             archive.write(path, path.name)
     shutil.rmtree(HERE)
