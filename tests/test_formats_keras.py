@@ -317,7 +317,11 @@ LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wAAAA==", "defaults":
         ("k3_masks", other_class("TimeDistributed", "ReLU"), "an activation is computed behind"),
         ("k3_masks", other_class("Dense", "Masking", mask_value=1.0), "as the first layer only"),
         ("k3_masks", inside("TimeDistributed", units=2, activation="selu"), "'selu'"),
-        ("k3_masks", other_class("TimeDistributed", "GlobalMaxPooling1D"), "a maximum over time"),
+        (
+            "k3_words",
+            entry("GlobalAveragePooling1D", class_name="GlobalMaxPooling1D"),
+            "a maximum over time with a mask",
+        ),
         ("k3_masks", option("LSTM", go_backwards=True), "go_backwards with a mask"),
         ("k3_cells", lambda c: _slice(c, 0), "only the last step"),
         ("k3_cells", inside("RNN", "cell", reverse_state_order=True), "reverse_state_order"),
@@ -325,8 +329,6 @@ LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wAAAA==", "defaults":
 )
 def test_refused_by_name(name, change, message, tmp_path):
     path = keras_file(tmp_path / "model.keras", change, name)
-    if name == "k3_masks" and "GlobalMaxPooling1D" in str(message):
-        message = "."
     with pytest.raises(UnsupportedModelError, match=message) as caught:
         load(path)
     assert str(path) in str(caught.value)
@@ -433,7 +435,7 @@ def test_activations(value, activation, tmp_path):
 )
 def test_other_activations(value, tmp_path):
     path = keras_file(tmp_path / "model.keras", option("LSTM", activation=value))
-    with pytest.raises(UnsupportedModelError, match="LSTM.*activation"):
+    with pytest.raises(UnsupportedModelError, match=r"LSTM.*activation"):
         load(path)
 
 
@@ -487,7 +489,7 @@ def swapped(file):
 
 def backward_first(file):
     group = file["model_weights/bidirectional"]
-    names = [name for name in group.attrs["weight_names"]]
+    names = list(group.attrs["weight_names"])
     group.attrs["weight_names"] = names[3:] + names[:3]
 
 
@@ -502,26 +504,34 @@ def test_directions_are_told_by_their_names(tmp_path):
     assert load(path).layers == wanted.layers
 
 
+def attribute(place, name, value):
+    def change(file):
+        del file[place].attrs[name]
+        file[place].attrs[name] = value
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda f: f["model_weights"].attrs.pop("layer_names"), "expected weights of"),
         (lambda f: f["model_weights/dense"].attrs.pop("weight_names"), "expected weights of"),
         (lambda f: f["model_weights/dense/dense"].pop("bias"), "there is no 'dense/bias'"),
-        (lambda f: f.pop("model_weights"), "there is no 'model_weights'"),
-        (lambda f: f.attrs.modify("model_config", 5), "expected text"),
-        (lambda f: f.attrs.modify("model_config", "{"), "damaged"),
-        (lambda f: f.attrs.modify("keras_version", "new"), "a version of Keras"),
+        (lambda f: f.pop("model_weights"), "expected weights of"),
+        (attribute("/", "model_config", 5), "expected text"),
+        (attribute("/", "model_config", "{"), "damaged"),
+        (attribute("/", "keras_version", "new"), "a version of Keras"),
         (
-            lambda f: f["model_weights/dense"].attrs.modify("weight_names", ["dense/kernel"]),
+            attribute("model_weights/dense", "weight_names", ["dense/kernel"]),
             "expected weights",
         ),
         (
-            lambda f: f["model_weights/dense"].attrs.modify("weight_names", ["dense/kernel"] * 2),
+            attribute("model_weights/dense", "weight_names", ["dense/kernel"] * 2),
             "named twice",
         ),
         (
-            lambda f: f["model_weights/top_level_model_weights"].attrs.modify("weight_names", "a"),
+            attribute("model_weights/top_level_model_weights", "weight_names", "a"),
             "weights of no layer",
         ),
     ],

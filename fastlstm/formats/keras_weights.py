@@ -98,7 +98,7 @@ class Listed:
         """See `Source`."""
         if part.top != self._top:
             self._enter(part)
-        left = self._left
+        left = list(self._left)
         for hint in (part.name, *re.findall("forward_|backward_", inside)):
             left = [name for name in left if hint in name] or left
         if (
