@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError
+from fastlstm.formats.hdf5_attributes import Attributes
 from fastlstm.formats.keras_graph import version_of
 from fastlstm.formats.keras_weights import Listed, Source, Tree
 from fastlstm.formats.native import MAX_RATIO, MAX_UNCHECKED, _parse_json
@@ -133,6 +134,8 @@ class _H5:
         self._h5py = h5py
         self._size = file.seek(0, os.SEEK_END)
         self._limit = max(MAX_UNCHECKED, MAX_RATIO * self._size)
+        self._attributes = Attributes(file)
+        self._texts: dict[int, dict[str, list[str] | None]] = {}  # of each object, by its address
         file.seek(0)
         self.root = h5py.File(file, "r")
 
@@ -195,39 +198,33 @@ class _H5:
             array = (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
         return array
 
-    def _attribute(self, holder: Any, name: str) -> Any:
-        if name not in holder.attrs:
-            return None
-        attribute = holder.attrs.get_id(name)
-        shape = attribute.shape
-        if math.prod(shape or ()) * attribute.dtype.itemsize > max(self._size, 1 << 16):
-            raise ModelFormatError(f"{name} claims to be larger than the file")
-        return holder.attrs[name]
+    def _attribute(self, holder: Any, name: str) -> list[str] | None:
+        address = int(self._h5py.h5o.get_info(holder.id).addr)
+        if address not in self._texts:
+            self._texts[address] = self._attributes.texts(address)
+        found = self._texts[address]
+        if name in found and found[name] is None:
+            raise ModelFormatError(f"{name}: expected text")
+        return found.get(name)
 
     def text(self, holder: Any, name: str) -> str | None:
         """An attribute that is text; None if there is none."""
-        value = self._attribute(holder, name)
-        return None if value is None else _text(name, value)
+        texts = self._attribute(holder, name)
+        if texts is not None and len(texts) != 1:
+            raise ModelFormatError(f"{name}: expected one text, got {len(texts)}")
+        return None if texts is None else texts[0]
 
     def names(self, holder: Any, name: str) -> list[str]:
         """An attribute that is a list of texts, in one piece or in many."""
-        value = self._attribute(holder, name)
-        if value is not None:
-            return [_text(name, item) for item in np.atleast_1d(value)]
-        pieces, k = [], 0
-        while (value := self._attribute(holder, f"{name}{k}")) is not None:
-            pieces += [_text(name, item) for item in np.atleast_1d(value)]
+        texts = self._attribute(holder, name)
+        if texts is not None:
+            return texts
+        pieces: list[str] = []
+        k = 0
+        while (texts := self._attribute(holder, f"{name}{k}")) is not None:
+            pieces += texts
             k += 1
         return pieces
-
-
-def _text(name: str, value: Any) -> str:
-    value = value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, bytes):
-        value = value.decode()
-    if not isinstance(value, str):
-        raise ModelFormatError(f"{name}: expected text, got {type(value).__name__}")
-    return value
 
 
 def config_from(config: Any) -> dict[str, Any]:
