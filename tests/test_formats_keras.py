@@ -615,6 +615,8 @@ def test_live_models():
 
 # Hostile files
 
+FORMAT_OR_NOT = (ModelFormatError, UnsupportedModelError)
+
 
 def refused(path, message, kinds=(ModelFormatError,)):
     """Loading fails at once, without much memory, and the error names the file."""
@@ -780,13 +782,63 @@ def test_hostile_archives(tmp_path):
     refused(archive_of(path, good, zipfile.ZIP_LZMA), "expected it stored or deflated")
 
 
-def test_lists_of_names_are_not_believed(tmp_path):
-    def claim(file):
-        space = h5py.h5s.create_simple((1 << 16,))
-        kind = h5py.h5t.C_S1.copy()
-        kind.set_size(1 << 16)
-        file["model_weights"].attrs.pop("layer_names")
-        h5py.h5a.create(file["model_weights"].id, b"layer_names", kind, space)
+def new_style(name, path, **options):
+    """The file with headers of the new kind that HDF5 has, which h5py writes when told to."""
+    with (
+        h5py.File(io.BytesIO(FILES[name])) as old,
+        h5py.File(path, "w", libver="latest", **options) as new,
+    ):
+        for key, value in old.attrs.items():
+            new.attrs[key] = value
 
-    with pytest.raises((ModelFormatError, OSError, ValueError)):
-        load(h5_file(tmp_path / "model.h5", "k2_words", claim))
+        def copy_to(key, item):
+            if isinstance(item, h5py.Dataset):
+                new[key] = item[()]
+            else:
+                for attribute, value in item.attrs.items():
+                    new.require_group(key).attrs[attribute] = value
+
+        old.visititems(copy_to)
+    return path
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name.endswith(".h5")])
+def test_headers_of_the_new_kind(name, tmp_path):
+    if name in WEIGHTS:
+        pytest.skip("a whole model is enough")
+    model = load(new_style(name, tmp_path / "model.h5"))
+    assert model.layers == loaded(name, tmp_path).layers
+
+
+def test_attributes_in_a_heap_of_their_own(tmp_path):
+    path = new_style("k2_words.h5", tmp_path / "model.h5")
+    with h5py.File(path, "r+", libver="latest") as file:
+        for k in range(20):
+            file.attrs[f"more{k}"] = k
+    refused(path, "attributes in a heap of their own", (UnsupportedModelError,))
+    refused(new_style("k2_words.h5", path, userblock_size=512), "at its start", FORMAT_OR_NOT)
+
+
+def test_texts_that_do_not_fit(tmp_path):
+    """HDF5 itself crashes on some of these."""
+    whole, path = FILES["k2_words.h5"], tmp_path / "model.h5"
+    text = whole.index(b'{"class_name"')  # the config, in a heap
+    length = int.from_bytes(whole[text - 8 : text], "little")
+    heap = whole.rindex(b"GCOL", 0, text)
+    reference = length.to_bytes(4, "little") + heap.to_bytes(8, "little")
+    assert whole.count(reference) == 1
+    at = whole.index(reference)
+
+    def changed(where, value, size):
+        content = bytearray(whole)
+        content[where : where + size] = value.to_bytes(size, "little")
+        path.write_bytes(content)
+        return path
+
+    refused(changed(at, length + 1, 4), f"a text of {length + 1} bytes in {length}")
+    refused(changed(at, (1 << 32) - 1, 4), "longer than the file")
+    refused(changed(at + 4, heap + 8, 8), "there is no text")
+    refused(changed(at + 4, 1 << 60, 8), "there are no 16 bytes")
+    refused(changed(at + 12, 999, 4), "there is no text 999")
+    refused(changed(text - 8, 1 << 40, 8), "there are no 1099511627776 bytes")
+    refused(changed(text - 8, 5, 8), f"a text of {length} bytes in 5")

@@ -116,7 +116,10 @@ class Attributes:
             left -= length
             if left < 0:
                 raise ModelFormatError("texts that are longer than the file")
-            yield self._from_heap(address, index)[:length] if length else b""
+            text = self._from_heap(address, index) if length else b""
+            if len(text) < length:
+                raise ModelFormatError(f"a text of {length} bytes in {len(text)} bytes")
+            yield text[:length]
 
     def _from_heap(self, address: int, wanted: int) -> bytes:
         head = self._read(address, 16)

@@ -77,6 +77,8 @@ def open_h5(file: IO[bytes]) -> Opened:
     if "model_weights" not in h5.root and "layers" in h5.root:
         return Opened(None, _tree(h5), version)
     groups = h5.group(h5.root, "model_weights") if "model_weights" in h5.root else h5.root
+    if config is None and groups is not h5.root:
+        raise ModelFormatError("the file of a whole model lacks its model_config")
     version = version or version_of(h5.text(groups, "keras_version")) or 1
     weights = _listed(h5, groups, named=config is not None)
     return Opened(None if config is None else _parse_json(config), weights, version)

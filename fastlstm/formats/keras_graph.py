@@ -165,7 +165,9 @@ def _node(part: Part, node: Any) -> _Node:
         calls = _of(list, node, f"a call of {part}")
         calls = [calls] if calls and isinstance(calls[0], str) else calls
         reads, rest = (calls[0], []) if len(calls) == 1 else (calls, [])
-        options = reads[3] if len(reads) > 3 and isinstance(reads[3], dict) else {}
+        options = dict(reads[3]) if len(reads) > 3 and isinstance(reads[3], dict) else {}
+        if "slice_spec" in options:  # x[...]
+            rest = [options.pop("slice_spec")]
     if isinstance(reads, list) and not (reads and isinstance(reads[0], str)):
         raise UnsupportedModelError(f"{part} reads {len(reads)} tensors: no chain of layers")
     masks = []

@@ -37,9 +37,8 @@ INERT: Final = (
     "SpatialDropout1D",
 )
 READS: Final = {"GlobalMaxPooling1D": "max", "GlobalAveragePooling1D": "mean"}
-LAST_STEP: Final = (  # x[:, -1] and x[:, -1, :] in Keras 3
-    [{"class_name": "__slice__", "config": {"start": None, "stop": None, "step": None}}, -1]
-)
+SLICES: Final = ("GetItem", "SlicingOpLambda")  # x[...] in Keras 3 and in Keras 2
+ALL: Final = {"start": None, "stop": None, "step": None}
 
 
 def build(config: Any, weights: Source, version: int | None) -> LSTM:
@@ -102,7 +101,6 @@ class _Builder:
             "Dense": self._add_dense,
             "Embedding": self._add_embedding,
             "Flatten": self._add_flatten,
-            "GetItem": self._add_last_step,
             "Masking": self._add_masking,
             "Reshape": self._add_reshape,
             "TimeDistributed": self._add_inside,
@@ -110,10 +108,11 @@ class _Builder:
             **dict.fromkeys(keras_activations.LAYERS, self._add_activation),
             **dict.fromkeys(RECURRENT, self._add_recurrent),
             **dict.fromkeys(READS, self._add_pooling),
+            **dict.fromkeys(SLICES, self._add_last_step),
         }
         if part.kind not in adders:
             raise UnsupportedModelError(f"{part}: a {part.kind} is not computed")
-        if part.kind != "GetItem" and part.arguments:
+        if part.kind not in SLICES and part.arguments:
             raise UnsupportedModelError(f"{part} is called with more than one argument")
         adders[part.kind](part)
         self._begun = True
@@ -263,7 +262,11 @@ class _Builder:
     def _add_last_step(self, part: Part) -> None:
         self._need_sequences(part)
         self._need_recurrent(part)
-        if list(part.arguments) not in ([LAST_STEP], [[*LAST_STEP, LAST_STEP[0]]]):
+        items = [
+            item["config"] if isinstance(item, dict) and "config" in item else item
+            for item in (part.arguments[0] if len(part.arguments) == 1 else [])
+        ]
+        if items not in ([ALL, -1], [ALL, -1, ALL]):
             raise UnsupportedModelError(f"{part}: only the last step, x[:, -1], is computed")
         self._end(self._final())
 

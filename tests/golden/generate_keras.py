@@ -188,10 +188,13 @@ def keras_2():
     y, *_ = L.LSTM(4, return_sequences=True, return_state=True)(y)
     y = L.Bidirectional(L.LSTM(3), merge_mode="ave")(y)
     y = L.LeakyReLU(0.25)(L.Dense(2)(y))
-    keep("k2_masks", tf_keras.Model(begin, y), masked(2.5), ".h5")
+    keep("k2_masks", model := tf_keras.Model(begin, y), masked(2.5), ".h5")
+    y = L.LSTM(2, return_sequences=True, go_backwards=True)(begin)
+    y = L.Bidirectional(L.LSTM(2, return_sequences=True))(y)[:, -1, :]
+    keep("k2_last", tf_keras.Model(begin, y), sequences(), ".h5")
     # save_weights of Keras 2, and the architecture apart from it
-    tf_keras.Model(begin, y).save_weights(HERE / "k2_weights.h5")
-    (HERE / "k2_weights.json").write_text(tf_keras.Model(begin, y).to_json())
+    model.save_weights(HERE / "k2_weights.h5")
+    (HERE / "k2_weights.json").write_text(model.to_json())
 
 
 def write_h5(name, config, version, layers):
