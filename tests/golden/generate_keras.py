@@ -186,7 +186,7 @@ def keras_2():
     begin = L.Input((None, INPUTS))
     y = L.Masking(2.5)(begin)
     y, *_ = L.LSTM(4, return_sequences=True, return_state=True)(y)
-    y = L.Bidirectional(L.LSTM(3), merge_mode="ave")(y)
+    y = tf_keras.Sequential([L.Bidirectional(L.LSTM(3), merge_mode="ave")])(y)
     y = L.LeakyReLU(0.25)(L.Dense(2)(y))
     keep("k2_masks", model := tf_keras.Model(begin, y), masked(2.5), ".h5")
     y = L.LSTM(2, return_sequences=True, go_backwards=True)(begin)
