@@ -1,15 +1,110 @@
-"""Not yet."""
+"""Networks from Keras 1, 2 and 3: live models and files. Imports neither Keras nor TensorFlow.
+
+Keras orders gates ``i f c o``, which is this package's ``i f g o``.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastlstm.errors import ModelFormatError
+from fastlstm.formats.keras_files import config_from, open_h5, open_keras
+from fastlstm.formats.keras_graph import version_of
+from fastlstm.formats.keras_layers import build
+from fastlstm.formats.keras_weights import Live
+from fastlstm.formats.native import _distrusted, _naming, _open_at_once
+
+if TYPE_CHECKING:
+    from fastlstm.model import LSTM
 
 __all__ = ["from_keras", "load"]
 
 
-def load(path: Any, **options: Any) -> Any:
-    raise NotImplementedError
+def from_keras(model: Any) -> LSTM:
+    """A network from a live Keras model, of Keras 3 or of Keras 2 (``tf_keras``).
+
+    The model is a chain of layers, Sequential or functional: Input, Embedding, Masking, LSTM
+    (also ``RNN`` of ``LSTMCell``), Bidirectional, Dense, TimeDistributed, activations, dropout
+    and the like, GlobalMaxPooling1D, GlobalAveragePooling1D, the last step ``x[:, -1]``, and
+    models of these. It computes what the model's ``predict`` does. A stateful layer starts from
+    zeros at every call, unless the call gives a state.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built, so that it has weights. ``float16`` and ``bfloat16`` are widened to ``float32``.
+
+    Returns
+    -------
+    LSTM
+        It returns sequences if the model does.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If it holds another layer, an option or a graph that this version does not compute
+        exactly. The message names the layer and the option.
+    ValueError
+        If it has no weights yet, or they are NaN or infinite.
+    TypeError
+        If it is no Keras model.
+    """
+    if not all(hasattr(model, name) for name in ("to_json", "layers", "weights")):
+        raise TypeError(f"expected a Keras model, got {type(model).__name__}")
+    # A subclass of a model is in a module of its own; keras or tf_keras is among its bases.
+    roots = [base.__module__.partition(".")[0] for base in type(model).__mro__]
+    package = next((sys.modules[k] for k in roots if k in ("keras", "tf_keras")), None)
+    version = version_of(getattr(package, "__version__", None))
+    return build(json.loads(model.to_json()), Live(model), version)
 
 
-def from_keras(model: Any, **options: Any) -> Any:
-    raise NotImplementedError
+def load(path: str | os.PathLike[str], *, config: Any = None) -> LSTM:
+    """A network from a ``.keras``, ``.h5`` or ``.hdf5`` file, as `from_keras` says.
+
+    No code of the file is executed. ``hard_sigmoid`` means what it did in the Keras that wrote
+    the file: ``0.2 x + 0.5`` in Keras 1 and 2, ``x / 6 + 0.5`` in Keras 3.
+
+    Parameters
+    ----------
+    path : path
+        A ``.keras`` archive; a ``.h5`` of a whole model, written by Keras 1, 2 or 3; or weights
+        (``.weights.h5``, or those of ``save_weights``) with the model's `config`.
+    config : dict, str or path, optional
+        The architecture of a file of weights: ``model.to_json()``, what it holds, or a file of
+        it.
+
+    Returns
+    -------
+    LSTM
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged, incomplete or hostile.
+    UnsupportedModelError
+        As `from_keras`.
+    TypeError, ValueError
+        If `config` is missing, or none, or given where the file has its own.
+    ImportError
+        If the package h5py is missing.
+    """
+    path = Path(path)
+    architecture = None if config is None else config_from(config)
+    with open(path, "rb", opener=_open_at_once) as file:
+        with _naming(path), _distrusted("the file"):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ModelFormatError("expected a regular file, not a device or a pipe")
+            opened = (open_keras if path.suffix.lower() == ".keras" else open_h5)(file)
+        if (opened.config is None) is not (architecture is not None):
+            raise ValueError(
+                f"{path} holds weights alone: give the architecture, config=model.to_json()"
+                if architecture is None
+                else f"{path} holds the model's config: config= is for files of weights alone"
+            )
+        with _naming(path), _distrusted("the model"):
+            return build(opened.config or architecture, opened.weights, opened.version)
