@@ -1,0 +1,458 @@
+"""A walk through an ONNX graph: constants are folded, ids take the place of the data."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.activations import Activation
+from fastlstm.dense import SOFTMAX
+from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.onnx_network import Ids, Network, Start
+from fastlstm.formats.onnx_operator import INPUTS, Operator, read_operator
+from fastlstm.formats.onnx_ops import FOLDED, MOVES, Node, moved_concat
+from fastlstm.formats.onnx_tensors import Folder, to_array, widened
+
+__all__ = ["Constants", "Refused", "Walk", "name_of"]
+
+Array = npt.NDArray[Any]
+
+# The activation by ONNX' operator, and the attributes that it takes with their defaults.
+_ACTIVATIONS: Final[dict[str, tuple[str, dict[str, float]]]] = {
+    "Elu": ("elu", {"alpha": 1.0}),
+    "HardSigmoid": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
+    "LeakyRelu": ("leaky_relu", {"alpha": 0.01}),
+    "Relu": ("relu", {}),
+    "Sigmoid": ("sigmoid", {}),
+    "Softplus": ("softplus", {}),
+    "Softsign": ("softsign", {}),
+    "Tanh": ("tanh", {}),
+    "ThresholdedRelu": ("thresholded_relu", {"alpha": 1.0}),
+}
+_FLAWS: Final = (ValueError, TypeError, IndexError, OverflowError, ArithmeticError, MemoryError)
+
+
+class Refused:
+    """What stands for the outputs of a node that is not understood, if they are needed."""
+
+    def __init__(self, error: ValueError, place: int) -> None:
+        self.error, self.place = error, place
+
+
+def name_of(node: Any) -> str:
+    """How a message calls a node."""
+    made = next((name for name in node.output if name), "")
+    domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
+    called = repr(node.name) if node.name else f"that gives {made!r}"
+    return f"node {called} ({domain}{node.op_type})"
+
+
+class Constants:
+    """The tensors of a model, each read once."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.read: dict[int, tuple[Any, Array]] = {}  # with the tensor, whose id() is taken
+        self.elements = 0  # in the file
+
+    def __getitem__(self, tensor: Any) -> Array:
+        key = id(tensor)
+        if key not in self.read:
+            self.read[key] = tensor, to_array(tensor, self.folder)
+            self.elements += self.read[key][1].size
+        return self.read[key][1]
+
+
+class Walk:
+    """One walk through a graph, for inputs of certain sizes.
+
+    Parameters
+    ----------
+    constants : Constants
+    opset : int
+    network : Network
+        Where sources are added.
+    given : mapping
+        The values of the graph's inputs.
+    exact : bool
+        Whether the sizes are the model's own; else they are examples.
+    target : NodeProto, optional
+        The LSTM whose inputs are wanted; see `caught`.
+    """
+
+    def __init__(
+        self,
+        constants: Constants,
+        opset: int,
+        network: Network,
+        given: dict[str, Any],
+        exact: bool,
+        target: Any = None,
+    ) -> None:
+        self.constants, self.opset, self.network = constants, opset, network
+        self.given, self.exact, self.target = given, exact, target
+        self.caught: MutableMapping[str, Any] | None = None
+        self.place = 0
+
+    def run(self, graph: Any, scope: MutableMapping[str, Any] | None = None) -> list[Any]:
+        """The values of the graph's outputs."""
+        inner = scope is not None
+        scope = dict(self.given) if scope is None else scope
+        if graph.sparse_initializer:
+            raise UnsupportedModelError("sparse initializers are not read")
+        for tensor in graph.initializer:
+            scope[tensor.name] = tensor
+        for node in graph.node:
+            if not inner:
+                self.place += 1
+            if self.target is node:
+                self.caught = scope
+            try:
+                results = self._node(node, scope)
+            except _Cause as cause:
+                results = [cause.refused] * len(node.output)
+            except ValueError as error:
+                kind = type(error)
+                kind = kind if issubclass(kind, _OURS) else UnsupportedModelError
+                results = [Refused(kind(f"{name_of(node)}: {error}"), self.place)] * len(
+                    node.output
+                )
+            except _FLAWS as error:
+                flaw = ModelFormatError(f"{name_of(node)}: {error or type(error).__name__}")
+                results = [Refused(flaw, self.place)] * len(node.output)
+            for name, value in zip(node.output, results, strict=False):
+                if name:
+                    scope[name] = value
+        return [self.value(scope, output.name) for output in graph.output]
+
+    def value(self, scope: MutableMapping[str, Any], name: str) -> Any:
+        """The value of a name: an array, ids or what was refused."""
+        if name not in scope:
+            raise ModelFormatError(f"nothing before gives {name!r}")
+        value = scope[name]
+        if hasattr(value, "data_type"):  # a tensor that was not needed yet
+            value = scope[name] = self.constants[value]
+        return value
+
+    def _inputs(self, node: Any, scope: MutableMapping[str, Any]) -> list[Any]:
+        values = [self.value(scope, name) if name else None for name in node.input]
+        for value in values:
+            if isinstance(value, Refused):
+                raise _Cause(value)
+        return values
+
+    def _node(self, node: Any, scope: MutableMapping[str, Any]) -> list[Any]:
+        if node.domain not in ("", "ai.onnx"):
+            raise UnsupportedModelError("an operator that is not ONNX' own")
+        op, attributes = node.op_type, self.attributes(node)
+        if op == "If":
+            return self._branch(node, attributes, scope)
+        if op == "LSTM":
+            return self._lstm(node, attributes, scope)
+        values = self._inputs(node, scope)
+        seen = Node(op, attributes, self.opset, values, len(node.output), self.exact)
+        if op == "Constant":
+            return [_constant(attributes)]
+        data = [isinstance(value, Ids) for value in values]
+        if op in ("Shape", "Size"):
+            x = values[0].array if data[0] else values[0]
+            return [_shape(seen, x)]
+        if op == "Concat":
+            if all(data):
+                parts = [value.array for value in values]
+                return [Ids(moved_concat(seen, parts, 1 << 24))]
+            if any(data):
+                raise UnsupportedModelError("joins data and constants")
+            return [moved_concat(seen, values, self.constants.elements)]
+        if op in MOVES and not any(data[1:]):
+            function, known = MOVES[op]
+            _check(attributes, known)
+            if not data[0]:
+                return _as_list(function(seen, values[0]))
+            return [Ids(np.asarray(k)) for k in _as_list(function(seen, values[0].array))]
+        if any(data):
+            return [Ids(self._layer(seen, data))]
+        if op not in FOLDED:
+            raise UnsupportedModelError("an operator that this version does not compute")
+        fold, known = FOLDED[op]
+        _check(attributes, known)
+        with np.errstate(all="ignore"):
+            return [fold(seen, *values)]
+
+    def attributes(self, node: Any) -> dict[str, Any]:
+        """A node's attributes by name."""
+        found: dict[str, Any] = {}
+        for attribute in node.attribute:
+            if attribute.name in found or attribute.ref_attr_name:
+                raise ModelFormatError(f"the attribute {attribute.name!r} twice, or by reference")
+            read = _ATTRIBUTE_KINDS.get(attribute.type)
+            if read is None:
+                raise UnsupportedModelError(f"the kind of its attribute {attribute.name!r}")
+            value = read(attribute)
+            found[attribute.name] = self.constants[value] if attribute.type == _TENSOR else value
+        return found
+
+    def _branch(
+        self, node: Any, attributes: dict[str, Any], scope: MutableMapping[str, Any]
+    ) -> list[Any]:
+        branches = [attributes["then_branch"], attributes["else_branch"]]
+        if self.target is not None:  # it may be in either
+            for graph in branches:
+                self.run(graph, ChainMap({}, scope))
+        (condition,) = self._inputs(node, scope)
+        if not isinstance(condition, np.ndarray) or condition.size != 1:
+            raise UnsupportedModelError("a condition that is no constant")
+        return self.run(branches[not condition.item()], ChainMap({}, scope))
+
+    # What computes with data
+
+    def _layer(self, node: Node, data: list[bool]) -> Array:
+        """The ids of the outputs of a layer."""
+        op, attributes, network = node.op, node.attributes, self.network
+        x = node.values[0].array if data[0] else None
+        if op == "Gather" and data == [False, True]:
+            if node.axis("axis", 0, node.values[0].ndim) != 0:
+                raise UnsupportedModelError("a table that is not read by rows")
+            return network.embedding(widened(node.values[0]), node.values[1].array)
+        if op in ("Add", "Mul", "Sub", "Div") and sum(data) == 1:
+            _check(attributes, {"broadcast", "consumed_inputs"})
+            return self._affine(node, data)
+        if x is None or any(data[1:]):
+            raise UnsupportedModelError("computes with several tensors that depend on the input")
+        if op == "Cast":
+            return self._cast(node, x)
+        if op == "MatMul":
+            weight = widened(node.values[1])
+            if weight.ndim != 2:
+                raise UnsupportedModelError(f"a product with weights of shape {weight.shape}")
+            return network.dense(weight.T, x)
+        if op == "Gemm":
+            return self._gemm(node, x)
+        if op in ("ReduceMax", "ReduceMean"):
+            return self._over_time(node, x)
+        if op in _ACTIVATIONS:
+            name, defaults = _ACTIVATIONS[op]
+            _check(attributes, {*defaults, "consumed_inputs"})
+            numbers = [attributes.get(key, default) for key, default in defaults.items()]
+            return network.activation(x, Activation(name, *numbers))
+        if op == "Gelu":
+            _check(attributes, {"approximate"})
+            tanh = attributes.get("approximate", "none") != "none"
+            return network.activation(x, Activation("gelu_tanh" if tanh else "gelu"))
+        if op == "Softmax":
+            _check(attributes, {"axis"})
+            if node.axis("axis", 1 if self.opset < 13 else -1, x.ndim) != x.ndim - 1:
+                raise UnsupportedModelError("a softmax over another axis than the last")
+            return network.activation(x, SOFTMAX)
+        raise UnsupportedModelError("an operator that this version does not compute")
+
+    def _affine(self, node: Node, data: list[bool]) -> Array:
+        ids = node.values[data.index(True)].array
+        number = node.values[data.index(False)]
+        turned = data[1] and node.op in ("Sub", "Div")
+        if number.dtype.kind != "f" or np.broadcast_shapes(ids.shape, number.shape) != ids.shape:
+            raise UnsupportedModelError(f"with a constant {number.dtype} of shape {number.shape}")
+        values = np.broadcast_to(widened(number), ids.shape)
+        with np.errstate(all="ignore"):
+            if node.op == "Div":
+                values = 1 / values
+        if turned and node.op == "Div":
+            raise UnsupportedModelError("divides by data")
+        if node.op in ("Mul", "Div"):
+            return ids if (values == 1).all() else self.network.affine(ids, values, None)
+        if turned:
+            ids = self.network.affine(ids, np.full_like(values, -1), None)
+        values = -values if node.op == "Sub" and not turned else values
+        return self.network.affine(ids, None, values) if values.any() else ids
+
+    def _gemm(self, node: Node, x: Array) -> Array:
+        _check(node.attributes, {"alpha", "beta", "transA", "transB", "broadcast"})
+        alpha, beta = (node.attributes.get(k, 1.0) for k in ("alpha", "beta"))
+        if node.attributes.get("transA", 0) or x.ndim != 2:
+            raise UnsupportedModelError("expected a product of rows, transA 0")
+        weight = widened(node.values[1])
+        weight = weight if node.attributes.get("transB", 0) else weight.T
+        ids = self.network.dense(weight * weight.dtype.type(alpha), x)
+        bias = node.values[2] if len(node.values) > 2 else None
+        if bias is None or not beta:
+            return ids
+        bias = np.broadcast_to(widened(bias) * weight.dtype.type(beta), ids.shape)
+        return self.network.affine(ids, None, bias)
+
+    def _cast(self, node: Node, x: Array) -> Array:
+        to = node.attributes.get("to")
+        source = self.network.located(x)[0]
+        if source.layers:
+            kinds = {"float32": (1, "FLOAT"), "float64": (11, "DOUBLE")}
+            if to not in kinds[str((*source.layers, *source.head)[-1].dtype)]:
+                raise UnsupportedModelError(f"casts data to type {to}")
+        elif to not in (1, 6, 7, 11, "FLOAT", "INT32", "INT64", "DOUBLE"):
+            raise UnsupportedModelError(f"casts the input to type {to}")
+        return x
+
+    def _over_time(self, node: Node, x: Array) -> Array:
+        _check(node.attributes, {"axes", "keepdims", "noop_with_empty_axes"})
+        axes = node.ints("axes", 1)
+        if axes is None or len(axes) != 1:
+            raise UnsupportedModelError(f"reduces the axes {axes or 'all'}, not that of steps")
+        read = "max" if node.op == "ReduceMax" else "mean"
+        ids = self.network.over_time(x, axes[0], read)
+        return np.expand_dims(ids, axes[0]) if node.attributes.get("keepdims", 1) else ids
+
+    # The LSTM
+
+    def _lstm(
+        self, node: Any, attributes: dict[str, Any], scope: MutableMapping[str, Any]
+    ) -> list[Any]:
+        values = dict(zip(INPUTS, self._inputs(node, scope), strict=False))
+        named = {name: value for name, value in values.items() if value is not None}
+        if not isinstance(x := named.get("X"), Ids):
+            raise UnsupportedModelError("reads a constant X")
+        states = ("initial_h", "initial_c")
+        constant = {name: k for name, k in named.items() if isinstance(k, np.ndarray)}
+        operator = self.operator(
+            attributes, named, {k: constant[k] for k in states if k in constant}
+        )
+        given = {k: named[k].array for k in states if isinstance(named.get(k), Ids)}
+        starts = self._starts(operator, given)
+        batch, steps = x.array.shape[:2] if operator.batch_first else x.array.shape[1::-1]
+        for name in constant.keys() & {*states}:
+            if constant[name].shape[0 if operator.batch_first else 1] != batch:
+                raise ModelFormatError(f"{name}: expected a batch of {batch}")
+        lengths = self._lengths(named.get("sequence_lens"), batch, steps)
+        outputs = self.network.lstm(x.array, operator, lengths, starts)
+        return [Ids(outputs[name]) for name in ("Y", "Y_h", "Y_c")]
+
+    def operator(
+        self, attributes: dict[str, Any], values: dict[str, Any], state: dict[str, Array]
+    ) -> Operator:
+        """An LSTM operator, of constant weights."""
+        weights = {}
+        for name in ("W", "R", "B", "P"):
+            value = values.get(name)
+            if value is None and name in "WR":
+                raise ModelFormatError(f"there is no {name}")
+            if value is not None and not isinstance(value, np.ndarray):
+                raise UnsupportedModelError(f"{name} is not a constant")
+            if value is not None:
+                weights[name] = value
+        return read_operator(attributes, weights, state)
+
+    def operator_inputs(self, node: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+        """What the target reads: its weights, and its initial states if they are constants.
+
+        What is no constant comes with a call; zeros of whatever shape are none at all.
+        """
+        if (scope := self.caught) is None:
+            raise ModelFormatError("is in a graph that is not run")
+        values = {
+            k: self.value(scope, name) for k, name in zip(INPUTS, node.input, strict=False) if name
+        }
+        for name in ("W", "R", "B", "P"):
+            if isinstance(value := values.get(name), Refused):
+                raise UnsupportedModelError(f"{name} is not a constant: {value.error}")
+        if isinstance(values.get("sequence_lens"), np.ndarray):
+            raise UnsupportedModelError("sequence_lens is a constant; they come with a call")
+        states = {k: values[k] for k in ("initial_h", "initial_c") if k in values}
+        return values, {k: v for k, v in states.items() if isinstance(v, np.ndarray)}
+
+    def _lengths(self, value: Any, batch: int, steps: int) -> str | None:
+        """The name of the input that `sequence_lens` is; None if all steps are real."""
+        if value is None:
+            return None
+        if isinstance(value, np.ndarray):
+            if value.shape == (batch,) and (value == steps).all():
+                return None
+            raise UnsupportedModelError("sequence_lens is a constant; they come with a call")
+        source, _, _, k = self.network.located(value.array)
+        if (
+            source.read is None
+            or not source.read.startswith("input ")
+            or value.array.shape != (batch,)
+        ):
+            raise UnsupportedModelError("sequence_lens is no input of the graph")
+        if (k != np.arange(batch)).any():
+            raise UnsupportedModelError("sequence_lens is in another order than its input")
+        return source.read
+
+    def _starts(self, operator: Operator, given: dict[str, Array]) -> tuple[Start, ...]:
+        """Which rows of which inputs the states at the start are, for each direction."""
+        D = len(operator.cells)
+        H = operator.cells[0].hidden_size
+        found: dict[str, list[tuple[str, int] | None]] = {}
+        for name in ("initial_h", "initial_c"):
+            ids = given.get(name)
+            if ids is None:
+                found[name] = [None] * D
+                continue
+            ids = ids.swapaxes(0, 1) if operator.batch_first and ids.ndim == 3 else ids
+            source, _, _, k = self.network.located(ids)
+            if source.read is None or not source.read.startswith("input "):
+                raise UnsupportedModelError(f"{name} depends on the data")
+            N = ids.shape[1] if ids.ndim == 3 else 0
+            rows = k.reshape(D, -1)[:, 0] // (N * H) if N else []
+            straight = [np.arange(N * H).reshape(N, H) + row * N * H for row in rows]
+            layers = source.K // (N * H) if N else 0
+            turned = [
+                np.arange(source.K).reshape(N, -1, H)[:, k[d, 0, 0] // H % max(layers, 1)]
+                for d in range(len(rows))
+            ]
+            if ids.shape == (D, N, H) and np.array_equal(k, np.array(straight)):
+                found[name] = [(source.read, int(row)) for row in rows]
+            elif ids.shape == (D, N, H) and np.array_equal(k, np.array(turned)):
+                found[name] = [(source.read, int(k[d, 0, 0] // H)) for d in range(D)]
+            else:
+                raise UnsupportedModelError(f"{name} is not the state of this layer, as it came in")
+        return tuple(zip(found["initial_h"], found["initial_c"], strict=True))
+
+
+_OURS = (ModelFormatError, UnsupportedModelError)
+_TENSOR: Final = 4
+_ATTRIBUTE_KINDS: Final[dict[int, Callable[[Any], Any]]] = {
+    1: lambda a: float(a.f),
+    2: lambda a: int(a.i),
+    3: lambda a: a.s.decode(),
+    _TENSOR: lambda a: a.t,
+    5: lambda a: a.g,
+    6: lambda a: [float(k) for k in a.floats],
+    7: lambda a: [int(k) for k in a.ints],
+    8: lambda a: [k.decode() for k in a.strings],
+}
+
+
+class _Cause(Exception):
+    """An input of a node was refused, and why."""
+
+    def __init__(self, refused: Refused) -> None:
+        self.refused = refused
+
+
+def _check(attributes: dict[str, Any], known: Iterable[str]) -> None:
+    if unknown := attributes.keys() - set(known):
+        raise UnsupportedModelError(f"its attributes {sorted(unknown)} are not known")
+
+
+def _as_list(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, tuple) else [values]
+
+
+def _constant(attributes: dict[str, Any]) -> Array:
+    if len(attributes) != 1:
+        raise ModelFormatError("expected one value")
+    name, value = next(iter(attributes.items()))
+    kinds = {"value": None, "value_int": "i8", "value_ints": "i8"}
+    kinds |= {"value_float": "f4", "value_floats": "f4"}
+    if name not in kinds:
+        raise UnsupportedModelError(f"a constant of kind {name}")
+    return np.asarray(value, kinds[name])
+
+
+def _shape(node: Node, x: Array) -> Array:
+    if node.op == "Size":
+        return np.asarray(x.size, np.int64)
+    start, end = (node.attributes.get(k, d) for k, d in (("start", 0), ("end", None)))
+    return np.array(x.shape[start:end], np.int64)
