@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.onnx_graph import Constants, Refused, Walk, name_of
+from fastlstm.formats.onnx_graph import Constants, Refused, Walk
 from fastlstm.formats.onnx_network import Ids, Network
+from fastlstm.formats.onnx_node import Origins, nodes_of, one_operator
 from fastlstm.formats.onnx_operator import INPUTS
 from fastlstm.formats.onnx_outputs import Description, describe
 from fastlstm.formats.onnx_tensors import Folder
@@ -135,7 +136,7 @@ def _build(model: Any, folder: Folder, node: str | None) -> LSTM:
         )
     graph, constants = model.graph, Constants(folder)
     if node is not None:
-        return _one_operator(graph, constants, opset, node)
+        return LSTM([one_operator(graph, constants, opset, node)])
     found: LSTM | None = None
     for description in _descriptions(graph, constants, opset):
         try:
@@ -276,21 +277,14 @@ def _inputs(graph: Any) -> tuple[Any, dict[str, Any]]:
     """The input that the LSTM reads, and those of lengths and states."""
     there = {tensor.name for tensor in graph.initializer}
     inputs = {value.name: value for value in graph.input if value.name not in there}
-    makers = {name: node for node in _nodes(graph) for name in node.output if name}
-    branches = {
-        output: inner.name
-        for node in _nodes(graph)
-        if node.op_type == "If"
-        for attribute in node.attribute
-        for output, inner in zip(node.output, attribute.g.output, strict=False)
-    }
+    origins = Origins(graph)
     read: dict[str, set[str]] = {name: set() for name in INPUTS}
-    lstms = [node for node in _nodes(graph) if node.op_type == "LSTM"]
+    lstms = [node for node in nodes_of(graph) if node.op_type == "LSTM"]
     if not lstms:
         raise UnsupportedModelError("there is no LSTM operator in the graph")
     for node in lstms:
         for place, name in zip(INPUTS, node.input, strict=False):
-            read[place] |= _origins(name, makers, branches) & inputs.keys()
+            read[place] |= origins.of(name) & inputs.keys()
     data = read["X"]
     if len(data) != 1:
         raise UnsupportedModelError(
@@ -301,57 +295,3 @@ def _inputs(graph: Any) -> tuple[Any, dict[str, Any]]:
     if tensor.elem_type not in FLOATS and tensor.elem_type not in INTEGERS:
         raise UnsupportedModelError(f"input {name!r} of ONNX' data type {tensor.elem_type}")
     return inputs[name], {key: value for key, value in inputs.items() if key != name}
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    """The nodes of a graph and of the graphs in it."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _nodes(attribute.g)
-
-
-def _origins(name: str, makers: dict[str, Any], branches: dict[str, str]) -> set[str]:
-    """The names without a node that a tensor's numbers come from; its shape does not count."""
-    found, waiting = set(), [name]
-    while waiting:
-        name = waiting.pop()
-        if name in found or not name:
-            continue
-        found.add(name)
-        node = makers.get(name)
-        if node is not None and node.op_type not in ("Shape", "Size"):
-            waiting += node.input
-            waiting += [branches[name]] if name in branches else []
-    return found
-
-
-# One operator
-
-
-def _one_operator(graph: Any, constants: Constants, opset: int, wanted: str) -> LSTM:
-    from fastlstm.model import LSTM
-
-    lstms = [node for node in _nodes(graph) if node.op_type == "LSTM"]
-    mine = [node for node in lstms if wanted == node.name] or [
-        node for node in lstms if wanted and wanted in node.output
-    ]
-    if len(mine) != 1:
-        names = [node.name or next(filter(None, node.output), "") for node in lstms]
-        raise ValueError(f"node={wanted!r}: {len(mine)} LSTM nodes are named so; there are {names}")
-    target = mine[0]
-    there = {tensor.name for tensor in graph.initializer}
-    given = {
-        value.name: Refused(UnsupportedModelError(f"input {value.name!r}"), 0)
-        for value in graph.input
-        if value.name not in there
-    }
-    walk = Walk(constants, opset, Network(), given, True, target)
-    walk.run(graph)
-    try:
-        values, state = walk.operator_inputs(target)
-        operator = walk.operator(walk.attributes(target), values, state)
-    except (ModelFormatError, UnsupportedModelError) as error:
-        raise type(error)(f"{name_of(target)}: {error}") from None
-    return LSTM([operator.layer])

@@ -342,24 +342,6 @@ class Walk:
                 weights[name] = value
         return read_operator(attributes, weights, state)
 
-    def operator_inputs(self, node: Any) -> tuple[dict[str, Any], dict[str, Array]]:
-        """What the target reads: its weights, and its initial states if they are constants.
-
-        What is no constant comes with a call; zeros of whatever shape are none at all.
-        """
-        if (scope := self.caught) is None:
-            raise ModelFormatError("is in a graph that is not run")
-        values = {
-            k: self.value(scope, name) for k, name in zip(INPUTS, node.input, strict=False) if name
-        }
-        for name in ("W", "R", "B", "P"):
-            if isinstance(value := values.get(name), Refused):
-                raise UnsupportedModelError(f"{name} is not a constant: {value.error}")
-        if isinstance(values.get("sequence_lens"), np.ndarray):
-            raise UnsupportedModelError("sequence_lens is a constant; they come with a call")
-        states = {k: values[k] for k in ("initial_h", "initial_c") if k in values}
-        return values, {k: v for k, v in states.items() if isinstance(v, np.ndarray)}
-
     def _lengths(self, value: Any, batch: int, steps: int) -> str | None:
         """The name of the input that `sequence_lens` is; None if all steps are real."""
         if value is None:

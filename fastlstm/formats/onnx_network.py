@@ -305,9 +305,9 @@ class Network:
     def over_time(self, ids: Array, axis: int, read: str) -> Array:
         """The ids of the largest number, or of the mean, over an axis that holds all steps."""
         source, n, t, k = self.located(np.moveaxis(ids, axis, -1))
-        whole = source.read is None and np.array_equal(
-            np.sort(t, -1), np.broadcast_to(np.arange(source.T), t.shape)
-        )
+        steps = np.arange(source.T)
+        whole = source.read is None and t.shape[-1] == source.T
+        whole = whole and bool((np.sort(t, -1) == steps).all())
         if not whole or (n != n[..., :1]).any() or (k != k[..., :1]).any():
             raise UnsupportedModelError("reduces another axis than that of all steps")
         if source.lengths is not None:

@@ -82,7 +82,7 @@ def limited(shape: Sequence[int], there: int = 0) -> tuple[int, ...]:
 
 
 def _transpose(node: Node, x: Array) -> Array:
-    return x.transpose(node.ints("perm"))
+    return np.asarray(x.transpose(node.ints("perm")))
 
 
 def _reshape(node: Node, x: Array) -> Array:

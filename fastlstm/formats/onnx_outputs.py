@@ -32,7 +32,7 @@ def describe(network: Network, outputs: Sequence[Array]) -> Description:
     top = source.top
     if top is None:
         raise UnsupportedModelError("there is no LSTM between the input and the output")
-    flat = (source.first + (n * source.T + t) * source.K + k).ravel()
+    flat = (source.first + (n * source.T + t) * source.K + k).squeeze()
     at = max(i for i, layer in enumerate(source.layers) if layer is top)
     layers, dense = list(source.layers[: at + 1]), source.layers[at + 1 :]
     found: Description = {"layers": layers, "head": (*dense, *source.head)}
@@ -59,7 +59,7 @@ def describe(network: Network, outputs: Sequence[Array]) -> Description:
             )
         found["read"] = _read(source, direction, flat)
     for ids in outputs[1:]:
-        if not _is_one_of(ids.ravel(), _states(source)):
+        if not _is_one_of(ids.squeeze(), _states(source)):
             raise UnsupportedModelError(
                 "a second output that is not the final state of its layers, h or c"
             )
@@ -103,7 +103,7 @@ def _sequences(ids: Array, top: Layer | Bidirectional) -> Iterator[Array]:
 
 
 def _is_one_of(flat: Array, orders: Iterator[Array]) -> bool:
-    return any(np.array_equal(flat, ids.ravel()) for ids in orders)
+    return any(np.array_equal(flat, ids.squeeze()) for ids in orders)
 
 
 def _require(flat: Array, orders: Iterator[Array], what: str) -> None:
