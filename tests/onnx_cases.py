@@ -376,8 +376,8 @@ CHAINS = {
         {**BOTH, **FC2, "shape": ints(0, 0, -1)},
     ),
     "mean": (
-        [lstm("x", ["a"]), node("ReduceMean", "a", "m", axes=[0]), node("Flatten", "m", "y")],
-        {**ONE, "two": ints(2)},
+        [lstm("x", ["a"]), node("ReduceMean", "a", "m", axes=[0]), node("Squeeze", "m two", "y")],
+        {**ONE, "two": ints(0, 1)},
     ),
     "scaled inputs": (
         [

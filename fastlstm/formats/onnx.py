@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,7 @@ from fastlstm.formats.onnx_node import Origins, nodes_of, one_operator
 from fastlstm.formats.onnx_operator import INPUTS
 from fastlstm.formats.onnx_outputs import Description, describe
 from fastlstm.formats.onnx_tensors import Folder
+from fastlstm.formats.torch import WrongChoice
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -87,15 +89,30 @@ def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
     """
     if isinstance(path_or_model, (str, os.PathLike)):
         path = Path(path_or_model)
-        try:
+        with _naming(f"{path}: "):
             return _build(_read(path), path.parent, node)
-        except (ModelFormatError, UnsupportedModelError) as error:
-            raise type(error)(f"{path}: {error}") from error
     if not (hasattr(path_or_model, "graph") and hasattr(path_or_model, "opset_import")):
         raise TypeError(
             f"expected a path or an onnx.ModelProto, got {type(path_or_model).__name__}"
         )
-    return _build(path_or_model, None, node)
+    with _naming(""):
+        return _build(path_or_model, None, node)
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Name the file in the errors that it causes; whatever else a damaged one causes is one."""
+    try:
+        yield
+    except WrongChoice as error:
+        raise ValueError(f"{what}{error}") from None
+    except (ModelFormatError, UnsupportedModelError) as error:
+        raise type(error)(f"{what}{error}") from error
+    except (ImportError, OSError):
+        raise
+    except Exception as error:
+        flaw = str(error) or type(error).__name__
+        raise ModelFormatError(f"{what}the graph is damaged: {flaw}") from error
 
 
 def _read(path: Path) -> Any:

@@ -33,7 +33,8 @@ _ACTIVATIONS: Final[dict[str, tuple[str, dict[str, float]]]] = {
     "Tanh": ("tanh", {}),
     "ThresholdedRelu": ("thresholded_relu", {"alpha": 1.0}),
 }
-_FLAWS: Final = (ValueError, TypeError, IndexError, OverflowError, ArithmeticError, MemoryError)
+# What NumPy and Python make of a graph that contradicts itself.
+_FLAWS: Final = (TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RuntimeError)
 
 
 class Refused:
@@ -146,6 +147,8 @@ class Walk:
         return values
 
     def _node(self, node: Any, scope: MutableMapping[str, Any]) -> list[Any]:
+        if node.op_type != "If":
+            self._inputs(node, scope)  # what is wrong with them comes first
         if node.domain not in ("", "ai.onnx"):
             raise UnsupportedModelError("an operator that is not ONNX' own")
         op, attributes = node.op_type, self.attributes(node)
@@ -164,7 +167,8 @@ class Walk:
         if op == "Concat":
             if all(data):
                 parts = [value.array for value in values]
-                return [Ids(moved_concat(seen, parts, 1 << 24))]
+                largest = max(s.N * s.T * s.K for s in self.network.sources)
+                return [Ids(moved_concat(seen, parts, 4 * largest))]
             if any(data):
                 raise UnsupportedModelError("joins data and constants")
             return [moved_concat(seen, values, self.constants.elements)]
@@ -254,9 +258,12 @@ class Walk:
         ids = node.values[data.index(True)].array
         number = node.values[data.index(False)]
         turned = data[1] and node.op in ("Sub", "Div")
-        if number.dtype.kind != "f" or np.broadcast_shapes(ids.shape, number.shape) != ids.shape:
-            raise UnsupportedModelError(f"with a constant {number.dtype} of shape {number.shape}")
-        values = np.broadcast_to(widened(number), ids.shape)
+        try:
+            values = np.broadcast_to(widened(number), ids.shape)
+        except ValueError:
+            raise UnsupportedModelError(
+                f"a constant of shape {number.shape} with data of shape {ids.shape}"
+            ) from None
         with np.errstate(all="ignore"):
             if node.op == "Div":
                 values = 1 / values

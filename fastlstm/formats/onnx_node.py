@@ -12,6 +12,7 @@ from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.onnx_graph import Constants, Refused, Walk, name_of
 from fastlstm.formats.onnx_network import Network
 from fastlstm.formats.onnx_operator import INPUTS
+from fastlstm.formats.torch import WrongChoice
 from fastlstm.layers import Bidirectional, Layer
 
 __all__ = ["Origins", "nodes_of", "one_operator"]
@@ -67,7 +68,9 @@ class Origins:
             found.add(name)
             node = self.makers.get(name)
             if node is not None and node.op_type not in ("Shape", "Size"):
-                waiting += [*node.input, *self.inner.get(name, ())]
+                # a state and lengths are other inputs than those of the data
+                read = node.input[:1] if node.op_type == "LSTM" else node.input
+                waiting += [*read, *self.inner.get(name, ())]
         return found
 
 
@@ -79,7 +82,7 @@ def one_operator(graph: Any, constants: Constants, opset: int, wanted: str) -> A
 
     Raises
     ------
-    ValueError
+    WrongChoice
         If there is no such node, or more than one.
     UnsupportedModelError
         If it is not computed.
@@ -92,7 +95,7 @@ def one_operator(graph: Any, constants: Constants, opset: int, wanted: str) -> A
     ]
     if len(mine) != 1:
         names = [node.name or next(filter(None, node.output), "") for node in lstms]
-        raise ValueError(
+        raise WrongChoice(
             f"node={wanted!r}: expected one LSTM node of that name, got {len(mine)}; "
             f"candidates: {names[:8]}{f' and {len(names) - 8} more' if len(names) > 8 else ''}"
         )

@@ -28,6 +28,8 @@ def describe(network: Network, outputs: Sequence[Array]) -> Description:
     UnsupportedModelError
         If it gives something else.
     """
+    if not outputs or not outputs[0].size:
+        raise UnsupportedModelError("there is no output")
     source, n, t, k = network.located(outputs[0])
     top = source.top
     if top is None:
@@ -90,7 +92,9 @@ def _vectors(ids: Array, top: Layer | Bidirectional | None) -> Iterator[Array]:
     yield ids
     D = 1 if top is None else len(top.cells)
     if ids.shape[1] % D == 0:
-        yield ids.reshape(len(ids), D, -1).transpose(1, 0, 2)
+        apart = ids.reshape(len(ids), D, -1)
+        yield apart
+        yield apart.transpose(1, 0, 2)
 
 
 def _sequences(ids: Array, top: Layer | Bidirectional) -> Iterator[Array]:
@@ -99,7 +103,9 @@ def _sequences(ids: Array, top: Layer | Bidirectional) -> Iterator[Array]:
     yield ids
     yield ids.transpose(1, 0, 2)
     if K % (D := len(top.cells)) == 0:
-        yield ids.reshape(N, T, D, -1).transpose(1, 2, 0, 3)
+        apart = ids.reshape(N, T, D, -1)
+        yield apart
+        yield apart.transpose(1, 2, 0, 3)
 
 
 def _is_one_of(flat: Array, orders: Iterator[Array]) -> bool:
