@@ -3,7 +3,6 @@
 import os
 import time
 import tracemalloc
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -213,39 +212,6 @@ def test_planted_errors_of_a_call(left_out):
     else:
         given[left_out] = given[left_out] * 0
     assert distance(model, name, given) > 1000 * 2e-6
-
-
-def test_onnx_own_node_cases():
-    """Weak: all gates have the same weights."""
-    from onnx.backend.test.loader import load_model_tests
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it makes all cases, of all operators
-        found = load_model_tests(kind="node")
-    found = [case for case in found if case.name.startswith("test_lstm")]
-    assert len(found) >= 4
-    for case in found:
-        model = onnx.load(Path(case.model_dir) / "model.onnx")
-        folder = Path(case.model_dir) / "test_data_set_0"
-
-        def read(name, folder=folder):
-            return numpy_helper.to_array(onnx.load_tensor(folder / name))
-
-        arrays = [read(f"input_{k}.pb") for k in range(len(model.graph.input))]
-        named = {v.name: array for v, array in zip(model.graph.input, arrays, strict=True)}
-        x = named.pop("X")
-        for name, array in named.items():
-            model.graph.initializer.append(numpy_helper.from_array(array, name))
-        loaded = from_onnx(model)
-        if model.graph.node[0].attribute and any(
-            a.name == "layout" and a.i for a in model.graph.node[0].attribute
-        ):
-            x = x.swapaxes(0, 1)
-        _, state = reference.lstm(loaded.layers, x.swapaxes(0, 1))
-        last = [name for name in model.graph.node[0].output if name][-1]
-        index = [v.name for v in model.graph.output].index(last)
-        expected = read(f"output_{index}.pb")
-        np.testing.assert_allclose(state.h_n.ravel(), expected.ravel(), rtol=1e-5)
 
 
 # One node of a graph

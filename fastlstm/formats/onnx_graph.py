@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.activations import Activation
-from fastlstm.dense import SOFTMAX
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.onnx_network import Ids, Network, Start
+from fastlstm.formats.onnx_layers import apply_layer, check_attributes
+from fastlstm.formats.onnx_network import Ids, Network
 from fastlstm.formats.onnx_operator import INPUTS, Operator, read_operator
 from fastlstm.formats.onnx_ops import FOLDED, MOVES, Node, moved_concat
-from fastlstm.formats.onnx_tensors import Folder, to_array, widened
+from fastlstm.formats.onnx_states import read_lengths, read_starts
+from fastlstm.formats.onnx_tensors import Folder, to_array
 
 __all__ = ["Constants", "Refused", "Walk", "name_of"]
 
 Array = npt.NDArray[Any]
 
-# The activation by ONNX' operator, and the attributes that it takes with their defaults.
-_ACTIVATIONS: Final[dict[str, tuple[str, dict[str, float]]]] = {
-    "Elu": ("elu", {"alpha": 1.0}),
-    "HardSigmoid": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
-    "LeakyRelu": ("leaky_relu", {"alpha": 0.01}),
-    "Relu": ("relu", {}),
-    "Sigmoid": ("sigmoid", {}),
-    "Softplus": ("softplus", {}),
-    "Softsign": ("softsign", {}),
-    "Tanh": ("tanh", {}),
-    "ThresholdedRelu": ("thresholded_relu", {"alpha": 1.0}),
-}
 # What NumPy and Python make of a graph that contradicts itself.
 _FLAWS: Final = (TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RuntimeError)
 
@@ -174,16 +162,16 @@ class Walk:
             return [moved_concat(seen, values, self.constants.elements)]
         if op in MOVES and not any(data[1:]):
             function, known = MOVES[op]
-            _check(attributes, known)
+            check_attributes(attributes, known)
             if not data[0]:
                 return _as_list(function(seen, values[0]))
             return [Ids(np.asarray(k)) for k in _as_list(function(seen, values[0].array))]
         if any(data):
-            return [Ids(self._layer(seen, data))]
+            return [Ids(apply_layer(self.network, seen))]
         if op not in FOLDED:
             raise UnsupportedModelError("an operator that this version does not compute")
         fold, known = FOLDED[op]
-        _check(attributes, known)
+        check_attributes(attributes, known)
         with np.errstate(all="ignore"):
             return [fold(seen, *values)]
 
@@ -212,104 +200,6 @@ class Walk:
             raise UnsupportedModelError("a condition that is no constant")
         return self.run(branches[not condition.item()], ChainMap({}, scope))
 
-    # What computes with data
-
-    def _layer(self, node: Node, data: list[bool]) -> Array:
-        """The ids of the outputs of a layer."""
-        op, attributes, network = node.op, node.attributes, self.network
-        x = node.values[0].array if data[0] else None
-        if op == "Gather" and data == [False, True]:
-            if node.axis("axis", 0, node.values[0].ndim) != 0:
-                raise UnsupportedModelError("a table that is not read by rows")
-            return network.embedding(widened(node.values[0]), node.values[1].array)
-        if op in ("Add", "Mul", "Sub", "Div") and sum(data) == 1:
-            _check(attributes, {"broadcast", "consumed_inputs"})
-            return self._affine(node, data)
-        if x is None or any(data[1:]):
-            raise UnsupportedModelError("computes with several tensors that depend on the input")
-        if op == "Cast":
-            return self._cast(node, x)
-        if op == "MatMul":
-            weight = widened(node.values[1])
-            if weight.ndim != 2:
-                raise UnsupportedModelError(f"a product with weights of shape {weight.shape}")
-            return network.dense(weight.T, x)
-        if op == "Gemm":
-            return self._gemm(node, x)
-        if op in ("ReduceMax", "ReduceMean"):
-            return self._over_time(node, x)
-        if op in _ACTIVATIONS:
-            name, defaults = _ACTIVATIONS[op]
-            _check(attributes, {*defaults, "consumed_inputs"})
-            numbers = [attributes.get(key, default) for key, default in defaults.items()]
-            return network.activation(x, Activation(name, *numbers))
-        if op == "Gelu":
-            _check(attributes, {"approximate"})
-            tanh = attributes.get("approximate", "none") != "none"
-            return network.activation(x, Activation("gelu_tanh" if tanh else "gelu"))
-        if op == "Softmax":
-            _check(attributes, {"axis"})
-            if node.axis("axis", 1 if self.opset < 13 else -1, x.ndim) != x.ndim - 1:
-                raise UnsupportedModelError("a softmax over another axis than the last")
-            return network.activation(x, SOFTMAX)
-        raise UnsupportedModelError("an operator that this version does not compute")
-
-    def _affine(self, node: Node, data: list[bool]) -> Array:
-        ids = node.values[data.index(True)].array
-        number = node.values[data.index(False)]
-        turned = data[1] and node.op in ("Sub", "Div")
-        try:
-            values = np.broadcast_to(widened(number), ids.shape)
-        except ValueError:
-            raise UnsupportedModelError(
-                f"a constant of shape {number.shape} with data of shape {ids.shape}"
-            ) from None
-        with np.errstate(all="ignore"):
-            if node.op == "Div":
-                values = 1 / values
-        if turned and node.op == "Div":
-            raise UnsupportedModelError("divides by data")
-        if node.op in ("Mul", "Div"):
-            return ids if (values == 1).all() else self.network.affine(ids, values, None)
-        if turned:
-            ids = self.network.affine(ids, np.full_like(values, -1), None)
-        values = -values if node.op == "Sub" and not turned else values
-        return self.network.affine(ids, None, values) if values.any() else ids
-
-    def _gemm(self, node: Node, x: Array) -> Array:
-        _check(node.attributes, {"alpha", "beta", "transA", "transB", "broadcast"})
-        alpha, beta = (node.attributes.get(k, 1.0) for k in ("alpha", "beta"))
-        if node.attributes.get("transA", 0) or x.ndim != 2:
-            raise UnsupportedModelError("expected a product of rows, transA 0")
-        weight = widened(node.values[1])
-        weight = weight if node.attributes.get("transB", 0) else weight.T
-        ids = self.network.dense(weight * weight.dtype.type(alpha), x)
-        bias = node.values[2] if len(node.values) > 2 else None
-        if bias is None or not beta:
-            return ids
-        bias = np.broadcast_to(widened(bias) * weight.dtype.type(beta), ids.shape)
-        return self.network.affine(ids, None, bias)
-
-    def _cast(self, node: Node, x: Array) -> Array:
-        to = node.attributes.get("to")
-        source = self.network.located(x)[0]
-        if source.layers:
-            kinds = {"float32": (1, "FLOAT"), "float64": (11, "DOUBLE")}
-            if to not in kinds[str((*source.layers, *source.head)[-1].dtype)]:
-                raise UnsupportedModelError(f"casts data to type {to}")
-        elif to not in (1, 6, 7, 11, "FLOAT", "INT32", "INT64", "DOUBLE"):
-            raise UnsupportedModelError(f"casts the input to type {to}")
-        return x
-
-    def _over_time(self, node: Node, x: Array) -> Array:
-        _check(node.attributes, {"axes", "keepdims", "noop_with_empty_axes"})
-        axes = node.ints("axes", 1)
-        if axes is None or len(axes) != 1:
-            raise UnsupportedModelError(f"reduces the axes {axes or 'all'}, not that of steps")
-        read = "max" if node.op == "ReduceMax" else "mean"
-        ids = self.network.over_time(x, axes[0], read)
-        return np.expand_dims(ids, axes[0]) if node.attributes.get("keepdims", 1) else ids
-
     # The LSTM
 
     def _lstm(
@@ -325,12 +215,12 @@ class Walk:
             attributes, named, {k: constant[k] for k in states if k in constant}
         )
         given = {k: named[k].array for k in states if isinstance(named.get(k), Ids)}
-        starts = self._starts(operator, given)
         batch, steps = x.array.shape[:2] if operator.batch_first else x.array.shape[1::-1]
+        starts = read_starts(self.network, operator, given, batch)
         for name in constant.keys() & {*states}:
             if constant[name].shape[0 if operator.batch_first else 1] != batch:
                 raise ModelFormatError(f"{name}: expected a batch of {batch}")
-        lengths = self._lengths(named.get("sequence_lens"), batch, steps)
+        lengths = read_lengths(self.network, named.get("sequence_lens"), batch, steps)
         outputs = self.network.lstm(x.array, operator, lengths, starts)
         return [Ids(outputs[name]) for name in ("Y", "Y_h", "Y_c")]
 
@@ -348,55 +238,6 @@ class Walk:
             if value is not None:
                 weights[name] = value
         return read_operator(attributes, weights, state)
-
-    def _lengths(self, value: Any, batch: int, steps: int) -> str | None:
-        """The name of the input that `sequence_lens` is; None if all steps are real."""
-        if value is None:
-            return None
-        if isinstance(value, np.ndarray):
-            if value.shape == (batch,) and (value == steps).all():
-                return None
-            raise UnsupportedModelError("sequence_lens is a constant; they come with a call")
-        source, _, _, k = self.network.located(value.array)
-        if (
-            source.read is None
-            or not source.read.startswith("input ")
-            or value.array.shape != (batch,)
-        ):
-            raise UnsupportedModelError("sequence_lens is no input of the graph")
-        if (k != np.arange(batch)).any():
-            raise UnsupportedModelError("sequence_lens is in another order than its input")
-        return source.read
-
-    def _starts(self, operator: Operator, given: dict[str, Array]) -> tuple[Start, ...]:
-        """Which rows of which inputs the states at the start are, for each direction."""
-        D = len(operator.cells)
-        H = operator.cells[0].hidden_size
-        found: dict[str, list[tuple[str, int] | None]] = {}
-        for name in ("initial_h", "initial_c"):
-            ids = given.get(name)
-            if ids is None:
-                found[name] = [None] * D
-                continue
-            ids = ids.swapaxes(0, 1) if operator.batch_first and ids.ndim == 3 else ids
-            source, _, _, k = self.network.located(ids)
-            if source.read is None or not source.read.startswith("input "):
-                raise UnsupportedModelError(f"{name} depends on the data")
-            N = ids.shape[1] if ids.ndim == 3 else 0
-            rows = k.reshape(D, -1)[:, 0] // (N * H) if N else []
-            straight = [np.arange(N * H).reshape(N, H) + row * N * H for row in rows]
-            layers = source.K // (N * H) if N else 0
-            turned = [
-                np.arange(source.K).reshape(N, -1, H)[:, k[d, 0, 0] // H % max(layers, 1)]
-                for d in range(len(rows))
-            ]
-            if ids.shape == (D, N, H) and np.array_equal(k, np.array(straight)):
-                found[name] = [(source.read, int(row)) for row in rows]
-            elif ids.shape == (D, N, H) and np.array_equal(k, np.array(turned)):
-                found[name] = [(source.read, int(k[d, 0, 0] // H)) for d in range(D)]
-            else:
-                raise UnsupportedModelError(f"{name} is not the state of this layer, as it came in")
-        return tuple(zip(found["initial_h"], found["initial_c"], strict=True))
 
 
 _OURS = (ModelFormatError, UnsupportedModelError)
@@ -418,11 +259,6 @@ class _Cause(Exception):
 
     def __init__(self, refused: Refused) -> None:
         self.refused = refused
-
-
-def _check(attributes: dict[str, Any], known: Iterable[str]) -> None:
-    if unknown := attributes.keys() - set(known):
-        raise UnsupportedModelError(f"its attributes {sorted(unknown)} are not known")
 
 
 def _as_list(values: Any) -> list[Any]:
