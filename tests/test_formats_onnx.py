@@ -586,6 +586,70 @@ WRONG_CHAINS = {
         ONE,
         "are left over",
     ),
+    "an activation without its number": (
+        [lstm("x", ["", "y"], activations=["Sigmoid", "ThresholdedRelu", "Tanh"])],
+        ONE,
+        "activation 'ThresholdedRelu' without its alpha or beta",
+    ),
+    "an activation without its second number": (
+        [lstm("x", ["", "y"], activations=["Sigmoid", "ScaledTanh", "Tanh"], activation_alpha=[2])],
+        ONE,
+        "activation 'ScaledTanh' without its alpha or beta",
+    ),
+    "sequences mixed with steps": (
+        [
+            lstm("x", ["a"]),
+            node("Transpose", "a", "t", perm=[3, 1, 2, 0]),
+            node("Softmax", "t", "s", axis=3),
+            node("Squeeze", "s one", "y"),
+        ],
+        {**ONE, "one": ints(1)},
+        "reads",
+    ),
+    "data and constants in one": (
+        [node("Concat", "x k", "w", axis=0), lstm("w", ["", "y"])],
+        {**ONE, "k": cases.random("k", 1, 2, I)},
+        "joins data and constants",
+    ),
+    "a transposed product": (
+        [
+            lstm("x", ["", "h"]),
+            node("Squeeze", "h zero", "s"),
+            node("Gemm", "s fc b", "y", transA=1),
+        ],
+        {**ONE, **cases.FC, "zero": ints(0)},
+        "transA 0",
+    ),
+    "rounded data": (
+        [lstm("x", ["a"]), node("Cast", "a", "y", to=TensorProto.FLOAT16)],
+        ONE,
+        "casts data to type 10",
+    ),
+    "a rounded input": (
+        [node("Cast", "x", "w", to=TensorProto.FLOAT16), lstm("w", ["", "y"])],
+        ONE,
+        "casts the input to type 10",
+    ),
+    "the first steps of two directions behind a dense layer": (
+        [
+            lstm("x", ["a"], direction="bidirectional"),
+            node("Transpose", "a", "t", perm=[0, 2, 1, 3]),
+            node("Reshape", "t shape", "r"),
+            node("MatMul", "r fc", "p"),
+            node("Gather", "p first", "y", axis=0),
+        ],
+        {**BOTH, "shape": ints(0, 0, -1), "fc": FC2["fc"], "first": np.array(0)},
+        "neither the last",
+    ),
+    "a maximum over some steps": (
+        [
+            lstm("x", ["a"]),
+            node("Gather", "a steps", "g"),
+            node("ReduceMax", "g", "y", axes=[0], keepdims=0),
+        ],
+        {**ONE, "steps": ints(0, 0, 1)},
+        "another axis than that of all steps",
+    ),
     "an unknown activation": (
         [lstm("x", ["", "y"], activations=["Sigmoid", "Mish", "Tanh"])],
         ONE,
@@ -630,6 +694,93 @@ def test_lengths_and_a_step_of_Y():
         named = cases.constants(**ONE, **LAST)
         with pytest.raises(UnsupportedModelError, match="with sequence_lens"):
             from_onnx(cases.model([read, *nodes], inputs, Y, named))
+
+
+def test_lengths_in_another_order_or_reversed():
+    inputs = [*X, value("lens", ["N"], TensorProto.INT32)]
+    read = helper.make_node("LSTM", ["x", "W", "R", "B", "other"], ["", "y"])
+    turned = node("Slice", "lens minus begin zero minus", "other")
+    named = cases.constants(**ONE, **cases.AXES)
+    with pytest.raises(UnsupportedModelError, match="in another order than its input"):
+        from_onnx(cases.model([turned, read], inputs, Y, named))
+    read = helper.make_node("LSTM", ["back", "W", "R", "B", "lens"], ["", "y"])
+    with pytest.raises(UnsupportedModelError, match="in reverse order, with|is no input of"):
+        from_onnx(cases.model([cases.REVERSED, read], inputs, Y, named))
+
+
+def test_initial_states_that_are_not_computed():
+    rows = value("h0", [1, "N", H])
+    named = cases.constants(**ONE, c=cases.random("c", 1, 2, H), two=np.ones((1, 2, H)))
+    fixed = [value("x", ["T", 2, I])]
+    state = [value("h0", [1, 2, H])]
+    for states, inputs, message in (
+        (("h0", "h0"), [*X, rows], "one input is the initial state of both h and c"),
+        (("c", "c"), fixed, "rows that differ over the batch"),
+        (("two", "two"), [value("x", ["T", 3, I])], "expected a batch of 3"),
+    ):
+        with pytest.raises((UnsupportedModelError, ModelFormatError), match=message):
+            from_onnx(cases.model([lstm("x", ["", "y"], state=states)], inputs, Y, named))
+    shared = cases.constants(**ONE, c=np.repeat(cases.random("c", 1, 1, H), 2, 1))
+    mixed = cases.model([lstm("x", ["", "y"], state=("h0", "c"))], [*fixed, *state], Y, shared)
+    with pytest.raises(UnsupportedModelError, match="some initial states are inputs, others"):
+        from_onnx(mixed)
+    with pytest.raises(UnsupportedModelError, match="is a constant, not both"):
+        from_onnx(mixed, node="lstm")
+    lengths = cases.constants(**ONE, lens=np.array([2, 1], np.int32))
+    read = helper.make_node("LSTM", ["x", "W", "R", "B", "lens"], ["", "y"], name="cell")
+    with pytest.raises(UnsupportedModelError, match="sequence_lens is a constant"):
+        from_onnx(cases.model([read], X, Y, lengths), node="cell")
+
+
+def test_numbers_of_dense_layers():
+    """What scales a dense layer, and what is added behind a permutation, is kept."""
+    nodes = [
+        lstm("x", ["", "h"], direction="bidirectional"),
+        node("Gather", "h last", "k", axis=0),
+        node("Gather", "h first", "f", axis=0),
+        node("Concat", "k f", "r", axis=1),
+        node("Mul", "r scale", "m"),
+        node("Gemm", "m fc b", "g", alpha=0.5, beta=3.0),
+        node("LeakyRelu", "g", "y"),
+    ]
+    scale = cases.random("scale", 2 * H)
+    named = {**BOTH, **FC2, **LAST, "first": np.array(0), "scale": scale}
+    model = from_onnx(cases.model(nodes, X, Y, cases.constants(**named)))
+    diagonal, dense = model.head
+    turned = np.concatenate([np.arange(H, 2 * H), np.arange(H)])
+    np.testing.assert_array_equal(diagonal.weight, np.diag(scale[turned].astype("f4")))
+    np.testing.assert_allclose(dense.weight, 0.5 * FC2["fc"].T[:, turned], rtol=1e-6)
+    np.testing.assert_allclose(dense.bias, 3 * FC2["b"], rtol=1e-6)
+    assert dense.activation == fastlstm.Activation("leaky_relu", 0.01)
+
+
+def test_permuted_inputs():
+    """Inputs in another order: the weights follow."""
+    named = cases.constants(**ONE, order=ints(2, 0, 1))
+    nodes = [node("Gather", "x order", "w", axis=2), lstm("w", ["", "y"])]
+    (layer,) = from_onnx(cases.model(nodes, X, Y, named)).layers
+    plain = from_onnx(cases.chain("every step")).layers[0]
+    np.testing.assert_array_equal(layer.w_ih, plain.w_ih[:, [1, 2, 0]])
+
+
+def test_what_depends_on_sizes():
+    """A graph that another number of steps makes another network."""
+    branches = {
+        f"{which}_branch": helper.make_graph(
+            [lstm("x", [out], suffix)], which, [], [value(out, None)]
+        )
+        for which, out, suffix in (("then", "t", ""), ("else", "e", "2"))
+    }
+    nodes = [
+        node("Shape", "x", "n"),
+        node("Gather", "n zero", "steps"),
+        node("Less", "steps four", "few"),
+        node("If", "few", "a", **branches),
+        node("Squeeze", "a one", "y"),
+    ]
+    named = cases.constants(**ONE, **TWO, zero=np.array(0), four=np.array(4), one=ints(1))
+    with pytest.raises(UnsupportedModelError, match="depends on the number of sequences or steps"):
+        from_onnx(cases.model(nodes, X, Y, named))
 
 
 def test_several_inputs_and_outputs():
@@ -772,6 +923,24 @@ def test_nothing_is_allocated_that_is_only_claimed(tmp_path, nodes, named):
     refused_quickly(path)
 
 
+def test_other_hostile_graphs(tmp_path):
+    path = tmp_path / "model.onnx"
+    model = cases.chain("every step")
+    model.graph.sparse_initializer.add().values.name = "sparse"
+    path.write_bytes(model.SerializeToString())
+    refused_quickly(path, UnsupportedModelError, "sparse")
+    model = cases.chain("every step")
+    tensor = next(t for t in model.graph.initializer if t.name == "W")
+    tensor.ClearField("raw_data")
+    tensor.float_data.extend([1.0] * 191)
+    path.write_bytes(model.SerializeToString())
+    refused_quickly(path, ModelFormatError, "is 192 numbers, there are 191|is 48 numbers")
+    model = cases.chain("every step")
+    del model.graph.output[:]
+    path.write_bytes(model.SerializeToString())
+    refused_quickly(path, ModelFormatError, "a graph with outputs")
+
+
 def test_huge_fixed_sizes(tmp_path):
     model = cases.chain("every step", [value("x", [1 << 30, 1 << 30, I])])
     (path := tmp_path / "model.onnx").write_bytes(model.SerializeToString())
@@ -821,6 +990,7 @@ def test_external_data(tmp_path):
     refused_quickly(external(tmp_path, "missing.bin"), ModelFormatError, "its data file")
     refused_quickly(external(tmp_path, offset="8"), ModelFormatError, "expected 192 bytes")
     refused_quickly(external(tmp_path, offset="-4"), ModelFormatError, "expected 192 bytes")
+    refused_quickly(external(tmp_path, length="96"), ModelFormatError, "expected 192 bytes, got 96")
     refused_quickly(external(tmp_path, length="x"), ModelFormatError, "expected offset and length")
     refused_quickly(external(tmp_path, "."), ModelFormatError, "outside|regular file")
 

@@ -144,8 +144,8 @@ def _build(model: Any, folder: Folder, node: str | None) -> LSTM:
     from fastlstm.model import LSTM
 
     versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
-    if len(versions) != 1 or not model.HasField("graph"):
-        raise ModelFormatError("expected a graph and one version of ONNX' operators")
+    if len(versions) != 1 or not model.HasField("graph") or not model.graph.output:
+        raise ModelFormatError("expected a graph with outputs and one version of ONNX' operators")
     opset = versions[0]
     if not 1 <= opset <= MAX_OPSET:
         raise UnsupportedModelError(
@@ -182,9 +182,10 @@ def _descriptions(graph: Any, constants: Constants, opset: int) -> Iterator[Desc
     """The graph with the axes of its input as they turn out to be, for each example of sizes."""
     data, others = _inputs(graph)
     dims = _dims(data)
-    roles = [
-        role for rank in ([3, 2] if dims is None else [len(dims)]) for role in ROLES.get(rank, ())
-    ]
+    ranks = (3, 2) if dims is None else (len(dims),)
+    roles = [role for rank in ranks for role in ROLES.get(rank, ())]
+    if any(node.op_type == "LSTM" and data.name == node.input[0] for node in graph.node):
+        roles.reverse()  # ONNX' own order first, so that its flaws are told
     if not roles:
         raise UnsupportedModelError(f"input {data.name!r} of {len(dims or ())} axes")
     refused: list[Refused] = []

@@ -48,6 +48,7 @@ _ACTIVATIONS: Final = {
     "tanh": ("tanh", 0),
     "thresholdedrelu": ("thresholded_relu", 1),
 }
+_WITHOUT_DEFAULTS: Final = ("affine", "scaled_tanh", "thresholded_relu")
 
 
 class Operator(NamedTuple):
@@ -202,6 +203,11 @@ def _activations(
         ours, numbers = _ACTIVATIONS[name.lower()]
         alpha = alphas.pop(0) if numbers > 0 and alphas else None
         beta = betas.pop(0) if numbers > 1 and betas else None
+        if ours in _WITHOUT_DEFAULTS and None in (alpha, beta)[:numbers]:
+            raise UnsupportedModelError(
+                f"activation {name!r} without its alpha or beta: for ONNX Runtime they are 0 then, "
+                "which ONNX does not say"
+            )
         found.append(Activation(ours, alpha, beta))
     if alphas or betas:
         raise UnsupportedModelError(

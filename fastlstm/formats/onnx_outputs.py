@@ -28,8 +28,8 @@ def describe(network: Network, outputs: Sequence[Array]) -> Description:
     UnsupportedModelError
         If it gives something else.
     """
-    if not outputs or not outputs[0].size:
-        raise UnsupportedModelError("there is no output")
+    if not outputs[0].size:
+        raise UnsupportedModelError("there is nothing in it")
     source, n, t, k = network.located(outputs[0])
     top = source.top
     if top is None:
@@ -148,6 +148,8 @@ def _check_starts(source: Source) -> None:
     """Refuse states that come in as a call's, but in another order than a call has."""
     chain = _chain(source)
     starts = [start for k in chain for start in k.starts]
+    if {h[0] for h, _ in starts if h} & {c[0] for _, c in starts if c}:
+        raise UnsupportedModelError("one input is the initial state of both h and c")
     used: dict[str, int] = {}
     for h, c in starts:
         for given in (h, c):
@@ -158,8 +160,6 @@ def _check_starts(source: Source) -> None:
                         f"the initial states of {name!r} are not in the order of the layers"
                     )
                 used[name] = row + 1
-    if {h[0] for h, _ in starts if h} & {c[0] for _, c in starts if c}:
-        raise UnsupportedModelError("one input is the initial state of both h and c")
     learned = any(
         cell.h_0 is not None or cell.c_0 is not None
         for layer in source.layers
