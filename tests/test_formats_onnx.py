@@ -696,6 +696,66 @@ def test_lengths_and_a_step_of_Y():
             from_onnx(cases.model([read, *nodes], inputs, Y, named))
 
 
+STEPS = {"first": ints(0), "rest": ints(1, 2), "turned": ints(*range(H))[::-1].copy()}
+MIXED = {
+    "outputs in another order at some steps": (
+        [
+            lstm("x", ["a"]),
+            node("Gather", "a first", "a0"),
+            node("Gather", "a rest", "a1"),
+            node("Gather", "a1 turned", "a2", axis=3),
+            node("Concat", "a0 a2", "b", axis=0),
+            node("MatMul", "b fc", "y"),
+        ],
+        {**ONE, **STEPS, "fc": cases.FC["fc"]},
+        "several sequences or outputs as one row",
+    ),
+    "directions of different sequences": (
+        [
+            lstm("x", ["", "h"], direction="bidirectional"),
+            node("Split", "h", "f k0", axis=0),
+            node("Slice", "k0 minus begin one minus", "k"),
+            node("Concat", "f k", "b", axis=2),
+            node("MatMul", "b fc", "y"),
+        ],
+        {**BOTH, **cases.AXES, "fc": FC2["fc"]},
+        "several sequences or outputs as one row",
+    ),
+    "a bias for each step": (
+        [lstm("x", ["a"]), node("Add", "a bias", "y")],
+        {**ONE, "bias": cases.random("bias", 3, 1, 1, H)},
+        "differs between sequences or steps",
+    ),
+    "the largest of some steps, one of them twice": (
+        [lstm("x", ["a"]), node("Gather", "a s", "g"), node("ReduceMax", "g", "y", axes=[0])],
+        {**ONE, "s": ints(0, 0, 1)},
+        "another axis than that of all steps",
+    ),
+    "outputs of a dense layer at both ends": (
+        [
+            lstm("x", ["a"], direction="bidirectional"),
+            node("Transpose", "a", "t", perm=[0, 2, 1, 3]),
+            node("Reshape", "t shape", "r"),
+            node("MatMul", "r fc", "p"),
+            node("Split", "p", "p0 p1", axis=2),
+            node("Gather", "p0 last", "q0", axis=0),
+            node("Gather", "p1 begin", "q1", axis=0),
+            node("Concat", "q0 q1", "y", axis=1),
+        ],
+        {**BOTH, **LAST, "begin": np.array(0), "shape": ints(0, 0, -1), "fc": FC2["fc"]},
+        "neither the last, nor",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MIXED)
+def test_mixed_sequences_steps_and_outputs_are_refused(what):
+    nodes, named, message = MIXED[what]
+    inputs = [value("x", [3, 2, I])]
+    with pytest.raises(UnsupportedModelError, match=message):
+        from_onnx(cases.model(nodes, inputs, Y, cases.constants(**named)))
+
+
 def test_lengths_in_another_order_or_reversed():
     inputs = [*X, value("lens", ["N"], TensorProto.INT32)]
     read = helper.make_node("LSTM", ["x", "W", "R", "B", "other"], ["", "y"])
@@ -704,7 +764,7 @@ def test_lengths_in_another_order_or_reversed():
     with pytest.raises(UnsupportedModelError, match="in another order than its input"):
         from_onnx(cases.model([turned, read], inputs, Y, named))
     read = helper.make_node("LSTM", ["back", "W", "R", "B", "lens"], ["", "y"])
-    with pytest.raises(UnsupportedModelError, match="in reverse order, with|is no input of"):
+    with pytest.raises(UnsupportedModelError, match=r"in reverse order, with|is no input of"):
         from_onnx(cases.model([cases.REVERSED, read], inputs, Y, named))
 
 
