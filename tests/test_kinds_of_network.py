@@ -10,7 +10,7 @@ import pytest
 from helpers import assert_same_bits, by_reference
 from networks import MASKED, NETWORKS, Maker, make_network, make_values
 
-from fastlstm import LSTM, Ragged, State, reference
+from fastlstm import LSTM, Embedding, Ragged, State, reference
 from fastlstm.activations import DEFAULTS
 from fastlstm.engine import kinds, run
 
@@ -100,9 +100,8 @@ def test_masks(name, where):
     model = make_network(name, "float64")
     x = make_values(model, N, T)
     if where == "end":
-        masked = model.mask_value
-        if masked is None:
-            masked = model.layers[0].padding_id
+        first, masked = model.layers[0], model.mask_value
+        masked = first.padding_id if isinstance(first, Embedding) else masked
         x[np.arange(T) >= lengths_of(N, T)[:, None]] = masked
     every = (None,) if model.read == "mean" or name == "go_backwards" else (None, True)
     for lengths in (None, lengths_of(N, T)):

@@ -1,15 +1,315 @@
-"""Not yet."""
+"""Networks from ONNX: a whole graph that is one chain, or one LSTM operator of any graph.
+
+The graph is never run. It is followed with ids in the place of numbers (`onnx_network`), for two
+examples of sizes where it leaves them open, and both must come out as the same network.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.onnx_graph import Constants, Refused, Walk
+from fastlstm.formats.onnx_network import Ids, Network
+from fastlstm.formats.onnx_node import Origins, nodes_of, one_operator
+from fastlstm.formats.onnx_operator import INPUTS
+from fastlstm.formats.onnx_outputs import Description, describe
+from fastlstm.formats.onnx_tensors import Folder
+from fastlstm.formats.torch import WrongChoice
+
+if TYPE_CHECKING:
+    from fastlstm.model import LSTM
 
 __all__ = ["from_onnx", "load"]
 
+Array = npt.NDArray[Any]
 
-def load(path: Any, **options: Any) -> Any:
-    raise NotImplementedError
+MAX_BYTES: Final = 1 << 31  # what a protobuf can have
+MAX_OPSET: Final = 26  # later ones may change what an operator means
+MAX_IDS: Final = 1 << 23  # numbers of a tensor of an input of fixed sizes
+EXAMPLES: Final = ((2, 3), (3, 5))  # sequences and steps, where the graph leaves them open
+FLOATS: Final = {1: np.float32, 10: np.float32, 11: np.float64, 16: np.float32}
+INTEGERS: Final = (2, 3, 4, 5, 6, 7, 12, 13)
+# What the axes of an input of so many axes may be: batch, steps, numbers of a step.
+ROLES: Final = {1: ("T",), 2: ("NT", "TN", "TF"), 3: ("NTF", "TNF")}
 
 
-def from_onnx(path_or_model: Any, **options: Any) -> Any:
-    raise NotImplementedError
+def load(path: str | os.PathLike[str], node: str | None = None) -> LSTM:
+    """Read an ``.onnx`` file; see `from_onnx`."""
+    return from_onnx(path, node)
+
+
+def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
+    """A network from an ONNX file or model: the whole graph, or one LSTM operator of it.
+
+    The model takes ``(N, T, I)`` and gives ``(N, T, outputs)`` whatever order of axes the graph
+    has: ONNX' own is ``(T, N, I)``. An input ``sequence_lens`` is `lengths` of a call, inputs
+    ``initial_h`` and ``initial_c`` are its `state`; a constant initial state is kept as the
+    learned one. Past a length, where ONNX applies a dense layer to zeros, the model gives zeros.
+
+    A whole graph is one chain from one input to one output: embedding, dense layers and
+    activations around stacked LSTM operators of one or two directions, the last step, the final
+    states, the largest or mean output or all steps. Further outputs may be final states, which a
+    call of the model returns. Of what only moves numbers, such as Transpose, Reshape, Slice and
+    Concat, any use is read, if sequences, steps and outputs end up in order.
+
+    Parameters
+    ----------
+    path_or_model : path or onnx.ModelProto
+        Data beside the file is read if it is in the file's folder or below.
+    node : str, optional
+        The name of one LSTM node, or of one of its outputs: the operator alone is taken, with
+        what it needs of constants.
+
+    Returns
+    -------
+    LSTM
+        Weights of ``float16`` and ``bfloat16`` are widened to ``float32``.
+
+    Raises
+    ------
+    UnsupportedModelError
+        For a graph that is no such chain, or an option that is not computed: the node is named.
+    ModelFormatError
+        If the file is damaged, or the graph contradicts itself.
+    ValueError
+        If there is no such `node`, or several: the LSTM nodes are listed.
+    TypeError
+        If the first argument is neither a path nor a model.
+    ImportError
+        If the package onnx is missing.
+    """
+    if isinstance(path_or_model, (str, os.PathLike)):
+        path = Path(path_or_model)
+        with _naming(f"{path}: "):
+            return _build(_read(path), path.parent, node)
+    if not (hasattr(path_or_model, "graph") and hasattr(path_or_model, "opset_import")):
+        raise TypeError(
+            f"expected a path or an onnx.ModelProto, got {type(path_or_model).__name__}"
+        )
+    with _naming(""):
+        return _build(path_or_model, None, node)
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Name the file in the errors that it causes; whatever else a damaged one causes is one."""
+    try:
+        yield
+    except WrongChoice as error:
+        raise ValueError(f"{what}{error}") from None
+    except (ModelFormatError, UnsupportedModelError) as error:
+        raise type(error)(f"{what}{error}") from error
+    except (ImportError, OSError):
+        raise
+    except Exception as error:
+        flaw = str(error) or type(error).__name__
+        raise ModelFormatError(f"{what}the graph is damaged: {flaw}") from error
+
+
+def _read(path: Path) -> Any:
+    """A file as a ``ModelProto``."""
+    try:
+        from onnx import ModelProto
+    except ImportError:
+        raise ImportError('reading .onnx needs a package: pip install "fastlstm[onnx]"') from None
+    with open(path, "rb", opener=_open_at_once) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFormatError("expected a regular file, not a device or a pipe")
+        if status.st_size >= MAX_BYTES:
+            raise ModelFormatError(f"{status.st_size} bytes; expected less than {MAX_BYTES}")
+        content = file.read()
+    model = ModelProto()
+    try:
+        model.ParseFromString(content)
+    except Exception as error:  # protobuf's own, which has moved from version to version
+        raise ModelFormatError(f"the file is damaged: {error or type(error).__name__}") from error
+    return model
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
+
+
+def _build(model: Any, folder: Folder, node: str | None) -> LSTM:
+    from fastlstm.model import LSTM
+
+    versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
+    if len(versions) != 1 or not model.HasField("graph") or not model.graph.output:
+        raise ModelFormatError("expected a graph with outputs and one version of ONNX' operators")
+    opset = versions[0]
+    if not 1 <= opset <= MAX_OPSET:
+        raise UnsupportedModelError(
+            f"operators of version {opset}: this version reads 1 ... {MAX_OPSET}"
+        )
+    graph, constants = model.graph, Constants(folder)
+    if node is not None:
+        return LSTM([one_operator(graph, constants, opset, node)])
+    found: LSTM | None = None
+    for description in _descriptions(graph, constants, opset):
+        try:
+            other = LSTM(**description)
+        except UnsupportedModelError:
+            raise
+        except ValueError as error:
+            raise UnsupportedModelError(str(error)) from None
+        if found is not None and not _same(found, other):
+            raise UnsupportedModelError(
+                "what the graph computes depends on the number of sequences or steps"
+            )
+        found = other
+    assert found is not None
+    return found
+
+
+def _same(a: LSTM, b: LSTM) -> bool:
+    return a.layers == b.layers and a.head == b.head and a.options == b.options
+
+
+# The whole graph
+
+
+def _descriptions(graph: Any, constants: Constants, opset: int) -> Iterator[Description]:
+    """The graph with the axes of its input as they turn out to be, for each example of sizes."""
+    data, others = _inputs(graph)
+    dims = _dims(data)
+    ranks = (3, 2) if dims is None else (len(dims),)
+    roles = [role for rank in ranks for role in ROLES.get(rank, ())]
+    if any(node.op_type == "LSTM" and data.name == node.input[0] for node in graph.node):
+        roles.reverse()  # ONNX' own order first, so that its flaws are told
+    if not roles:
+        raise UnsupportedModelError(f"input {data.name!r} of {len(dims or ())} axes")
+    refused: list[Refused] = []
+    for role in roles:
+        for features in _features(dims, role, graph, constants):
+            try:
+                first = _walk(graph, constants, opset, data, others, role, features, EXAMPLES[0])
+            except _NotSo as error:
+                refused.append(error.refused)
+                continue
+            yield first
+            if _open(graph):
+                try:
+                    yield _walk(graph, constants, opset, data, others, role, features, EXAMPLES[1])
+                except _NotSo as error:
+                    raise error.refused.error from None
+            return
+    raise max(refused, key=lambda k: k.place).error
+
+
+class _NotSo(Exception):
+    """The axes of the input are not what they were taken for, or the graph is refused."""
+
+    def __init__(self, refused: Refused) -> None:
+        self.refused = refused
+
+
+def _walk(
+    graph: Any,
+    constants: Constants,
+    opset: int,
+    data: Any,
+    others: dict[str, Any],
+    role: str,
+    features: int,
+    example: tuple[int, int],
+) -> Description:
+    """The graph for an input whose axes are those of `role`."""
+    dims = _dims(data) or [None] * len(role)
+    sizes = {"N": 1, "T": example[1], "F": 1}
+    for letter, size, open_size in zip(role, dims, (0,) * len(role), strict=True):
+        chosen = {"N": example[0], "T": example[1], "F": features}[letter]
+        sizes[letter] = size or chosen or open_size
+    N, T, F = sizes["N"], sizes["T"], sizes["F"]
+    if N * T * F > MAX_IDS:
+        raise UnsupportedModelError(
+            f"an input of fixed shape {dims}; export the model with a batch or steps of any size"
+        )
+    exact = not _open(graph)
+    network = Network(FLOATS.get(data.type.tensor_type.elem_type, np.float32))
+    ids = network.add(N, T, F).ids  # (N, T, F)
+    order = [("NTF").index(letter) for letter in role]
+    rest = [k for k in range(3) if k not in order]  # axes of size 1 that the input lacks
+    ids = ids.transpose([*order, *rest]).reshape([ids.shape[k] for k in order])
+    given: dict[str, Any] = {data.name: Ids(ids)}
+    for name, value in others.items():
+        shape = [size or N for size in _dims(value) or ()]
+        size = int(np.prod(shape, dtype=object))
+        if size > MAX_IDS or not size:
+            raise UnsupportedModelError(f"input {name!r} of shape {shape}")
+        source = network.add(1, 1, size, read=f"input {name}")
+        given[name] = Ids(source.ids.reshape(shape))
+    walk = Walk(constants, opset, network, given, exact)
+    outputs = walk.run(graph)
+    for value, output in zip(outputs, graph.output, strict=True):
+        if isinstance(value, Refused):
+            raise _NotSo(value)
+        if not isinstance(value, Ids):
+            raise UnsupportedModelError(f"output {output.name!r} does not depend on the input")
+    try:
+        return describe(network, [value.array for value in outputs])
+    except UnsupportedModelError as error:
+        flaw = UnsupportedModelError(f"output {graph.output[0].name!r}: {error}")
+        raise _NotSo(Refused(flaw, walk.place + 1)) from None
+
+
+def _dims(value: Any) -> list[int | None] | None:
+    """The sizes of an input's axes, None where they are open; None without a shape."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return [d.dim_value if d.dim_value > 0 else None for d in tensor.shape.dim]
+
+
+def _open(graph: Any) -> bool:
+    """Whether an input leaves sizes open."""
+    there = {tensor.name for tensor in graph.initializer}
+    shapes = [_dims(value) for value in graph.input if value.name not in there]
+    return any(dims is None or None in dims for dims in shapes)
+
+
+def _features(
+    dims: list[int | None] | None, role: str, graph: Any, constants: Constants
+) -> list[int]:
+    """How many numbers a step may have."""
+    if "F" not in role:
+        return [1]
+    if dims is not None and (size := dims[role.index("F")]):
+        return [size]
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    read = [shapes.get(name, []) for node in graph.node for name in node.input[1:2]]
+    found = [size for shape in read for size in shape if 0 < size <= 1 << 16]
+    return list(dict.fromkeys(found))[:16] or [1]
+
+
+def _inputs(graph: Any) -> tuple[Any, dict[str, Any]]:
+    """The input that the LSTM reads, and those of lengths and states."""
+    there = {tensor.name for tensor in graph.initializer}
+    inputs = {value.name: value for value in graph.input if value.name not in there}
+    origins = Origins(graph)
+    read: dict[str, set[str]] = {name: set() for name in INPUTS}
+    lstms = [node for node in nodes_of(graph) if node.op_type == "LSTM"]
+    if not lstms:
+        raise UnsupportedModelError("there is no LSTM operator in the graph")
+    for node in lstms:
+        for place, name in zip(INPUTS, node.input, strict=False):
+            read[place] |= origins.of(name) & inputs.keys()
+    data = read["X"]
+    if len(data) != 1:
+        raise UnsupportedModelError(
+            f"expected one input of data, got {sorted(data) or 'none'}; one LSTM is taken by node="
+        )
+    (name,) = data
+    tensor = inputs[name].type.tensor_type
+    if tensor.elem_type not in FLOATS and tensor.elem_type not in INTEGERS:
+        raise UnsupportedModelError(f"input {name!r} of ONNX' data type {tensor.elem_type}")
+    return inputs[name], {key: value for key, value in inputs.items() if key != name}

@@ -1,0 +1,283 @@
+"""A walk through an ONNX graph: constants are folded, ids take the place of the data."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, MutableMapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.onnx_layers import apply_layer, check_attributes
+from fastlstm.formats.onnx_network import Ids, Network
+from fastlstm.formats.onnx_operator import INPUTS, Operator, read_operator
+from fastlstm.formats.onnx_ops import FOLDED, MOVES, Node, moved_concat
+from fastlstm.formats.onnx_states import read_lengths, read_starts
+from fastlstm.formats.onnx_tensors import Folder, to_array
+
+__all__ = ["Constants", "Refused", "Walk", "name_of"]
+
+Array = npt.NDArray[Any]
+
+# What NumPy and Python make of a graph that contradicts itself.
+_FLAWS: Final = (TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RuntimeError)
+
+
+class Refused:
+    """What stands for the outputs of a node that is not understood, if they are needed."""
+
+    def __init__(self, error: ValueError, place: int) -> None:
+        self.error, self.place = error, place
+
+
+def name_of(node: Any) -> str:
+    """How a message calls a node."""
+    made = next((name for name in node.output if name), "")
+    domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
+    called = repr(node.name) if node.name else f"that gives {made!r}"
+    return f"node {called} ({domain}{node.op_type})"
+
+
+class Constants:
+    """The tensors of a model, each read once."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.read: dict[int, tuple[Any, Array]] = {}  # with the tensor, whose id() is taken
+        self.elements = 0  # in the file
+
+    def __getitem__(self, tensor: Any) -> Array:
+        key = id(tensor)
+        if key not in self.read:
+            self.read[key] = tensor, to_array(tensor, self.folder)
+            self.elements += self.read[key][1].size
+        return self.read[key][1]
+
+
+class Walk:
+    """One walk through a graph, for inputs of certain sizes.
+
+    Parameters
+    ----------
+    constants : Constants
+    opset : int
+    network : Network
+        Where sources are added.
+    given : mapping
+        The values of the graph's inputs.
+    exact : bool
+        Whether the sizes are the model's own; else they are examples.
+    target : NodeProto, optional
+        The LSTM whose inputs are wanted; see `caught`.
+    """
+
+    def __init__(
+        self,
+        constants: Constants,
+        opset: int,
+        network: Network,
+        given: dict[str, Any],
+        exact: bool,
+        target: Any = None,
+    ) -> None:
+        self.constants, self.opset, self.network = constants, opset, network
+        self.given, self.exact, self.target = given, exact, target
+        self.caught: MutableMapping[str, Any] | None = None
+        self.place = 0
+
+    def run(self, graph: Any, scope: MutableMapping[str, Any] | None = None) -> list[Any]:
+        """The values of the graph's outputs."""
+        inner = scope is not None
+        scope = dict(self.given) if scope is None else scope
+        if graph.sparse_initializer:
+            raise UnsupportedModelError("sparse initializers are not read")
+        for tensor in graph.initializer:
+            scope[tensor.name] = tensor
+        for node in graph.node:
+            if not inner:
+                self.place += 1
+            if self.target is node:
+                self.caught = scope
+            try:
+                results = self._node(node, scope)
+            except _Cause as cause:
+                results = [cause.refused] * len(node.output)
+            except ValueError as error:
+                kind = type(error)
+                kind = kind if issubclass(kind, _OURS) else UnsupportedModelError
+                results = [Refused(kind(f"{name_of(node)}: {error}"), self.place)] * len(
+                    node.output
+                )
+            except _FLAWS as error:
+                flaw = ModelFormatError(f"{name_of(node)}: {error or type(error).__name__}")
+                results = [Refused(flaw, self.place)] * len(node.output)
+            for name, value in zip(node.output, results, strict=False):
+                if name:
+                    scope[name] = value
+        return [self.value(scope, output.name) for output in graph.output]
+
+    def value(self, scope: MutableMapping[str, Any], name: str) -> Any:
+        """The value of a name: an array, ids or what was refused."""
+        if name not in scope:
+            raise ModelFormatError(f"nothing before gives {name!r}")
+        value = scope[name]
+        if hasattr(value, "data_type"):  # a tensor that was not needed yet
+            value = scope[name] = self.constants[value]
+        return value
+
+    def _inputs(self, node: Any, scope: MutableMapping[str, Any]) -> list[Any]:
+        values = [self.value(scope, name) if name else None for name in node.input]
+        for value in values:
+            if isinstance(value, Refused):
+                raise _Cause(value)
+        return values
+
+    def _node(self, node: Any, scope: MutableMapping[str, Any]) -> list[Any]:
+        if node.op_type != "If":
+            self._inputs(node, scope)  # what is wrong with them comes first
+        if node.domain not in ("", "ai.onnx"):
+            raise UnsupportedModelError("an operator that is not ONNX' own")
+        op, attributes = node.op_type, self.attributes(node)
+        if op == "If":
+            return self._branch(node, attributes, scope)
+        if op == "LSTM":
+            return self._lstm(node, attributes, scope)
+        values = self._inputs(node, scope)
+        seen = Node(op, attributes, self.opset, values, len(node.output), self.exact)
+        if op == "Constant":
+            return [_constant(attributes)]
+        data = [isinstance(value, Ids) for value in values]
+        if op in ("Shape", "Size"):
+            x = values[0].array if data[0] else values[0]
+            return [_shape(seen, x)]
+        if op == "Concat":
+            if all(data):
+                parts = [value.array for value in values]
+                largest = max(s.N * s.T * s.K for s in self.network.sources)
+                return [Ids(moved_concat(seen, parts, 4 * largest))]
+            if any(data):
+                raise UnsupportedModelError("joins data and constants")
+            return [moved_concat(seen, values, self.constants.elements)]
+        if op in MOVES and not any(data[1:]):
+            function, known = MOVES[op]
+            check_attributes(attributes, known)
+            if not data[0]:
+                return _as_list(function(seen, values[0]))
+            return [Ids(np.asarray(k)) for k in _as_list(function(seen, values[0].array))]
+        if any(data):
+            return [Ids(apply_layer(self.network, seen))]
+        if op not in FOLDED:
+            raise UnsupportedModelError("an operator that this version does not compute")
+        fold, known = FOLDED[op]
+        check_attributes(attributes, known)
+        with np.errstate(all="ignore"):
+            return [fold(seen, *values)]
+
+    def attributes(self, node: Any) -> dict[str, Any]:
+        """A node's attributes by name."""
+        found: dict[str, Any] = {}
+        for attribute in node.attribute:
+            if attribute.name in found or attribute.ref_attr_name:
+                raise ModelFormatError(f"the attribute {attribute.name!r} twice, or by reference")
+            read = _ATTRIBUTE_KINDS.get(attribute.type)
+            if read is None:
+                raise UnsupportedModelError(f"the kind of its attribute {attribute.name!r}")
+            value = read(attribute)
+            found[attribute.name] = self.constants[value] if attribute.type == _TENSOR else value
+        return found
+
+    def _branch(
+        self, node: Any, attributes: dict[str, Any], scope: MutableMapping[str, Any]
+    ) -> list[Any]:
+        branches = [attributes["then_branch"], attributes["else_branch"]]
+        if self.target is not None:  # it may be in either
+            for graph in branches:
+                self.run(graph, ChainMap({}, scope))
+        (condition,) = self._inputs(node, scope)
+        if not isinstance(condition, np.ndarray) or condition.size != 1:
+            raise UnsupportedModelError("a condition that is no constant")
+        return self.run(branches[not condition.item()], ChainMap({}, scope))
+
+    # The LSTM
+
+    def _lstm(
+        self, node: Any, attributes: dict[str, Any], scope: MutableMapping[str, Any]
+    ) -> list[Any]:
+        values = dict(zip(INPUTS, self._inputs(node, scope), strict=False))
+        named = {name: value for name, value in values.items() if value is not None}
+        if not isinstance(x := named.get("X"), Ids):
+            raise UnsupportedModelError("reads a constant X")
+        states = ("initial_h", "initial_c")
+        constant = {name: k for name, k in named.items() if isinstance(k, np.ndarray)}
+        operator = self.operator(
+            attributes, named, {k: constant[k] for k in states if k in constant}
+        )
+        given = {k: named[k].array for k in states if isinstance(named.get(k), Ids)}
+        batch, steps = x.array.shape[:2] if operator.batch_first else x.array.shape[1::-1]
+        starts = read_starts(self.network, operator, given, batch)
+        for name in constant.keys() & {*states}:
+            if constant[name].shape[0 if operator.batch_first else 1] != batch:
+                raise ModelFormatError(f"{name}: expected a batch of {batch}")
+        lengths = read_lengths(self.network, named.get("sequence_lens"), batch, steps)
+        outputs = self.network.lstm(x.array, operator, lengths, starts)
+        return [Ids(outputs[name]) for name in ("Y", "Y_h", "Y_c")]
+
+    def operator(
+        self, attributes: dict[str, Any], values: dict[str, Any], state: dict[str, Array]
+    ) -> Operator:
+        """An LSTM operator, of constant weights."""
+        weights = {}
+        for name in ("W", "R", "B", "P"):
+            value = values.get(name)
+            if value is None and name in "WR":
+                raise ModelFormatError(f"there is no {name}")
+            if value is not None and not isinstance(value, np.ndarray):
+                raise UnsupportedModelError(f"{name} is not a constant")
+            if value is not None:
+                weights[name] = value
+        return read_operator(attributes, weights, state)
+
+
+_OURS = (ModelFormatError, UnsupportedModelError)
+_TENSOR: Final = 4
+_ATTRIBUTE_KINDS: Final[dict[int, Callable[[Any], Any]]] = {
+    1: lambda a: float(a.f),
+    2: lambda a: int(a.i),
+    3: lambda a: a.s.decode(),
+    _TENSOR: lambda a: a.t,
+    5: lambda a: a.g,
+    6: lambda a: [float(k) for k in a.floats],
+    7: lambda a: [int(k) for k in a.ints],
+    8: lambda a: [k.decode() for k in a.strings],
+}
+
+
+class _Cause(Exception):
+    """An input of a node was refused, and why."""
+
+    def __init__(self, refused: Refused) -> None:
+        self.refused = refused
+
+
+def _as_list(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, tuple) else [values]
+
+
+def _constant(attributes: dict[str, Any]) -> Array:
+    if len(attributes) != 1:
+        raise ModelFormatError("expected one value")
+    name, value = next(iter(attributes.items()))
+    kinds = {"value": None, "value_int": "i8", "value_ints": "i8"}
+    kinds |= {"value_float": "f4", "value_floats": "f4"}
+    if name not in kinds:
+        raise UnsupportedModelError(f"a constant of kind {name}")
+    return np.asarray(value, kinds[name])
+
+
+def _shape(node: Node, x: Array) -> Array:
+    if node.op == "Size":
+        return np.asarray(x.size, np.int64)
+    start, end = (node.attributes.get(k, d) for k, d in (("start", 0), ("end", None)))
+    return np.array(x.shape[start:end], np.int64)

@@ -1,0 +1,364 @@
+"""What the numbers of an ONNX graph are: an id for each, so that none is taken for another.
+
+A graph is followed with a batch of few sequences of few steps. The tensors that depend on its
+input hold ids instead of numbers: which sequence, which step, which output of which layer. Nodes
+that move numbers (Transpose, Reshape, Slice, Concat ...) move the ids, by NumPy's functions of
+that meaning. A layer then finds in the ids themselves which steps it reads, and in which order;
+a permutation that mixes up axes cannot pass for another one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.activations import LINEAR, Activation
+from fastlstm.dense import Dense, Embedding
+from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.onnx_operator import Operator
+from fastlstm.layers import Bidirectional, Layer
+from fastlstm.network import AnyLayer
+
+__all__ = ["Ids", "Network", "Source"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Ids:
+    """A tensor that depends on the input: the ids of its numbers."""
+
+    array: Array  # of int64
+
+
+# Which rows (N, H) of which inputs h and c are at the start; None for zeros or learned ones.
+Start = tuple[tuple[str, int] | None, tuple[str, int] | None]
+
+
+@dataclass(eq=False)
+class Source:
+    """The K numbers of each sequence at each step, or of each sequence, that a layer gives.
+
+    The id of number k of sequence n at step t is ``first + (n * T + t) * K + k``; there is only
+    one step (T = 1) if `read` says what was read of all of them.
+    """
+
+    first: int
+    N: int
+    T: int
+    K: int
+    layers: tuple[AnyLayer, ...] = ()  # from the input on, at each step
+    head: tuple[Dense, ...] = ()  # of what was read
+    read: str | None = None  # None: all steps; "cells": the last cell states
+    parent: Source | None = None  # before the last layer
+    lengths: str | None = None  # the graph's input of them
+    states: dict[str, Array] = field(default_factory=dict)  # ids of h and c (D, N, H) at the end
+    starts: tuple[Start, ...] = ()  # of each direction, as far as they are inputs of the graph
+
+    @property
+    def ids(self) -> Array:
+        """The ids (N, T, K)."""
+        size = self.N * self.T * self.K
+        return np.arange(self.first, self.first + size).reshape(self.N, self.T, self.K)
+
+    @property
+    def top(self) -> Layer | Bidirectional | None:
+        """The last recurrent layer."""
+        found = [k for k in self.layers if isinstance(k, Layer | Bidirectional)]
+        return found[-1] if found else None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of K ids as a layer reads them: each from one sequence and step of one source."""
+
+    source: Source
+    n: Array  # of each row
+    t: Array
+    order: Array  # (K,) which numbers of the source
+
+
+class Network:
+    """The sources of a graph, and the layers between them."""
+
+    def __init__(self, dtype: npt.DTypeLike = np.float32) -> None:
+        self.dtype = np.dtype(dtype)  # of the input
+        self.sources: list[Source] = []
+        self.joined: dict[tuple[Source, Source], Source] = {}
+        self.read: dict[tuple[Source, str], Source] = {}
+
+    def add(self, N: int, T: int, K: int, **about: Any) -> Source:
+        """A new source."""
+        first = 0
+        if self.sources:
+            last = self.sources[-1]
+            first = last.first + last.N * last.T * last.K
+        source = Source(first, N, T, K, **about)
+        self.sources.append(source)
+        return source
+
+    # Reading
+
+    def rows(self, ids: Array) -> Rows:
+        """What the last axis of `ids` holds, in each of the rows.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If the rows mix sequences, steps or layers, or hold less than a layer's outputs.
+        """
+        flat = ids.reshape(-1, ids.shape[-1]) if ids.ndim else ids.reshape(1, 1)
+        if not flat.size:
+            raise UnsupportedModelError("reads no numbers at all")
+        source, n, t, k = self.located(flat)
+        if (k != k[0]).any() or (n != n[:, :1]).any():
+            raise UnsupportedModelError("reads numbers of several sequences or outputs as one row")
+        if not np.array_equal(np.sort(k[0]), np.arange(source.K)):
+            raise UnsupportedModelError(
+                f"reads {k.shape[1]} of the {source.K} numbers of a layer; this version computes "
+                "layers that read each of them once"
+            )
+        if (t != t[:, :1]).any():
+            if not self._ends(source, t, k):
+                raise UnsupportedModelError("reads numbers of several steps as one row")
+            source, t = self.reading(source, "final"), t * 0
+        return Rows(source, n[:, 0], t[:, 0], k[0])
+
+    def located(self, ids: Array) -> tuple[Source, Array, Array, Array]:
+        """The source of all ids, and of each the sequence, the step and the number."""
+        firsts = np.array([source.first for source in self.sources])
+        index = np.searchsorted(firsts, ids, side="right") - 1
+        found = [self.sources[i] for i in np.unique(index)]
+        if len(found) == 1:
+            source = found[0]
+            rest, k = np.divmod(ids - source.first, source.K)
+            n, t = np.divmod(rest, source.T)
+            return source, n, t, k
+        if len(found) > 2:
+            raise UnsupportedModelError(f"joins the outputs of {len(found)} layers")
+        parts = [self.located(ids[index == i]) for i in np.unique(index)]
+        source, shifts = self._join(*found)
+        n, t, k = (np.empty_like(ids) for _ in range(3))
+        for i, (_, n_i, t_i, k_i), shift in zip(np.unique(index), parts, shifts, strict=True):
+            at = index == i
+            n[at], t[at], k[at] = n_i, t_i, k_i + shift
+        return source, n, t, k
+
+    def _join(self, a: Source, b: Source) -> tuple[Source, tuple[int, int]]:
+        """Two layers that read the same, one from each end, as one; where their numbers begin."""
+        tops = [source.layers[-1] if source.layers else None for source in (a, b)]
+        same = a.parent is b.parent and a.read == b.read and a.lengths == b.lengths
+        directions = [top.direction for top in tops if isinstance(top, Layer)]
+        if not same or sorted(directions) != ["forward", "reverse"] or a.head or b.head:
+            raise UnsupportedModelError(
+                "joins two tensors that are not the two directions of one layer"
+            )
+        if directions == ["reverse", "forward"]:
+            joined, (to_b, to_a) = self._join(b, a)
+            return joined, (to_a, to_b)
+        if (a, b) not in self.joined:
+            layer = Bidirectional(a.layers[-1], b.layers[-1])  # type: ignore[arg-type]
+            states = {name: np.concatenate([a.states[name], b.states[name]]) for name in a.states}
+            self.joined[a, b] = self.add(
+                a.N,
+                a.T,
+                a.K + b.K,
+                layers=(*a.layers[:-1], layer),
+                parent=a.parent,
+                read=a.read,
+                lengths=a.lengths,
+                states=states,
+                starts=a.starts + b.starts,
+            )
+        return self.joined[a, b], (0, a.K)
+
+    def _ends(self, source: Source, t: Array, k: Array) -> bool:
+        """Whether each direction is read where it has read everything."""
+        if source.read is not None or not isinstance(top := source.top, Bidirectional):
+            return False
+        if source.layers[-1] is not top or source.lengths is not None:
+            return False
+        return np.array_equal(t, np.where(k < source.K // 2, source.T - 1, 0))
+
+    def reading(self, source: Source, read: str) -> Source:
+        """What was read of all steps of a source."""
+        if (source, read) not in self.read:
+            self.read[source, read] = self.add(
+                source.N,
+                1,
+                source.K,
+                layers=source.layers,
+                parent=source.parent,
+                read=read,
+                lengths=source.lengths,
+                states=source.states,
+                starts=source.starts,
+            )
+        return self.read[source, read]
+
+    # Layers
+
+    def lstm(
+        self, ids: Array, operator: Operator, lengths: str | None, starts: tuple[Start, ...]
+    ) -> dict[str, Array]:
+        """The ids of Y, Y_h and Y_c for those of X."""
+        if ids.ndim != 3:
+            raise UnsupportedModelError(f"expected X of three axes, got {ids.ndim}")
+        x = ids.transpose(1, 0, 2) if operator.batch_first else ids  # (T, N, I)
+        rows = self.rows(x)
+        source = rows.source
+        n, t = rows.n.reshape(x.shape[:2]), rows.t.reshape(x.shape[:2])
+        N, T = source.N, source.T
+        steps = np.arange(T)[:, None]
+        flipped = T > 1 and np.array_equal(t, np.broadcast_to(steps[::-1], (T, N)))
+        straight = np.array_equal(t, np.broadcast_to(steps, (T, N)))
+        whole = x.shape[:2] == (T, N) and np.array_equal(n, np.broadcast_to(np.arange(N), (T, N)))
+        if source.read is not None or not whole or not (straight or flipped):
+            raise UnsupportedModelError(
+                "expected X to hold all steps of all sequences, in their order or the reverse: "
+                f"axes (steps, batch, inputs){' after layout 1' * operator.batch_first}"
+            )
+        if source.top is not None and source.lengths != lengths:
+            raise UnsupportedModelError(
+                f"expected the sequence_lens {source.lengths!r} of the layer before, got {lengths}"
+            )
+        if flipped and lengths is not None:
+            raise UnsupportedModelError("steps in reverse order, with sequence_lens")
+        layer = self._reading(operator, rows.order, flipped)
+        D, H = len(layer.cells), layer.hidden_size
+        about = {"layers": (*source.layers, layer), "parent": source, "lengths": lengths}
+        top = self.add(N, T, D * H, starts=starts, **about)
+        y = top.ids.reshape(N, T, D, H).transpose(1, 2, 0, 3)  # (T, D, N, H)
+        if lengths is None:
+            ends = [0 if cell.direction == "reverse" else T - 1 for cell in layer.cells]
+            h = np.stack([y[end, d] for d, end in enumerate(ends)])
+        else:
+            h = self.reading(top, "final").ids.reshape(N, D, H).transpose(1, 0, 2)
+        c = self.reading(top, "cells").ids.reshape(N, D, H).transpose(1, 0, 2)
+        top.states.update(h=h, c=c)
+        y = y[::-1] if flipped else y
+        if operator.batch_first:
+            return {"Y": y.transpose(2, 0, 1, 3), "Y_h": h.swapaxes(0, 1), "Y_c": c.swapaxes(0, 1)}
+        return {"Y": y, "Y_h": h, "Y_c": c}
+
+    def _reading(self, operator: Operator, order: Array, flipped: bool) -> Layer | Bidirectional:
+        cells = operator.cells
+        if len(order) != cells[0].input_size:
+            raise UnsupportedModelError(
+                f"expected {cells[0].input_size} inputs as W has, got {len(order)}"
+            )
+        if flipped and len(cells) == 2:
+            raise UnsupportedModelError("a bidirectional operator on steps in reverse order")
+        back = np.argsort(order)
+        turned = {"forward": "reverse", "reverse": "forward"}
+        changed = []
+        for cell in cells:
+            about = {name: value for name, value in cell._fields().items() if name != "w_ih"}
+            if flipped:
+                about["direction"] = turned[cell.direction]
+            changed.append(Layer(cell.w_ih[:, back], **about))
+        return Operator(tuple(changed), operator.batch_first).layer
+
+    def embedding(self, table: Array, ids: Array) -> Array:
+        """The ids of the vectors of a table, for those of the input."""
+        rows = self.rows(ids[..., None])
+        if rows.source.layers:
+            raise UnsupportedModelError("a table that is not read by the input's integers")
+        return self._derived(rows, ids.shape, Embedding(table))
+
+    def dense(self, weight: Array, ids: Array) -> Array:
+        """The ids of ``x @ weight.T`` over the last axis."""
+        rows = self.rows(ids)
+        if weight.ndim != 2 or weight.shape[1] != rows.source.K:
+            raise UnsupportedModelError(
+                f"a product of {rows.source.K} numbers with weights of shape {weight.shape}"
+            )
+        return self._derived(rows, ids.shape[:-1], Dense(weight[:, np.argsort(rows.order)]))
+
+    def affine(self, ids: Array, scale: Array | None, shift: Array | None) -> Array:
+        """The ids of ``scale * x`` or ``x + shift``, given in the shape of ids."""
+        rows = self.rows(ids)
+        scale, shift = (
+            None if values is None else _same_in_all_rows(values, rows) for values in (scale, shift)
+        )
+        last = _last(rows.source)
+        if scale is None and last is not None and last.bias is None and last.activation == LINEAR:
+            return self._replacing(rows, ids.shape, Dense(last.weight, shift))
+        if scale is None:
+            scale = np.ones(rows.source.K, shift.dtype)  # type: ignore[union-attr]
+        return self._derived(rows, ids.shape[:-1], Dense(np.diag(scale), shift), rows.order)
+
+    def activation(self, ids: Array, activation: Activation | str) -> Array:
+        """The ids of an activation of each number, or of softmax over the last axis."""
+        rows = self.rows(ids)
+        last = _last(rows.source)
+        if last is not None and last.activation == LINEAR:
+            changed = Dense(last.weight, last.bias, activation=activation)
+            return self._replacing(rows, ids.shape, changed)
+        dtype = rows.source.layers[-1].dtype if rows.source.layers else self.dtype
+        unit = Dense(np.eye(rows.source.K, dtype=dtype), activation=activation)
+        return self._derived(rows, ids.shape[:-1], unit, rows.order)
+
+    def over_time(self, ids: Array, axis: int, read: str) -> Array:
+        """The ids of the largest number, or of the mean, over an axis that holds all steps."""
+        source, n, t, k = self.located(np.moveaxis(ids, axis, -1))
+        steps = np.arange(source.T)
+        whole = source.read is None and t.shape[-1] == source.T
+        whole = whole and bool((np.sort(t, -1) == steps).all())
+        if not whole or (n != n[..., :1]).any() or (k != k[..., :1]).any():
+            raise UnsupportedModelError("reduces another axis than that of all steps")
+        if source.lengths is not None:
+            raise UnsupportedModelError(f"a {read} over all steps, with sequence_lens")
+        if source.top is None:
+            raise UnsupportedModelError(f"a {read} of the input over its steps")
+        of_all = self.reading(source, read)
+        return np.asarray(of_all.first + n[..., 0] * source.K + k[..., 0])
+
+    def _replacing(self, rows: Rows, shape: tuple[int, ...], layer: Dense) -> Array:
+        """The ids of the same numbers behind another last layer."""
+        source = rows.source
+        if source.read is None:
+            changed = replace(source, layers=source.layers[:-1], states={})
+        else:
+            changed = replace(source, head=source.head[:-1], states={})
+        return self._derived(replace(rows, source=changed), shape[:-1], layer, rows.order)
+
+    def _derived(
+        self,
+        rows: Rows,
+        shape: tuple[int, ...],
+        layer: Dense | Embedding,
+        order: Array | None = None,
+    ) -> Array:
+        """The ids (*shape, K) of a new source: a layer on the rows, its outputs in `order`."""
+        source = rows.source
+        if source.read == "cells":
+            raise UnsupportedModelError("computes with the cell state Y_c")
+        K = layer.output_size
+        about: dict[str, Any] = {"layers": source.layers, "head": source.head}
+        if source.read is None:
+            about["layers"] += (layer,)
+        else:
+            about["head"] += (layer,)
+        about |= {"read": source.read, "lengths": source.lengths, "parent": source}
+        new = self.add(source.N, source.T, K, **about)
+        places = (rows.n * source.T + rows.t)[:, None] * K
+        ids = new.first + places + (np.arange(K) if order is None else order)
+        return np.asarray(ids.reshape(*shape, K))
+
+
+def _last(source: Source) -> Dense | None:
+    """The dense layer that gives the source, if one does."""
+    last = (source.layers if source.read is None else source.head)[-1:]
+    return last[0] if last and isinstance(last[0], Dense) else None
+
+
+def _same_in_all_rows(values: Array, rows: Rows) -> Array:
+    """One row (K,) in the source's order, if all are the same."""
+    flat = values.reshape(len(rows.n), -1)
+    if (flat != flat[:1]).any():
+        raise UnsupportedModelError("a constant that differs between sequences or steps")
+    return np.ascontiguousarray(flat[0][np.argsort(rows.order)])

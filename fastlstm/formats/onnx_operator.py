@@ -1,0 +1,217 @@
+"""One LSTM operator of ONNX as layers of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.activations import STANDARD, Activation
+from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.onnx_tensors import widened
+from fastlstm.layers import Bidirectional, Layer
+
+__all__ = ["INPUTS", "Operator", "read_operator"]
+
+Array = npt.NDArray[Any]
+
+INPUTS: Final = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+_ATTRIBUTES: Final = {
+    "activation_alpha",
+    "activation_beta",
+    "activations",
+    "clip",
+    "direction",
+    "hidden_size",
+    "input_forget",
+    "layout",
+    "output_sequence",  # of opset 1 only: whether Y is wanted
+}
+_DIRECTIONS: Final = {
+    "forward": ("forward",),
+    "reverse": ("reverse",),
+    "bidirectional": ("forward", "reverse"),
+}
+# ONNX' name in small letters, as ONNX Runtime compares it: ours, the numbers that it takes.
+_ACTIVATIONS: Final = {
+    "affine": ("affine", 2),
+    "elu": ("elu", 1),
+    "hardsigmoid": ("hard_sigmoid", 2),
+    "leakyrelu": ("leaky_relu", 1),
+    "relu": ("relu", 0),
+    "scaledtanh": ("scaled_tanh", 2),
+    "sigmoid": ("sigmoid", 0),
+    "softplus": ("softplus", 0),
+    "softsign": ("softsign", 0),
+    "tanh": ("tanh", 0),
+    "thresholdedrelu": ("thresholded_relu", 1),
+}
+_WITHOUT_DEFAULTS: Final = ("affine", "scaled_tanh", "thresholded_relu")
+
+
+class Operator(NamedTuple):
+    """What an LSTM operator computes: one layer a direction, and the order of its axes."""
+
+    cells: tuple[Layer, ...]
+    batch_first: bool  # layout 1: X is (N, T, I)
+
+    @property
+    def layer(self) -> Layer | Bidirectional:
+        """The operator as one layer."""
+        first, *others = self.cells
+        return Bidirectional(first, others[0]) if others else first
+
+
+def read_operator(
+    attributes: Mapping[str, Any],
+    weights: Mapping[str, Array],
+    state: Mapping[str, Array],
+) -> Operator:
+    """An LSTM operator from its attributes and its constant inputs.
+
+    Parameters
+    ----------
+    attributes : mapping
+        By ONNX' names.
+    weights : mapping
+        ``W``, ``R`` and, if the operator has them, ``B`` and ``P``.
+    state : mapping
+        ``initial_h`` and ``initial_c`` as far as they are constants.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the operator is sound but is not computed.
+    ModelFormatError
+        If it contradicts itself.
+    """
+    if unknown := attributes.keys() - _ATTRIBUTES:
+        raise UnsupportedModelError(f"this version does not know the attributes {sorted(unknown)}")
+    direction = attributes.get("direction", "forward")
+    if direction not in _DIRECTIONS:
+        raise ModelFormatError(f"expected a direction of {list(_DIRECTIONS)}, got {direction!r}")
+    directions = _DIRECTIONS[direction]
+    batch_first = _flag(attributes, "layout")
+    coupled, clip = _flag(attributes, "input_forget"), attributes.get("clip")
+    if clip is not None and not clip > 0:
+        raise ModelFormatError(f"expected a clip above 0, got {clip!r}")
+
+    D, H = len(directions), _hidden_size(attributes, weights)
+    _check_shapes(weights, D, H)
+    dtypes = {name: array.dtype for name, array in weights.items()}
+    if len(set(dtypes.values())) > 1:
+        raise ModelFormatError(f"expected weights of one type, got {dtypes}")
+    starts = {name: _rows(name, array, D, H, batch_first) for name, array in state.items()}
+    activations = _activations(attributes, D)
+    cells = []
+    for d, name in enumerate(directions):
+        bias = weights["B"][d].reshape(2, 4 * H) if "B" in weights else (None, None)
+        cells.append(
+            Layer(
+                _i_f_g_o(weights["W"][d]),
+                _i_f_g_o(weights["R"][d]),
+                *(None if part is None else _i_f_g_o(part) for part in bias),
+                peepholes=_peepholes(weights["P"][d]) if "P" in weights else None,
+                h_0=starts["initial_h"][d] if "initial_h" in starts else None,
+                c_0=starts["initial_c"][d] if "initial_c" in starts else None,
+                activations=activations[d],
+                direction=name,
+                coupled=coupled,
+                clip=clip,
+            )
+        )
+    return Operator(tuple(cells), batch_first)
+
+
+def _flag(attributes: Mapping[str, Any], name: str) -> bool:
+    value = attributes.get(name, 0)
+    if value not in (0, 1):
+        raise ModelFormatError(f"expected {name} to be 0 or 1, got {value!r}")
+    return bool(value)
+
+
+def _hidden_size(attributes: Mapping[str, Any], weights: Mapping[str, Array]) -> int:
+    shape = weights["R"].shape
+    hidden = attributes.get("hidden_size", shape[-1] if shape else 0)
+    if len(shape) != 3 or shape[-1] != hidden or hidden < 1:
+        raise ModelFormatError(
+            f"R: expected shape (directions, 4H, H) for hidden_size {hidden}, got {shape}"
+        )
+    return int(hidden)
+
+
+def _check_shapes(weights: Mapping[str, Array], D: int, H: int) -> None:
+    inputs = weights["W"].shape[-1] if weights["W"].ndim else 0
+    shapes = {"W": (D, 4 * H, inputs), "R": (D, 4 * H, H), "B": (D, 8 * H), "P": (D, 3 * H)}
+    for name, array in weights.items():
+        if array.shape != shapes[name]:
+            raise ModelFormatError(
+                f"{name}: expected shape {shapes[name]} for {D} directions of {H} hidden units, "
+                f"got {array.shape}"
+            )
+
+
+def _i_f_g_o(values: Array) -> Array:
+    """From ONNX' order of gates, i o f g."""
+    i, o, f, g = widened(values).reshape(4, -1, *values.shape[1:])
+    return np.concatenate([i, f, g, o])
+
+
+def _peepholes(values: Array) -> Array:
+    """As i f o, from ONNX' i o f."""
+    i, o, f = widened(values).reshape(3, -1)
+    return np.stack([i, f, o])
+
+
+def _rows(name: str, start: Array, D: int, H: int, batch_first: bool) -> list[Array | None]:
+    """A constant initial state: for each direction the row that all sequences begin with."""
+    if start.ndim == 3 and batch_first:
+        start = start.transpose(1, 0, 2)
+    if start.ndim != 3 or start.shape[0] != D or start.shape[2] != H or not start.shape[1]:
+        raise ModelFormatError(
+            f"{name}: expected {D} directions, a batch and {H} hidden units, got {start.shape}"
+        )
+    if (start != start[:, :1]).any():
+        raise UnsupportedModelError(
+            f"{name}: a constant with rows that differ over the batch; this version computes a "
+            "row that all sequences share, or the state of each call"
+        )
+    rows = [widened(np.ascontiguousarray(start[d, 0])) for d in range(D)]
+    return [row if row.any() else None for row in rows]
+
+
+def _activations(
+    attributes: Mapping[str, Any], D: int
+) -> list[tuple[Activation, Activation, Activation]]:
+    """Those of each direction; alpha and beta are used up in order, by those that take them."""
+    names: Sequence[str] | None = attributes.get("activations")
+    alphas = list(attributes.get("activation_alpha", ()))
+    betas = list(attributes.get("activation_beta", ()))
+    if names is None and not alphas and not betas:
+        return [STANDARD] * D
+    names = ["Sigmoid", "Tanh", "Tanh"] * D if names is None else names
+    if len(names) != 3 * D:
+        raise ModelFormatError(f"expected {3 * D} activations for {D} directions, got {names}")
+    found = []
+    for name in names:
+        if name.lower() not in _ACTIVATIONS:
+            raise UnsupportedModelError(
+                f"activation {name!r}: this version computes {', '.join(_ACTIVATIONS)}"
+            )
+        ours, numbers = _ACTIVATIONS[name.lower()]
+        alpha = alphas.pop(0) if numbers > 0 and alphas else None
+        beta = betas.pop(0) if numbers > 1 and betas else None
+        if ours in _WITHOUT_DEFAULTS and None in (alpha, beta)[:numbers]:
+            raise UnsupportedModelError(
+                f"activation {name!r} without its alpha or beta: for ONNX Runtime they are 0 then, "
+                "which ONNX does not say"
+            )
+        found.append(Activation(ours, alpha, beta))
+    if alphas or betas:
+        raise UnsupportedModelError(
+            f"activation_alpha {alphas} and activation_beta {betas} are left over: the activations "
+            f"{list(names)} do not take them"
+        )
+    return [(found[k], found[k + 1], found[k + 2]) for k in range(0, 3 * D, 3)]

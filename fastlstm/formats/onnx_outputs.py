@@ -1,0 +1,170 @@
+"""What an ONNX graph gives, as a network: which steps are read, and what is applied to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.onnx_network import Network, Source
+from fastlstm.layers import Bidirectional, Layer
+
+__all__ = ["Description", "describe"]
+
+Array = npt.NDArray[Any]
+Description = dict[str, Any]  # arguments of `LSTM`
+
+
+def describe(network: Network, outputs: Sequence[Array]) -> Description:
+    """The arguments of `LSTM` for a graph whose outputs are these ids; the first one counts.
+
+    The others may only be final states, as a call of the model gives them.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If it gives something else.
+    """
+    if not outputs[0].size:
+        raise UnsupportedModelError("there is nothing in it")
+    source, n, t, k = network.located(outputs[0])
+    top = source.top
+    if top is None:
+        raise UnsupportedModelError("there is no LSTM between the input and the output")
+    flat = (source.first + (n * source.T + t) * source.K + k).squeeze()
+    at = max(i for i, layer in enumerate(source.layers) if layer is top)
+    layers, dense = list(source.layers[: at + 1]), source.layers[at + 1 :]
+    found: Description = {"layers": layers, "head": (*dense, *source.head)}
+    if source.read in ("max", "mean"):  # of what dense layers give at every step
+        found.update(layers=list(source.layers), head=source.head)
+    direction = None if dense and isinstance(top, Bidirectional) else top
+    if source.read is not None:
+        if source.read == "cells":
+            raise UnsupportedModelError("the output is the cell state Y_c")
+        _require(flat, _vectors(source.ids[:, 0], top), "sequences and outputs")
+        found["read"] = source.read
+    elif flat.size == source.N * source.T * source.K and not (source.T == 1 and t.ndim < 3):
+        found["return_sequences"] = True
+        if _is_one_of(flat, _sequences(source.ids[:, ::-1], top)) and source.T > 1:
+            if not isinstance(top, Layer) or top.direction != "reverse":
+                raise UnsupportedModelError("the output's steps stand in reverse order")
+            layers[-1] = _go_backwards(top)
+        else:
+            _require(flat, _sequences(source.ids, top), "sequences, steps and outputs")
+    else:
+        if source.lengths is not None:
+            raise UnsupportedModelError(
+                "reads one step of Y with sequence_lens: it is zero for shorter sequences"
+            )
+        found["read"] = _read(source, direction, flat)
+    for ids in outputs[1:]:
+        if not _is_one_of(ids.squeeze(), _states(source)):
+            raise UnsupportedModelError(
+                "a second output that is not the final state of its layers, h or c"
+            )
+    _check_starts(source)
+    return found
+
+
+def _read(source: Source, top: Layer | Bidirectional | None, flat: Array) -> str:
+    """Which step of a source was read: ``"final"`` or ``"last"``."""
+    ids, half = source.ids, source.K // 2
+    final = last = ids[:, -1]
+    if isinstance(top, Bidirectional):
+        final = np.concatenate([ids[:, -1, :half], ids[:, 0, half:]], -1)
+    elif top is not None:
+        final = ids[:, 0 if top.direction == "reverse" else -1]
+    if top is not None and _is_one_of(flat, _vectors(final, top)):
+        return "final"
+    if _is_one_of(flat, _vectors(last, top)):
+        return "last"
+    raise UnsupportedModelError(
+        "the output is not one step of all sequences: neither the last, nor that where each "
+        "direction ends"
+    )
+
+
+def _vectors(ids: Array, top: Layer | Bidirectional | None) -> Iterator[Array]:
+    """Ids (N, K) in all orders of axes that are taken for the same."""
+    yield ids
+    D = 1 if top is None else len(top.cells)
+    if ids.shape[1] % D == 0:
+        apart = ids.reshape(len(ids), D, -1)
+        yield apart
+        yield apart.transpose(1, 0, 2)
+
+
+def _sequences(ids: Array, top: Layer | Bidirectional) -> Iterator[Array]:
+    """Ids (N, T, K) in all orders of axes that are taken for the same."""
+    N, T, K = ids.shape
+    yield ids
+    yield ids.transpose(1, 0, 2)
+    if K % (D := len(top.cells)) == 0:
+        apart = ids.reshape(N, T, D, -1)
+        yield apart
+        yield apart.transpose(1, 2, 0, 3)
+
+
+def _is_one_of(flat: Array, orders: Iterator[Array]) -> bool:
+    return any(np.array_equal(flat, ids.squeeze()) for ids in orders)
+
+
+def _require(flat: Array, orders: Iterator[Array], what: str) -> None:
+    if not _is_one_of(flat, orders):
+        raise UnsupportedModelError(f"the output does not hold {what} in that order")
+
+
+def _go_backwards(layer: Layer) -> Layer:
+    about = {name: value for name, value in layer._fields().items() if name != "direction"}
+    return Layer(**about, direction="go_backwards")
+
+
+def _chain(source: Source) -> list[Source]:
+    """The recurrent layers' sources, from the input on."""
+    found: list[Source] = []
+    at: Source | None = source
+    while at is not None:
+        if at.states:
+            found.append(at)
+        at = at.parent
+    return found[::-1]
+
+
+def _states(source: Source) -> Iterator[Array]:
+    """The ids of h_n and of c_n: of all layers, and of each."""
+    layers = [k.states for k in _chain(source)]
+    for name in ("h", "c"):
+        for parts in (layers, *([k] for k in layers)):
+            if parts:
+                together = np.concatenate([k[name] for k in parts])
+                yield together
+                yield together.transpose(1, 0, 2)
+
+
+def _check_starts(source: Source) -> None:
+    """Refuse states that come in as a call's, but in another order than a call has."""
+    chain = _chain(source)
+    starts = [start for k in chain for start in k.starts]
+    if {h[0] for h, _ in starts if h} & {c[0] for _, c in starts if c}:
+        raise UnsupportedModelError("one input is the initial state of both h and c")
+    used: dict[str, int] = {}
+    for h, c in starts:
+        for given in (h, c):
+            if given is not None:
+                name, row = given
+                if row != used.get(name, 0):
+                    raise UnsupportedModelError(
+                        f"the initial states of {name!r} are not in the order of the layers"
+                    )
+                used[name] = row + 1
+    learned = any(
+        cell.h_0 is not None or cell.c_0 is not None
+        for layer in source.layers
+        if isinstance(layer, Layer | Bidirectional)
+        for cell in layer.cells
+    )
+    if used and learned:
+        raise UnsupportedModelError("some initial states are inputs, others are constants")

@@ -1,0 +1,65 @@
+"""Lengths and initial states of an LSTM operator that are inputs of its graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.onnx_network import Network, Start
+from fastlstm.formats.onnx_operator import Operator
+
+__all__ = ["read_lengths", "read_starts"]
+
+Array = npt.NDArray[Any]
+
+
+def read_lengths(network: Network, value: Any, batch: int, steps: int) -> str | None:
+    """The name of the input that `sequence_lens` is; None if all steps are real."""
+    if value is None:
+        return None
+    if isinstance(value, np.ndarray):
+        if value.shape == (batch,) and (value == steps).all():
+            return None
+        raise UnsupportedModelError("sequence_lens is a constant; they come with a call")
+    source, _, _, k = network.located(value.array)
+    if source.read is None or not source.read.startswith("input ") or value.array.shape != (batch,):
+        raise UnsupportedModelError("sequence_lens is no input of the graph")
+    if (k != np.arange(batch)).any():
+        raise UnsupportedModelError("sequence_lens is in another order than its input")
+    return source.read
+
+
+def read_starts(
+    network: Network, operator: Operator, given: dict[str, Array], batch: int
+) -> tuple[Start, ...]:
+    """Which rows of which inputs the states at the start are, for each direction."""
+    D, H = len(operator.cells), operator.cells[0].hidden_size
+    found: dict[str, list[tuple[str, int] | None]] = {}
+    for name in ("initial_h", "initial_c"):
+        if (ids := given.get(name)) is None:
+            found[name] = [None] * D
+            continue
+        ids = ids.swapaxes(0, 1) if operator.batch_first and ids.ndim == 3 else ids
+        if ids.shape != (D, batch, H):
+            raise UnsupportedModelError(
+                f"{name}: expected {D} directions, a batch of {batch} and {H} hidden units, "
+                f"got {ids.shape}"
+            )
+        found[name] = [_start(network, name, ids[d]) for d in range(D)]
+    return tuple(zip(found["initial_h"], found["initial_c"], strict=True))
+
+
+def _start(network: Network, name: str, ids: Array) -> tuple[str, int]:
+    """Which state (N, H) of an input the ids are, of (states, N, H) or (N, states, H)."""
+    source, _, _, k = network.located(ids)
+    N, H = ids.shape
+    of_input = np.arange(source.K)
+    if source.read is not None and source.read.startswith("input ") and not source.K % (N * H):
+        for states in (of_input.reshape(-1, N, H), of_input.reshape(N, -1, H).swapaxes(0, 1)):
+            for row, state in enumerate(states):
+                if np.array_equal(k, state):
+                    return source.read, row
+    raise UnsupportedModelError(f"{name} is neither a constant nor, as it came in, an input")
