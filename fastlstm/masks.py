@@ -87,6 +87,14 @@ class MaskedSource:
             moved[~self._real(rows)] = 0
             values[rows] = moved
 
+    def blank_ends(self, values: Array, blank: Array) -> None:
+        """Give `blank` (K,) to the rows of `values` (N, K) whose last real step is masked."""
+        for rows in self._chunks():
+            real, kept = self._real(rows), self._kept(rows, self._all_steps(rows))
+            steps = np.arange(1, self.n_steps + 1)
+            last_real, last_kept = ((of * steps).max(1, initial=0) for of in (real, kept))
+            values[rows][last_kept < last_real] = blank
+
     def _chunks(self, size: int = 1) -> Iterator[slice]:
         rows = max(1, CHUNK // (max(self.n_steps, 1) * max(self.n_inputs, size)))
         return (

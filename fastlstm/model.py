@@ -304,8 +304,12 @@ class LSTM:
             result[...] = 0
         outputs = Outputs(sequence=result) if every else Outputs(last=result)
         self._engine.run(source, start, outputs, threads, progress)
-        if every and isinstance(source, MaskedSource):
-            source.spread(result, self._engine.blank(), self._repeats)
+        if isinstance(source, MaskedSource):
+            blank = self._engine.blank()
+            if every:
+                source.spread(result, blank, self._repeats)
+            elif self.read == "last" and not self._repeats:
+                source.blank_ends(result, blank)
         if out is None:
             return result
         if result.base is not out:

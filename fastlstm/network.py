@@ -89,8 +89,8 @@ def _check_masks(model: LSTM) -> None:
                 f"layer {i}: go_backwards with a mask is computed for the last layer's final "
                 "state only: the steps that follow would not match the mask"
             )
-    if model.read in ("last", "max"):
+    if model.read == "max":
         raise UnsupportedModelError(
-            f"read={model.read!r} with a mask: frameworks do not agree on whether masked steps "
-            "count"
+            "a maximum over time with a mask: frameworks do not agree on whether it counts "
+            "masked steps"
         )

@@ -221,10 +221,11 @@ def _run_cell(
     lengths = (running * np.arange(1, T + 1)).max(1, initial=0)
     for k in range(T):
         t = k if layer.direction == "forward" else T - 1 - k
-        on = running[:, t, None]
+        on = np.asarray(running[:, t])[:, np.newaxis]
         with np.errstate(over="ignore", invalid="ignore"):
             now = step(layer, x[:, t], h, c)
-        started = on | (running[:, :t] if t == k else running[:, t + 1 :]).any(1)[:, None]
+        before = running[:, :t] if t == k else running[:, t + 1 :]
+        started = on | np.any(before, axis=1, keepdims=True)
         h, c = np.where(on, now.h, h), np.where(on, now.c, c)
         values = now._replace(c=c, h=np.where(started, h, 0))
         to = np.full(N, t)
@@ -317,7 +318,7 @@ def _read(done: _Run, read: str, lengths: Array | None, mask: Mask | None) -> Ar
         return np.where(ends[:, None] > 0, at, done.final)
     if read == "max":
         most = np.where(steps[..., None], done.output, -np.inf).max(1, initial=-np.inf)
-        return np.where(steps.any(1)[:, None], most, np.nan).astype(most.dtype)
+        return np.where((ends > 0)[:, None], most, np.nan).astype(most.dtype)
     if mask is not None:
         steps &= mask
     total = np.where(steps[..., None], done.output, 0).sum(1)

@@ -68,6 +68,22 @@ def by_reference(
     return y
 
 
+def predictions(
+    model: fastlstm.LSTM, x: Any, lengths: Any = None, state: Any = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """What the model gives for x, by the reference and by the engine."""
+    yield "reference", by_reference(model, x, lengths, state)
+    yield "engine", model.predict(x, lengths, state)
+
+
+def outputs(
+    model: fastlstm.LSTM, x: Any, state: Any = None, lengths: Any = None
+) -> Iterator[tuple[str, np.ndarray, fastlstm.State]]:
+    """Outputs and state of a call of the model likewise."""
+    yield "reference", *reference.lstm(model.layers, x, state, lengths)
+    yield "engine", *model(x, state, lengths)
+
+
 def child_env(**changes: str | None) -> dict[str, str]:
     """The environment of a child that imports the same package as this process, and the tests.
 

@@ -9,9 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import by_reference
 
-from fastlstm import LSTM, Dense, Layer, reference
+from fastlstm import LSTM, Dense, Layer
 from fastlstm.errors import ModelFormatError
 from fastlstm.formats import load
 
@@ -100,13 +99,3 @@ def refused(path, message, kind=ModelFormatError):
     assert str(path) in str(caught.value)
     assert seconds < 1
     assert peak < 1 << 25
-
-
-def predictions(model, x, **call):
-    """What `model.predict` gives, by each engine that there is; x as there."""
-    yield "reference", by_reference(model, x, **call)
-
-
-def outputs(model, x, state=None, lengths=None):
-    """What a call of the model gives, by each engine that there is: output and state."""
-    yield "reference", *reference.lstm(model.layers, x, state, lengths)

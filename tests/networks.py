@@ -108,18 +108,24 @@ NETWORKS: dict[str, Callable[[Maker], LSTM]] = {
 }
 
 MASKED: dict[str, Callable[[Maker], LSTM]] = {
-    "plain": lambda m: LSTM([m.layer(2, 5), m.layer(5, 4)], m.dense(4, 2), mask_value=0.0),
-    "other value": lambda m: LSTM([m.layer(2, 5)], m.dense(5, 2), mask_value=-1.0),
-    "both": lambda m: LSTM([m.both(2, 5)], m.dense(10, 2), mask_value=0.0),
-    "both, sum": lambda m: LSTM([m.layer(2, 5), m.both(5, 4, merge="sum")], mask_value=0.0),
-    "mean": lambda m: LSTM([m.both(2, 5)], m.dense(10, 2), mask_value=0.0, read="mean"),
-    "embedding": lambda m: LSTM(
+    "masked, plain": lambda m: LSTM([m.layer(2, 5), m.layer(5, 4)], m.dense(4, 2), mask_value=0.0),
+    "masked, other value": lambda m: LSTM([m.layer(2, 5)], m.dense(5, 2), mask_value=-1.0),
+    "masked, both": lambda m: LSTM([m.both(2, 5)], m.dense(10, 2), mask_value=0.0),
+    "masked, both, sum": lambda m: LSTM([m.layer(2, 5), m.both(5, 4, merge="sum")], mask_value=0.0),
+    "masked, mean": lambda m: LSTM([m.both(2, 5)], m.dense(10, 2), mask_value=0.0, read="mean"),
+    "masked, embedding": lambda m: LSTM(
         [m.embedding(4, 30, padding_id=0), m.layer(30, 5)], m.dense(5, 2, "sigmoid")
     ),
-    "embedding, both": lambda m: LSTM(
+    "masked, embedding, both": lambda m: LSTM(
         [m.embedding(4, 3, padding_id=2), m.both(3, 5), m.dense(10, 4, "relu")], m.dense(4, 2)
     ),
-    "go_backwards": lambda m: LSTM([m.layer(2, 5, direction="go_backwards")], mask_value=0.0),
+    "masked, last step": lambda m: LSTM(
+        [m.both(2, 5)], m.dense(10, 2), mask_value=0.0, read="last"
+    ),
+    "masked, last step, plain": lambda m: LSTM([m.layer(2, 5)], mask_value=0.0, read="last"),
+    "masked, go_backwards": lambda m: LSTM(
+        [m.layer(2, 5, direction="go_backwards")], mask_value=0.0
+    ),
 }
 
 

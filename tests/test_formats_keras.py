@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import by_reference
+from helpers import by_reference, predictions
 
 import fastlstm
 from fastlstm import Bidirectional, Dense, Layer, ModelFormatError, UnsupportedModelError, load
+
+pytestmark = pytest.mark.usefixtures("few_kernels")
 
 h5py = pytest.importorskip("h5py")
 
@@ -30,11 +32,6 @@ WEIGHTS = {
     "k2_weights.h5": ("k2_weights.json", "k2_masks"),
 }
 MODELS = sorted(name for name in FILES if not name.endswith(".json"))
-
-
-def predictions(model, x):
-    """What the network gives for x, by each of the ways to compute it."""
-    yield "reference", by_reference(model, x)
 
 
 def loaded(name, folder):

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnx_cases as cases
 import pytest
-from helpers import by_reference
+from helpers import outputs, predictions
 from onnx import TensorProto, helper, numpy_helper
 from onnx_cases import BOTH, FC2, LAST, ONE, TWO, H, I, N, T, X, Y, ints, lstm, node, value
 
@@ -18,22 +18,13 @@ import fastlstm
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, State, from_onnx, reference
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 
+pytestmark = pytest.mark.usefixtures("few_kernels")
+
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED = np.load(GOLDEN / "onnx.npz")
 EPS = np.finfo(np.float32).eps
 
 # Their cell states are above the clip. ONNX Runtime leaves those alone on their way to h.
-CLIPPED_CELLS = ("clip", "clip_peepholes", "clip_cell")
-
-
-def predictions(model, x, lengths=None, state=None):
-    """What `model.predict` gives, by whom."""
-    yield "reference", by_reference(model, x, lengths, state)
-
-
-def calls(model, x, lengths=None, state=None):
-    """What a call of the model gives, output and state, by whom."""
-    yield "reference", *reference.lstm(model.layers, x, state, lengths)
 
 
 def states(given, dtype="float32"):
@@ -81,15 +72,12 @@ def test_the_table_has_all_gates_different():
 
 
 @pytest.mark.parametrize("name", cases.OPERATORS)
-def test_operator(name, request):
-    if name in CLIPPED_CELLS:
-        reason = "clip also holds the cell state on its way to h, unlike in ONNX Runtime"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_operator(name):
     options = cases.OPERATORS[name]
     model, given = from_onnx(cases.operator(name, **options)), cases.feeds(name, **options)
     truth = in_double(model, given)
     x, lengths = given["X"].swapaxes(0, 1), given.get("sequence_lens")
-    for engine, output, state in calls(model, x, lengths, states(given)):
+    for engine, output, state in outputs(model, x, states(given), lengths):
         for mine, exact, key in zip(in_onnx_order(output, state), truth, "Yhc", strict=True):
             theirs = EXPECTED[f"{name} {key}"]
             assert error(theirs, exact) < 2e-6, key

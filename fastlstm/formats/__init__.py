@@ -26,8 +26,8 @@ READERS = {
     ".hdf5": "keras",
     ".keras": "keras",
     ".onnx": "onnx",
-    ".pt": "torch_files",
-    ".pth": "torch_files",
+    ".pt": "torch.files",
+    ".pth": "torch.files",
 }
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fastlstm.activations import STANDARD, Activation
 from fastlstm.dense import Dense, Embedding
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.torch_names import as_floats
+from fastlstm.formats.torch.names import as_floats
 from fastlstm.formats.trust import distrusted
 from fastlstm.layers import Bidirectional, Layer
 from fastlstm.weights import Weights

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.torch import build
+from fastlstm.formats.torch.loader import build
 from fastlstm.formats.trust import numbers
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastlstm.errors import ModelFormatError
 from fastlstm.formats import guitarml, nam, native, rtneural
 from fastlstm.formats.containers import json_tensors
-from fastlstm.formats.torch import build
+from fastlstm.formats.torch.loader import build
 from fastlstm.formats.trust import Tensors, naming, numbers, opened, read_json
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.files import replaced
 from fastlstm.formats.containers import READERS, WRITERS, Metadata
 from fastlstm.formats.description import built, described, refuse_unknown
-from fastlstm.formats.torch import build
-from fastlstm.formats.torch_names import head_from, layers_from
+from fastlstm.formats.torch.loader import build
+from fastlstm.formats.torch.names import head_from, layers_from
 from fastlstm.formats.trust import distrusted, naming, opened
 from fastlstm.layers import Layer
 

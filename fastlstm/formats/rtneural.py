@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fastlstm.activations import LINEAR
 from fastlstm.dense import Dense
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.torch_names import lstm_names
+from fastlstm.formats.torch.names import lstm_names
 from fastlstm.formats.trust import numbers
 from fastlstm.layers import Layer
 

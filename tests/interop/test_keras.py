@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers import by_reference
+from helpers import by_reference, predictions
 
 import fastlstm
 from fastlstm import UnsupportedModelError, from_keras, load
@@ -32,11 +32,6 @@ ACTIVATIONS = (
 )
 # On TensorFlow, these round their numbers to float32.
 NARROW = ("gelu", "leaky_relu")
-
-
-def predictions(model, x):
-    """What the network gives for x, by each of the ways to compute it."""
-    yield "reference", by_reference(model, x)
 
 
 def pick(rng, *choices):

@@ -15,7 +15,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import onnx_cases as cases
-from helpers import by_reference
+from helpers import predictions
 
 from fastlstm import State, UnsupportedModelError, from_onnx, reference
 
@@ -27,11 +27,6 @@ def run(model, feeds):
     options.log_severity_level, options.intra_op_num_threads = 3, 1
     content = model if isinstance(model, str) else model.SerializeToString()
     return onnxruntime.InferenceSession(content, options).run(None, feeds)
-
-
-def predictions(model, x, lengths=None, state=None):
-    """What `model.predict` gives, by whom."""
-    yield "reference", by_reference(model, x, lengths, state)
 
 
 @pytest.mark.parametrize("seed", range(150))

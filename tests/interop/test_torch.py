@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from model_files import outputs, predictions
+from helpers import outputs, predictions
 
 from fastlstm import from_torch, load, reference
 from fastlstm.errors import UnsupportedModelError

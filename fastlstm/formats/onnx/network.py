@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fastlstm.activations import LINEAR, Activation
 from fastlstm.dense import Dense, Embedding
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.formats.onnx_operator import Operator
+from fastlstm.formats.onnx.operator import Operator
 from fastlstm.layers import Bidirectional, Layer
 from fastlstm.network import AnyLayer
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from fastlstm.activations import LINEAR, Activation, as_activation
 from fastlstm.dense import SOFTMAX
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.formats.torch_names import shortened
+from fastlstm.formats.torch.names import shortened
 
 __all__ = [
     "Tail",

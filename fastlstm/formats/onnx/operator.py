@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fastlstm.activations import STANDARD, Activation
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.onnx_tensors import widened
+from fastlstm.formats.onnx.tensors import widened
 from fastlstm.layers import Bidirectional, Layer
 
 __all__ = ["INPUTS", "Operator", "read_operator"]

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from fastlstm.activations import Activation
 from fastlstm.dense import SOFTMAX
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.formats.onnx_network import Ids, Network
-from fastlstm.formats.onnx_ops import Node
-from fastlstm.formats.onnx_tensors import widened
+from fastlstm.formats.onnx.network import Ids, Network
+from fastlstm.formats.onnx.ops import Node
+from fastlstm.formats.onnx.tensors import widened
 
 __all__ = ["apply_layer", "check_attributes"]
 

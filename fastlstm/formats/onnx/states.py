@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.formats.onnx_network import Network, Start
-from fastlstm.formats.onnx_operator import Operator
+from fastlstm.formats.onnx.network import Network, Start
+from fastlstm.formats.onnx.operator import Operator
 
 __all__ = ["read_lengths", "read_starts"]
 

@@ -1,13 +1,12 @@
 """Networks from ONNX: a whole graph that is one chain, or one LSTM operator of any graph.
 
-The graph is never run. It is followed with ids in the place of numbers (`onnx_network`), for two
+The graph is never run. It is followed with ids in the place of numbers (`network`), for two
 examples of sizes where it leaves them open, and both must come out as the same network.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.onnx_graph import Constants, Refused, Walk
-from fastlstm.formats.onnx_network import Ids, Network
-from fastlstm.formats.onnx_node import Origins, nodes_of, one_operator
-from fastlstm.formats.onnx_operator import INPUTS
-from fastlstm.formats.onnx_outputs import Description, describe
-from fastlstm.formats.onnx_tensors import Folder
-from fastlstm.formats.torch import WrongChoice
+from fastlstm.formats.onnx.graph import Constants, Refused, Walk
+from fastlstm.formats.onnx.network import Ids, Network
+from fastlstm.formats.onnx.node import Origins, nodes_of, one_operator
+from fastlstm.formats.onnx.operator import INPUTS
+from fastlstm.formats.onnx.outputs import Description, describe
+from fastlstm.formats.onnx.tensors import Folder
+from fastlstm.formats.trust import WrongChoice, opened
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -121,12 +120,10 @@ def _read(path: Path) -> Any:
         from onnx import ModelProto
     except ImportError:
         raise ImportError('reading .onnx needs a package: pip install "fastlstm[onnx]"') from None
-    with open(path, "rb", opener=_open_at_once) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelFormatError("expected a regular file, not a device or a pipe")
-        if status.st_size >= MAX_BYTES:
-            raise ModelFormatError(f"{status.st_size} bytes; expected less than {MAX_BYTES}")
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size >= MAX_BYTES:
+            raise ModelFormatError(f"{size} bytes; expected less than {MAX_BYTES}")
         content = file.read()
     model = ModelProto()
     try:
@@ -134,10 +131,6 @@ def _read(path: Path) -> Any:
     except Exception as error:  # protobuf's own, which has moved from version to version
         raise ModelFormatError(f"the file is damaged: {error or type(error).__name__}") from error
     return model
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
 
 
 def _build(model: Any, folder: Folder, node: str | None) -> LSTM:

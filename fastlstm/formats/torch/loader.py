@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastlstm.activations import LINEAR, Activation, as_activations
 from fastlstm.dense import Dense, as_head
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.formats.torch_modules import (
+from fastlstm.formats.torch.modules import (
     Tail,
     activation_named,
     check_embedding,
@@ -16,7 +16,7 @@ from fastlstm.formats.torch_modules import (
     refuse_modules,
     tail_of,
 )
-from fastlstm.formats.torch_names import (
+from fastlstm.formats.torch.names import (
     as_numpy,
     embedding_from,
     find_lstms,
@@ -26,7 +26,7 @@ from fastlstm.formats.torch_names import (
     lstm_names,
     shortened,
 )
-from fastlstm.formats.torch_state import parts_of
+from fastlstm.formats.torch.state import parts_of
 from fastlstm.formats.trust import WrongChoice
 from fastlstm.network import READS, check_layers
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.torch_state import Holder
+from fastlstm.formats.torch.state import Holder
 
 __all__ = ["Call", "Named", "read_pickle"]
 

@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError
-from fastlstm.formats.hdf5_attributes import Attributes
-from fastlstm.formats.keras_graph import version_of
-from fastlstm.formats.keras_weights import Listed, Source, Tree
-from fastlstm.formats.native import MAX_RATIO, MAX_UNCHECKED, _parse_json
+from fastlstm.formats.archives import MAX_RATIO, MAX_UNCHECKED
+from fastlstm.formats.keras.graph import version_of
+from fastlstm.formats.keras.hdf5_attributes import Attributes
+from fastlstm.formats.keras.weights import Listed, Source, Tree
+from fastlstm.formats.trust import parse_json
 
 __all__ = ["Opened", "config_from", "open_h5", "open_keras"]
 
@@ -60,8 +61,8 @@ def open_keras(file: IO[bytes]) -> Opened:
             raise ModelFormatError(f"refuses to unfold {name} to {info.file_size} bytes")
         return archive.read(info)
 
-    config = _parse_json(read("config.json", MAX_CONFIG))
-    metadata = _parse_json(read("metadata.json", MAX_CONFIG))
+    config = parse_json(read("config.json", MAX_CONFIG))
+    metadata = parse_json(read("metadata.json", MAX_CONFIG))
     if not isinstance(metadata, dict):
         raise ModelFormatError("expected an object in metadata.json")
     limit = max(MAX_UNCHECKED, MAX_RATIO * os.fstat(file.fileno()).st_size)
@@ -81,7 +82,7 @@ def open_h5(file: IO[bytes]) -> Opened:
         raise ModelFormatError("the file of a whole model lacks its model_config")
     version = version or version_of(h5.text(groups, "keras_version")) or 1
     weights = _listed(h5, groups, named=config is not None)
-    return Opened(None if config is None else _parse_json(config), weights, version)
+    return Opened(None if config is None else parse_json(config), weights, version)
 
 
 def _tree(h5: _H5) -> Source:

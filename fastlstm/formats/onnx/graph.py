@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.onnx_layers import apply_layer, check_attributes
-from fastlstm.formats.onnx_network import Ids, Network
-from fastlstm.formats.onnx_operator import INPUTS, Operator, read_operator
-from fastlstm.formats.onnx_ops import FOLDED, MOVES, Node, moved_concat
-from fastlstm.formats.onnx_states import read_lengths, read_starts
-from fastlstm.formats.onnx_tensors import Folder, to_array
+from fastlstm.formats.onnx.layers import apply_layer, check_attributes
+from fastlstm.formats.onnx.network import Ids, Network
+from fastlstm.formats.onnx.operator import INPUTS, Operator, read_operator
+from fastlstm.formats.onnx.ops import FOLDED, MOVES, Node, moved_concat
+from fastlstm.formats.onnx.states import read_lengths, read_starts
+from fastlstm.formats.onnx.tensors import Folder, to_array
 
 __all__ = ["Constants", "Refused", "Walk", "name_of"]
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 from fastlstm.activations import LINEAR, Activation
 from fastlstm.dense import Dense, Embedding
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats import keras_activations
-from fastlstm.formats.keras_cells import (
+from fastlstm.formats.keras import activations
+from fastlstm.formats.keras.cells import (
     RECURRENT,
     Options,
     bidirectional,
     recurrent,
 )
-from fastlstm.formats.keras_graph import Part, chain, version_of
-from fastlstm.formats.keras_weights import Source
+from fastlstm.formats.keras.graph import Part, chain, version_of
+from fastlstm.formats.keras.weights import Source
 from fastlstm.layers import Layer
 from fastlstm.network import AnyLayer
 
@@ -105,7 +105,7 @@ class _Builder:
             "Reshape": self._add_reshape,
             "TimeDistributed": self._add_inside,
             "TimeDistributedDense": self._add_dense,
-            **dict.fromkeys(keras_activations.LAYERS, self._add_activation),
+            **dict.fromkeys(activations.LAYERS, self._add_activation),
             **dict.fromkeys(RECURRENT, self._add_recurrent),
             **dict.fromkeys(READS, self._add_pooling),
             **dict.fromkeys(SLICES, self._add_last_step),
@@ -214,7 +214,7 @@ class _Builder:
 
     def _append_activation(self, part: Part, kind: str, config: Any) -> None:
         entry = {"class_name": kind, "config": config}
-        activation = keras_activations.from_config(entry, str(part), self._version)
+        activation = activations.from_config(entry, str(part), self._version)
         if kind == "Softmax" and self._masked:
             raise UnsupportedModelError(f"{part} with a mask is not computed")
         self._activate(part, activation)
@@ -245,7 +245,7 @@ class _Builder:
             return
         if kind == "Dense":
             self._append_dense(part, config, "layer")
-        elif kind in keras_activations.LAYERS:
+        elif kind in activations.LAYERS:
             self._append_activation(part, kind, config)
         else:
             raise UnsupportedModelError(f"{part} of a {kind} is not computed")

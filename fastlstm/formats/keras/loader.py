@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastlstm.errors import ModelFormatError
-from fastlstm.formats.keras_files import config_from, open_h5, open_keras
-from fastlstm.formats.keras_graph import version_of
-from fastlstm.formats.keras_layers import build
-from fastlstm.formats.keras_weights import Live
-from fastlstm.formats.native import _distrusted, _naming, _open_at_once
+from fastlstm.formats.keras.files import config_from, open_h5, open_keras
+from fastlstm.formats.keras.graph import version_of
+from fastlstm.formats.keras.layers import build
+from fastlstm.formats.keras.weights import Live
+from fastlstm.formats.trust import distrusted, naming, opened
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -95,16 +93,14 @@ def load(path: str | os.PathLike[str], *, config: Any = None) -> LSTM:
     """
     path = Path(path)
     architecture = None if config is None else config_from(config)
-    with open(path, "rb", opener=_open_at_once) as file:
-        with _naming(path), _distrusted("the file"):
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ModelFormatError("expected a regular file, not a device or a pipe")
-            opened = (open_keras if path.suffix.lower() == ".keras" else open_h5)(file)
-        if (opened.config is None) is not (architecture is not None):
+    with opened(path) as file:
+        with naming(path), distrusted("the file"):
+            saved = (open_keras if path.suffix.lower() == ".keras" else open_h5)(file)
+        if (saved.config is None) is not (architecture is not None):
             raise ValueError(
                 f"{path} holds weights alone: give the architecture, config=model.to_json()"
                 if architecture is None
                 else f"{path} holds the model's config: config= is for files of weights alone"
             )
-        with _naming(path), _distrusted("the model"):
-            return build(opened.config or architecture, opened.weights, opened.version)
+        with naming(path), distrusted("the model"):
+            return build(saved.config or architecture, saved.weights, saved.version)

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.archives import open_archive
-from fastlstm.formats.pickles import Call, Named, read_pickle
-from fastlstm.formats.torch import build
-from fastlstm.formats.torch_state import Holder, parts_of
+from fastlstm.formats.torch.loader import build
+from fastlstm.formats.torch.pickles import Call, Named, read_pickle
+from fastlstm.formats.torch.state import Holder, parts_of
 from fastlstm.formats.trust import distrusted, naming, opened
 
 if TYPE_CHECKING:

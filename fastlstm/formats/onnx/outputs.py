@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.formats.onnx_network import Network, Source
+from fastlstm.formats.onnx.network import Network, Source
 from fastlstm.layers import Bidirectional, Layer
 
 __all__ = ["Description", "describe"]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.keras_graph import Part, unique_names
+from fastlstm.formats.keras.graph import Part, unique_names
 
 __all__ = ["Listed", "Live", "Source", "Tree", "widened"]
 

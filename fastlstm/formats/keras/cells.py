@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from fastlstm.activations import Activation
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats import keras_activations
-from fastlstm.formats.keras_graph import Part, unique_names
-from fastlstm.formats.keras_weights import Source
+from fastlstm.formats.keras import activations
+from fastlstm.formats.keras.graph import Part, unique_names
+from fastlstm.formats.keras.weights import Source
 from fastlstm.layers import Bidirectional, Layer
 
 __all__ = ["RECURRENT", "Options", "Recurrent", "bidirectional", "recurrent"]
@@ -68,7 +68,7 @@ class Options:
     def activation(self, *names: str) -> Activation | str:
         """An option that is an activation."""
         where = f"{self.where}, {names[0]}"
-        return keras_activations.from_config(self.take(*names), where, self.version)
+        return activations.from_config(self.take(*names), where, self.version)
 
     def expect(self, name: str, *values: Any) -> None:
         """Refuse an option that is there and has none of these values."""

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.onnx_graph import Constants, Refused, Walk, name_of
-from fastlstm.formats.onnx_network import Network
-from fastlstm.formats.onnx_operator import INPUTS
-from fastlstm.formats.torch import WrongChoice
+from fastlstm.formats.onnx.graph import Constants, Refused, Walk, name_of
+from fastlstm.formats.onnx.network import Network
+from fastlstm.formats.onnx.operator import INPUTS
+from fastlstm.formats.trust import WrongChoice
 from fastlstm.layers import Bidirectional, Layer
 
 __all__ = ["Origins", "nodes_of", "one_operator"]
