@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from fastlstm.inputs import Source, as_source
 from fastlstm.layers import Bidirectional, Layer
 from fastlstm.masks import MaskedSource
 from fastlstm.network import AnyLayer, check_layers, check_options
-from fastlstm.start import flat_state
+from fastlstm.start import StateSizes, flat_state, learned_state
 from fastlstm.state import State
 from fastlstm.trace import Trace
 
@@ -229,9 +228,9 @@ class LSTM:
         """
         source, start, threads = self._checked(x, lengths, state, threads)
         n_rows = source.n_rows
-        cells = [cell for layer in self.recurrent for cell in layer.cells]
-        end_h = np.empty(n_rows * sum(cell.output_size for cell in cells), self.dtype)
-        end_c = np.empty(n_rows * sum(cell.hidden_size for cell in cells), self.dtype)
+        sizes = self._state_sizes
+        end_h = np.empty(n_rows * sum(d * h for d, h, _ in sizes), self.dtype)
+        end_c = np.empty(n_rows * sum(d * c for d, _, c in sizes), self.dtype)
         output = self._new_sequence(source, (n_rows, source.n_steps, self.layers[-1].output_size))
         outputs = Outputs(sequence=output, end=(end_h, end_c))
         self._network_engine.run(source, start, outputs, threads)
@@ -239,12 +238,11 @@ class LSTM:
             source.spread(output, self._network_engine.blank(), self._repeats)
         layers = []
         at_h = at_c = 0
-        for layer in self.recurrent:
-            of_h = len(layer.cells), n_rows, layer.cells[0].output_size
-            of_c = len(layer.cells), n_rows, layer.hidden_size
-            h, c = end_h[at_h:][: math.prod(of_h)], end_c[at_c:][: math.prod(of_c)]
-            layers.append((h.reshape(of_h), c.reshape(of_c)))
-            at_h, at_c = at_h + h.size, at_c + c.size
+        for d, h, c in sizes:
+            to_h, to_c = at_h + d * n_rows * h, at_c + d * n_rows * c
+            pair = end_h[at_h:to_h].reshape(d, n_rows, h), end_c[at_c:to_c].reshape(d, n_rows, c)
+            layers.append(pair)
+            at_h, at_c = to_h, to_c
         return output, State(layers)
 
     def predict(
@@ -356,9 +354,9 @@ class LSTM:
         place = [i for i, k in enumerate(self.layers) if isinstance(k, Layer | Bidirectional)]
         layers = (*self.layers[: place[index]], traced)
         if start is not None:  # the state of the layers that are run
-            cells = [cell for layer in self.recurrent[: index + 1] for cell in layer.cells]
-            n_h = source.n_rows * sum(cell.output_size for cell in cells)
-            n_c = source.n_rows * sum(cell.hidden_size for cell in cells)
+            sizes = self._state_sizes[: index + 1]
+            n_h = source.n_rows * sum(d * h for d, h, _ in sizes)
+            n_c = source.n_rows * sum(d * c for d, _, c in sizes)
             start = start[0][:n_h], start[1][:n_c]
         shape = source.n_rows, source.n_steps
         units = len(traced.cells) * traced.hidden_size
@@ -391,6 +389,17 @@ class LSTM:
 
         return Engine(self.layers) if self.head or self.skip else self._engine
 
+    @cached_property
+    def _cells(self) -> tuple[Layer, ...]:
+        """All directions of all recurrent layers."""
+        return tuple(cell for layer in self.recurrent for cell in layer.cells)
+
+    @cached_property
+    def _state_sizes(self) -> list[StateSizes]:
+        return [
+            StateSizes(len(k.cells), k.cells[0].output_size, k.hidden_size) for k in self.recurrent
+        ]
+
     @property
     def _repeats(self) -> bool:
         """Whether the last layer repeats its outputs where steps are masked."""
@@ -409,7 +418,10 @@ class LSTM:
             masked = self.mask_value
         if masked is not None:
             source = MaskedSource(source, masked, self.input_size, self._input_dtype)
-        start = flat_state(state, self.recurrent, source.n_rows, self.dtype)
+        if state is None:
+            start = learned_state(self._cells, source.n_rows, self.dtype)
+        else:
+            start = flat_state(state, self._state_sizes, source.n_rows, self.dtype)
         if threads is not None:
             threads = _as_integer("threads", threads)
             if threads < 1:

@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlstm.inputs import check_numbers, convert_into, count_of
-from fastlstm.layers import Bidirectional, Layer
+from fastlstm.layers import Layer
 from fastlstm.state import State
 from fastlstm.weights import refuse_mask
 
-__all__ = ["flat_state"]
+__all__ = ["StateSizes", "flat_state", "learned_state"]
 
 Array = npt.NDArray[Any]
 
 
+class StateSizes(NamedTuple):
+    """The sizes of a recurrent layer's state."""
+
+    directions: int
+    h: int
+    c: int
+
+
 def flat_state(
-    state: Any, layers: Sequence[Layer | Bidirectional], n_rows: int, dtype: np.dtype[Any]
-) -> tuple[Array, Array] | None:
+    state: Any, layers: Sequence[StateSizes], n_rows: int, dtype: np.dtype[Any]
+) -> tuple[Array, Array]:
     """Return h and c of all layers, one behind the other, each direction's (N, H) flattened.
 
     Parameters
     ----------
     state
         A `State`, a list of (h, c) pairs, one a layer, each array (D, N, H); or torch's pair
-        (h_n, c_n), each (L * D, N, H); None for the learned state, if there is one, or zeros.
+        (h_n, c_n), each (L * D, N, H).
     layers, n_rows, dtype
         What it has to fit, and the dtype to return.
-
-    Returns
-    -------
-    pair of arrays, or None
-        None stands for zeros.
 
     Raises
     ------
@@ -43,33 +46,34 @@ def flat_state(
     ValueError
         Its shapes do not fit the model or the sequences.
     """
-    if state is None:
-        return _learned_state(layers, n_rows, dtype)
     pairs = _state_pairs(state, layers)
     if len(pairs) != len(layers):
         raise ValueError(f"expected a state of {count_of(len(layers), 'layer')}, got {len(pairs)}")
     parts: tuple[list[Array], list[Array]] = ([], [])
-    for i, (pair, layer) in enumerate(zip(pairs, layers, strict=True)):
-        directions, first = len(layer.cells), layer.cells[0]
-        sizes = first.output_size, first.hidden_size
-        for name, value, flat, size in zip("hc", pair, parts, sizes, strict=True):
+    for i, (pair, sizes) in enumerate(zip(pairs, layers, strict=True)):
+        for name, value, flat, size in zip("hc", pair, parts, sizes[1:], strict=True):
             array = check_numbers(value, f"state {name} of layer {i}")
-            expected = directions, n_rows, size
+            expected = sizes.directions, n_rows, size
             if array.shape != expected:
                 raise ValueError(
                     f"state {name} of layer {i}: expected shape {expected} (directions, "
                     f"sequences, hidden units), got {array.shape}"
                 )
-            part = np.empty(array.size, dtype)
-            convert_into(array.reshape(-1), part)
-            flat.append(part)
+            array = array.reshape(-1)
+            if array.dtype != dtype:
+                given, array = array, np.empty(array.size, dtype)
+                convert_into(given, array)
+            flat.append(array)
     return np.concatenate(parts[0]), np.concatenate(parts[1])  # copies, even of a single layer
 
 
-def _learned_state(
-    layers: Sequence[Layer | Bidirectional], n_rows: int, dtype: np.dtype[Any]
+def learned_state(
+    cells: Sequence[Layer], n_rows: int, dtype: np.dtype[Any]
 ) -> tuple[Array, Array] | None:
-    cells = [cell for layer in layers for cell in layer.cells]
+    """Return the learned state of all layers for so many rows, in the same order.
+
+    None stands for zeros, where no layer has one.
+    """
     if all(cell.h_0 is None and cell.c_0 is None for cell in cells):
         return None
     parts = []
@@ -81,7 +85,7 @@ def _learned_state(
     return np.concatenate(parts[0]), np.concatenate(parts[1])
 
 
-def _state_pairs(state: Any, layers: Sequence[Layer | Bidirectional]) -> list[tuple[Any, Any]]:
+def _state_pairs(state: Any, layers: Sequence[StateSizes]) -> list[tuple[Any, Any]]:
     if not isinstance(state, list | tuple):
         raise TypeError(
             "expected state to be what a call of the model returned, a list of (h, c) pairs or "
@@ -95,7 +99,7 @@ def _state_pairs(state: Any, layers: Sequence[Layer | Bidirectional]) -> list[tu
                 f"expected h_n and c_n of shape (layers, sequences, hidden units), "
                 f"got {h_n.shape} and {c_n.shape}"
             )
-        ends = np.cumsum([len(layer.cells) for layer in layers])
+        ends = np.cumsum([layer.directions for layer in layers])
         if len(h_n) != ends[-1]:
             what = "layer" if ends[-1] == len(layers) else "layer and direction"
             raise ValueError(f"expected a state of {count_of(ends[-1], what)}, got {len(h_n)}")

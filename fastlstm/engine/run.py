@@ -77,7 +77,7 @@ class Engine:
         self.sums = cache(self._sums)
         self.rows_of = cache(DenseRows)
         self.tile = lru_cache(maxsize=1024)(choose_tile)
-        self.mixed_tiles = lru_cache(maxsize=1024)(choose_tiles)
+        self.plans = lru_cache(maxsize=1024)(self._plans)
         self.work_a_step = sum(
             k.hidden_size * (8 * (k.input_size + k.output_size) + ACTIVATION_WORK) for k in cells
         )
@@ -105,6 +105,20 @@ class Engine:
         if key not in self.tables:
             self.tables[key] = pack_sums(self.sums(stack), tile)
         return replace(plan, looked_up=self.tables[key])
+
+    def _plans(
+        self, n_rows: int, n_threads: int, traced: bool, sequences: bool, mixed: bool
+    ) -> tuple[tuple[Plan, int], ...]:
+        """Return the plans of a stack that is alone, with how many rows each takes."""
+        stack = self.alone
+        assert stack is not None
+        head = next(iter((*self.after, *self.head)), None)
+        tiles: tuple[tuple[Tile, int], ...]
+        if mixed:
+            tiles = choose_tiles(stack, n_rows, n_threads, traced)
+        else:
+            tiles = ((self.tile(stack, n_rows, n_threads, traced), n_rows),)
+        return tuple((self.plan(stack, head, tile, sequences), rows) for tile, rows in tiles)
 
     def _sums(self, stack: Stack) -> Array:
         """Return the biases and the sums over the inputs of every id of an embedding (V, 4H)."""
@@ -159,17 +173,12 @@ class Engine:
         n_threads: int,
         work: float,
     ) -> Job:
-        stack = self.alone
-        if stack is None:
+        if self.alone is None:
             return ChainJob(self, source, start, outputs, n_threads, work)
-        traced, sequences = outputs.gates is not None, outputs.sequence is not None
-        head = next(iter((*self.after, *self.head)), None)
         in_place = source.in_place(self.input_dtype)
-        if in_place is not None and source.lengths is None and work > WORTH_A_KERNEL:
-            tiles = self.mixed_tiles(stack, source.n_rows, n_threads, traced)
-        else:
-            tiles = ((self.tile(stack, source.n_rows, n_threads, traced), source.n_rows),)
-        plans = [(self.plan(stack, head, tile, sequences), n_rows) for tile, n_rows in tiles]
+        mixed = in_place is not None and source.lengths is None and work > WORTH_A_KERNEL
+        traced, sequences = outputs.gates is not None, outputs.sequence is not None
+        plans = self.plans(source.n_rows, n_threads, traced, sequences, mixed)
         if in_place is None:
             return GroupJob(plans[0][0], self.states, source, start, outputs)
         return InPlaceJob(plans, *in_place, source, start, outputs)
