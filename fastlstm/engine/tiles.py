@@ -52,6 +52,9 @@ from fastlstm.engine.transpose import block_to_rows, rows_to_block
 # for the last of them takes a tenth of a millisecond at most; being woken up takes longer.
 FINISHED, MOST_SPINS = 8, 20_000
 
+# From the first element of a row on; Numba would compile a function anew for a literal 0.
+FIRST = np.int64(0)
+
 # A counter from here on tells the kernels to leave even the tiles that they have begun.
 STOPPED = 1 << 62
 
@@ -129,10 +132,10 @@ def start_state(
         if start_h.size:
             for lane in range(lanes):
                 target[lane] = layers[i, STATE_H_AT] + row[lane] * outputs
-            rows_to_block(start_h, target, 0, outputs, scratch, h, like)
+            rows_to_block(start_h, target, FIRST, outputs, scratch, h, like)
             for lane in range(lanes):
                 target[lane] = layers[i, STATE_C_AT] + row[lane] * units
-            rows_to_block(start_c, target, 0, units, scratch, c, like)
+            rows_to_block(start_c, target, FIRST, units, scratch, c, like)
         else:
             for k in range(outputs):
                 store(scratch, h + k * lanes, zeros(like))
@@ -176,7 +179,7 @@ def look_up(
         for lane in range(lanes):
             # unsigned: Numba would ask of each index whether it counts from the end
             target[lane] = ids[np.uint64(start[lane] + step)] * width
-        rows_to_block(table, target, 0, width, scratch, z + s * width * lanes, like)
+        rows_to_block(table, target, FIRST, width, scratch, z + s * width * lanes, like)
 
 
 @function
@@ -185,11 +188,10 @@ def write_block(
 ) -> None:
     """Write `steps` times `count` numbers to each lane's row, a step `pitch` behind the other."""
     if pitch == count:
-        block_to_rows(scratch, at, steps * count, rows, target, 0, like)
-    else:
-        for s in range(steps):
-            from_block = at + s * count * lane_count(like)
-            block_to_rows(scratch, from_block, count, rows, target, s * pitch, like)
+        steps, count = 1, steps * count
+    for s in range(steps):
+        from_block = at + s * count * lane_count(like)
+        block_to_rows(scratch, from_block, count, rows, target, s * pitch, like)
 
 
 @function
@@ -237,11 +239,11 @@ def write_state(
         for lane in range(row.size):
             at = layers[i, STATE_H_AT] + row[lane] * outputs
             target[lane] = at if lane < valid else -1
-        block_to_rows(scratch, layers[i, h_column], outputs, end_h, target, 0, like)
+        block_to_rows(scratch, layers[i, h_column], outputs, end_h, target, FIRST, like)
         for lane in range(row.size):
             at = layers[i, STATE_C_AT] + row[lane] * units
             target[lane] = at if lane < valid else -1
-        block_to_rows(scratch, layers[i, c_column], units, end_c, target, 0, like)
+        block_to_rows(scratch, layers[i, c_column], units, end_c, target, FIRST, like)
 
 
 @function
@@ -256,7 +258,7 @@ def write_last(
         y, n_outputs = plan[Y_AT], plan[HEAD_OUTPUTS]
         run_dense(panels, plan[HEAD_PANEL], n, n_outputs, scratch, h, y, like)
         h, n = y, n_outputs
-    block_to_rows(scratch, h, n, last, target, 0, like)
+    block_to_rows(scratch, h, n, last, target, FIRST, like)
 
 
 def make_kernel(
@@ -304,7 +306,7 @@ def make_kernel(
             )
             uneven = shortest < longest
             start_state(layers, start_h, start_c, row, target, scratch, like)
-            t = 0
+            t = FIRST
             while True:
                 stop = min(t + block_steps, longest)
                 if uneven:
@@ -343,7 +345,7 @@ def make_kernel(
                             next_state, units, embedded, projected, panels, layer, scratch,
                             x, x_step, n, gates, stride, like, states,
                         )  # fmt: skip
-                if stride:
+                if traced:
                     aim(
                         row, length, valid, t, out_rows, out_steps, first_step, plan,
                         plan[GATE_STRIDE], plan[GATE_COLUMN], target,

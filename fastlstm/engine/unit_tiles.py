@@ -46,7 +46,7 @@ from fastlstm.engine.forms import Form
 from fastlstm.engine.jit import function
 from fastlstm.engine.layers import slot
 from fastlstm.engine.memory import align_stack, fetch_add, load, store
-from fastlstm.engine.tiles import STOPPED, finish, seat_rows
+from fastlstm.engine.tiles import FIRST, STOPPED, finish, seat_rows
 from fastlstm.engine.unit_layers import run_inputs, run_row_dense, run_steps
 
 
@@ -265,7 +265,7 @@ def make_unit_kernel(
             )
             for s in range(sequences):
                 start_row(layers, start_h, start_c, row[s], s, sequences, units, scratch)
-            t = 0
+            t = FIRST
             while True:
                 stop = min(t + block_steps, longest)
                 for s in range(sequences):
