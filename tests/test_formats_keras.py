@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("few_kernels")
 
 h5py = pytest.importorskip("h5py")
 
-ARCHIVE = Path(__file__).parent / "golden" / "keras.zip"
+ARCHIVE = Path(__file__).parent / "golden" / "keras" / "keras.zip"
 
 with zipfile.ZipFile(ARCHIVE) as _archive:
     FILES = {name: _archive.read(name) for name in _archive.namelist()}

@@ -20,7 +20,7 @@ from fastlstm.errors import ModelFormatError, UnsupportedModelError
 
 pytestmark = pytest.mark.usefixtures("few_kernels")
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "golden" / "onnx"
 EXPECTED = np.load(GOLDEN / "onnx.npz")
 EPS = np.finfo(np.float32).eps
 

@@ -22,7 +22,7 @@ import numpy as np
 import tf_keras
 
 HERE = Path(tempfile.mkdtemp())
-ARCHIVE = Path(__file__).parent / "keras.zip"  # the files are mostly empty space
+ARCHIVE = Path(__file__).parent / "keras" / "keras.zip"  # the files are mostly empty space
 RNG = np.random.default_rng(4)
 EXPECTED = {}
 N, T, INPUTS = 5, 6, 3

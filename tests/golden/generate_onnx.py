@@ -1,4 +1,4 @@
-"""Make ``onnx.npz`` and ``torch_*.onnx`` of this folder: ``python tests/golden/generate_onnx.py``.
+"""Make ``onnx.npz`` and ``torch_*.onnx`` of ``onnx/``: ``python tests/golden/generate_onnx.py``.
 
 What ONNX Runtime computes from the graphs of ``tests/onnx_cases.py``, and small models that
 PyTorch's two exporters wrote, with ONNX Runtime's results. Needs onnxruntime, torch, onnxscript.
@@ -14,8 +14,9 @@ import onnxruntime
 import torch
 from torch import nn
 
-FOLDER = Path(__file__).parent
-sys.path.insert(0, str(FOLDER.parent))
+HERE = Path(__file__).parent
+FOLDER = HERE / "onnx"
+sys.path.insert(0, str(HERE.parent))
 
 import onnx_cases as cases  # noqa: E402
 

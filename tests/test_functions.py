@@ -1,0 +1,75 @@
+"""The activations beside sigmoid and tanh, each in a kernel of the test's own."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+
+from fastlstm import reference
+from fastlstm.activations import DEFAULTS, Activation
+from fastlstm.engine.arithmetic import empty_pack
+from fastlstm.engine.cells import alpha_beta
+from fastlstm.engine.functions import FUNCTIONS
+from fastlstm.engine.memory import load, load_splat, store
+
+# In units of the last place of the largest of |x|, |y| and 1: where the frameworks' own
+# formulas cancel, as for gelu at negative x, ours do too.
+LARGEST_ERROR = {"float32": 6, "float64": 8}
+
+
+def compiled(name):
+    function = FUNCTIONS[name]
+
+    @numba.njit(error_model="numpy")
+    def apply(x, numbers, y):
+        like = empty_pack(x, 4, 2)
+        alpha, beta = load_splat(numbers, 0, like), load_splat(numbers, 1, like)
+        for k in range(0, x.size, 8):
+            store(y, k, function(load(x, k, like), alpha, beta))
+
+    def of(activation, x):
+        y = np.empty_like(x)
+        apply(x, np.array(alpha_beta(activation), x.dtype), y)
+        return y
+
+    return of
+
+
+def some_numbers(name):
+    """The activation with its usual numbers, and with others."""
+    others = {1: (0.37,), 2: (0.6, 0.3)}
+    numbers = DEFAULTS[name]
+    return [Activation(name), *([Activation(name, *others[len(numbers)])] if numbers else [])]
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_function(name):
+    function = compiled(name)
+    rng = np.random.default_rng(0)
+    sizes = np.exp2(rng.uniform(-30, 7, 8_000))
+    wide = np.concatenate([sizes, -sizes, np.linspace(-12, 12, 8_000)])
+    for dtype, largest in LARGEST_ERROR.items():
+        x = wide.astype(dtype)
+        for activation in some_numbers(name):
+            y = function(activation, x)
+            true = reference.activate(activation, x.astype(np.longdouble))
+            unit = np.finfo(dtype).eps * np.maximum(1, np.maximum(np.abs(x), np.abs(true)))
+            worst = float(np.max(np.abs(y - true) / unit))
+            print(f"{activation} {dtype}: {worst:.2f}")
+            assert worst <= largest
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_special_values(name):
+    function = compiled(name)
+    for dtype in ("float32", "float64"):
+        x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, np.nan], dtype)
+        for activation in some_numbers(name):
+            y, true = function(activation, x), reference.activate(activation, x)
+            finite = np.isfinite(true)
+            np.testing.assert_array_equal(np.isnan(y[[0, 7]]), True)
+            # exp stops at the least of the normal numbers
+            np.testing.assert_allclose(y[finite], true[finite], rtol=1e-6, atol=1e-37)
+            infinite = np.isinf(true)
+            np.testing.assert_array_equal(y[infinite], true[infinite])
