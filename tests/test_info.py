@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from model_files import fc, random, tensors
 
 import fastlstm
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, cli
+from fastlstm.formats import contents
 
 GOLDEN = Path(__file__).parent / "golden" / "torch"
 
@@ -161,3 +163,27 @@ def test_help_has_an_example(command, capsys):
         cli.main([command, "--help"])
     assert stop.value.code == 0
     assert f"example: fastlstm {command} " in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_an_onnx_graph_holds():
+    kind, found = contents(GOLDEN.parent / "onnx" / "torch_final.onnx")
+    assert kind == "an ONNX graph of 24 nodes"
+    operators = [name for name, text in found.items() if text == "LSTM operator"]
+    assert len(operators) == 2
+    assert found["fc.weight"] == "float (2, 8)"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("k3_masks.keras", "a model of Keras 3"),
+        ("k2_masks.h5", "a model of Keras 2"),
+        ("k1_separate.h5", "a model of Keras 1"),
+        ("k3_masks.weights.h5", "Keras' weights, without the architecture"),
+    ],
+)
+def test_what_a_keras_model_holds(name, expected, tmp_path):
+    with zipfile.ZipFile(GOLDEN.parent / "keras" / "keras.zip") as archive:
+        kind, found = contents(archive.extract(name, tmp_path))
+    assert kind == expected
+    assert ("LSTM" in found.values()) == (".weights" not in name)

@@ -1,5 +1,5 @@
 """Models from Keras: live ones, and files of Keras 1, 2 and 3."""
 
-from fastlstm.formats.keras.loader import from_keras, load
+from fastlstm.formats.keras.loader import contents, from_keras, load
 
-__all__ = ["from_keras", "load"]
+__all__ = ["contents", "from_keras", "load"]

@@ -20,7 +20,7 @@ from fastlstm.formats.trust import distrusted, naming, opened
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["from_keras", "load"]
+__all__ = ["contents", "from_keras", "load"]
 
 
 def from_keras(model: Any) -> LSTM:
@@ -59,6 +59,17 @@ def from_keras(model: Any) -> LSTM:
     package = next((sys.modules[k] for k in roots if k in ("keras", "tf_keras")), None)
     version = version_of(getattr(package, "__version__", None))
     return build(json.loads(model.to_json()), Live(model), version)
+
+
+def contents(path: Path) -> tuple[str, dict[str, str]]:
+    """What kind of file it is, and of what class each of the model's layers is."""
+    with opened(path) as file, naming(path), distrusted("the file"):
+        saved = (open_keras if path.suffix.lower() == ".keras" else open_h5)(file)
+        if saved.config is None:
+            return "Keras' weights, without the architecture", {}
+        layers = saved.config["config"]["layers"]
+        names = {str(k["config"]["name"]): str(k["class_name"]) for k in layers}
+        return f"a model of Keras {saved.version}", names
 
 
 def load(path: str | os.PathLike[str], *, config: Any = None) -> LSTM:

@@ -27,7 +27,7 @@ from fastlstm.formats.trust import WrongChoice, opened
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["from_onnx", "load"]
+__all__ = ["contents", "from_onnx", "load"]
 
 Array = npt.NDArray[Any]
 
@@ -96,6 +96,23 @@ def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
         )
     with _naming(""):
         return _build(path_or_model, None, node)
+
+
+def contents(path: Path) -> tuple[str, dict[str, str]]:
+    """What kind of file it is, its LSTM nodes, and what each of its tensors is."""
+    with _naming(f"{path}: "):
+        model = _read(path)
+        graph = model.graph
+        found = {
+            node.name or node.output[0]: "LSTM operator"
+            for node in graph.node
+            if node.op_type == "LSTM"
+        }
+        for tensor in graph.initializer:
+            found[tensor.name] = (
+                f"{tensor.DataType.Name(tensor.data_type).lower()} {tuple(tensor.dims)}"
+            )
+        return f"an ONNX graph of {len(graph.node)} nodes", found
 
 
 @contextmanager
