@@ -18,7 +18,7 @@ from fastlstm.ids import as_ids
 from fastlstm.inputs import Source, as_source
 from fastlstm.layers import Bidirectional, Layer
 from fastlstm.masks import MaskedSource
-from fastlstm.network import AnyLayer, check_layers, check_options
+from fastlstm.network import AnyLayer, check_layers, check_masked_outputs, check_options
 from fastlstm.start import StateSizes, flat_state, learned_state
 from fastlstm.state import State
 from fastlstm.trace import Trace
@@ -225,7 +225,11 @@ class LSTM:
         ------
         TypeError, ValueError
             If an argument does not fit the model; the message says what was expected.
+        UnsupportedModelError
+            If steps are masked and the last layer alone reads from the end: its outputs at every
+            step have no one meaning.
         """
+        check_masked_outputs(self)
         source, start, threads = self._checked(x, lengths, state, threads)
         n_rows = source.n_rows
         sizes = self._state_sizes
@@ -293,6 +297,8 @@ class LSTM:
                     f"got {type(return_sequences).__name__}"
                 )
             every = bool(return_sequences)
+        if every:
+            check_masked_outputs(self)
         steps = (source.n_steps,) if every else ()
         shape = (source.n_rows, *steps, self.output_size)
         result = self._checked_out(out, shape, source)

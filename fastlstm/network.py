@@ -13,7 +13,7 @@ from fastlstm.layers import Bidirectional, Layer
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["READS", "AnyLayer", "check_layers", "check_options"]
+__all__ = ["READS", "AnyLayer", "check_layers", "check_masked_outputs", "check_options"]
 
 AnyLayer = Layer | Bidirectional | Dense | Embedding
 
@@ -71,12 +71,28 @@ def check_options(model: LSTM) -> None:
         raise ValueError("mask_value: an Embedding masks ids by its padding_id")
     if embedded and model.skip:
         raise ValueError("skip: the inputs of an Embedding are ids, which cannot be added")
-    if model.skip and not 0 < model.skip == min(model.input_size, model.output_size):
+    if model.skip and not model.skip == model.output_size <= model.input_size:
         raise ValueError(
             f"skip: expected {model.output_size} of {model.input_size} inputs, "
             f"one for each output, got {model.skip}"
         )
     _check_masks(model)
+
+
+def check_masked_outputs(model: LSTM) -> None:
+    """Refuse outputs of every step where they have no one meaning with a mask.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If the last layer alone reads from the end.
+    """
+    top = model.recurrent[-1]
+    if model.masks and isinstance(top, Layer) and top.direction != "forward":
+        raise UnsupportedModelError(
+            f"layer {model.layers.index(top)}: {top.direction} with a mask is computed for the "
+            "final state only, not for the outputs of every step"
+        )
 
 
 def _check_masks(model: LSTM) -> None:
@@ -89,6 +105,10 @@ def _check_masks(model: LSTM) -> None:
                 f"layer {i}: go_backwards with a mask is computed for the last layer's final "
                 "state only: the steps that follow would not match the mask"
             )
+    if model.skip:
+        raise UnsupportedModelError("skip: a mask does not say what is added at masked steps")
+    if model.return_sequences or model.read == "last":
+        check_masked_outputs(model)
     if model.read == "max":
         raise UnsupportedModelError(
             "a maximum over time with a mask: frameworks do not agree on whether it counts "

@@ -63,7 +63,7 @@ def by_reference(
         added = x[..., : model.skip].astype(model.dtype)
         if every:
             y = y + added * (np.arange(T) < ends[:, None])[..., None]
-        else:
+        elif T:
             y = y + np.where(ends[:, None] > 0, added[np.arange(N), np.maximum(ends, 1) - 1], 0)
     return y
 

@@ -96,6 +96,9 @@ NETWORKS: dict[str, Callable[[Maker], LSTM]] = {
     "embedding": lambda m: LSTM([m.embedding(20, 30), m.layer(30, 7), m.layer(7, 5)]),
     "embedding, short": lambda m: LSTM([m.embedding(20, 3), m.layer(3, 7)], m.dense(7, 1)),
     "embedding, both": lambda m: LSTM([m.embedding(20, 30), m.both(30, 7), m.layer(14, 5)]),
+    "embedding, dense": lambda m: LSTM(
+        [m.embedding(20, 9), m.dense(9, 4, "tanh"), m.dense(4, 3), m.both(3, 5)], m.dense(10, 2)
+    ),
     "dense in between": lambda m: LSTM(
         [m.dense(3, 4, "tanh"), m.layer(4, 5), m.dense(5, 2, "relu"), m.layer(2, 3), m.dense(3, 2)],
         m.dense(2, 1),

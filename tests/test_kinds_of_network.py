@@ -10,7 +10,7 @@ import pytest
 from helpers import assert_same_bits, by_reference
 from networks import MASKED, NETWORKS, Maker, make_network, make_values
 
-from fastlstm import LSTM, Embedding, Ragged, State, reference
+from fastlstm import LSTM, Embedding, Ragged, State, UnsupportedModelError, reference
 from fastlstm.engine import kinds, run
 
 N, T = 37, 9
@@ -95,6 +95,46 @@ def test_masks(name, where):
             y = model.predict(x, lengths, return_sequences=sequences)
             expected = by_reference(model, x, lengths, None, sequences)
             assert_close(y, expected, "float64", f"{lengths is not None=} {sequences=}")
+
+
+@pytest.mark.usefixtures("few_kernels")
+@pytest.mark.parametrize("name", ["bidirectional, head", "dense in between", "masked, both"])
+def test_no_steps(name):
+    """There are none, or all are masked: every step has its outputs all the same."""
+    model = make_network(name, "float64")
+    for steps in (0, 3) if model.masks else (0,):
+        x = np.zeros((4, steps, model.input_size))
+        for sequences in (False, True):
+            expected = by_reference(model, x, return_sequences=sequences)
+            y = model.predict(x, return_sequences=sequences)
+            assert_same_bits(y, expected, f"{sequences=}")
+        assert model(x)[0].shape == (4, steps, model.layers[-1].output_size)
+
+
+@pytest.mark.usefixtures("few_kernels")
+@pytest.mark.parametrize("direction", ["reverse", "go_backwards"])
+def test_masked_steps_of_a_layer_that_reads_from_the_end(direction):
+    """What would be repeated there is another thing in another framework."""
+    make = Maker(1, "float64")
+    layers = [make.layer(2, 5, direction=direction)]
+    model = LSTM(layers, mask_value=0.0)
+    x = make_values(model, N, T)
+    assert_close(model.predict(x), by_reference(model, x), "float64", "final state")
+    for outputs in (model, lambda x: model.predict(x, return_sequences=True)):
+        with pytest.raises(UnsupportedModelError, match=f"layer 0: {direction} with a mask"):
+            outputs(x)
+    for options in ({"return_sequences": True}, {"read": "last"}):
+        with pytest.raises(UnsupportedModelError, match=f"layer 0: {direction} with a mask"):
+            LSTM(layers, mask_value=0.0, **options)
+    with pytest.raises(UnsupportedModelError, match="skip"):
+        LSTM([make.layer(2, 5)], make.dense(5, 1), mask_value=0.0, skip=1)
+
+
+def test_a_skip_connection_adds_an_input_to_each_output():
+    make = Maker(1, "float64")
+    for skip, outputs in ((2, 3), (1, 2), (3, 3)):
+        with pytest.raises(ValueError, match=f"skip: expected {outputs} of 2 inputs"):
+            LSTM([make.layer(2, 5)], make.dense(5, outputs), skip=skip)
 
 
 ACTIVATIONS = [

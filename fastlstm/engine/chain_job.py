@@ -237,7 +237,7 @@ class _Worker:
             return
         values = self._every_step(top, group)
         y = self._dense(denses, values.reshape(-1, top.output_size))
-        y = y.reshape(group.n, group.steps, -1)
+        y = y.reshape(group.n, group.steps, sequence.shape[2])
         if network.skip:
             y += self._skipped(*inputs, group, every=True)
         if group.lengths is None:

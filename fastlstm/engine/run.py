@@ -58,6 +58,7 @@ class Engine:
         read: str = "final",
         skip: int = 0,
     ) -> None:
+        layers = _dense_looked_up(layers)
         links = make_chain(layers)
         last = max(i for i, link in enumerate(links) if not isinstance(link, Steps))
         self.links = links[: last + 1]
@@ -204,6 +205,15 @@ class Engine:
         if self.alone is None:
             for dense in (*self.after, *self.head):
                 self.rows_of(dense).compile()
+
+
+def _dense_looked_up(layers: Sequence[AnyLayer]) -> Sequence[AnyLayer]:
+    """Return the layers with what dense ones give for each id of an embedding in its table."""
+    while isinstance(embedding := layers[0], Embedding) and isinstance(dense := layers[1], Dense):
+        table = np.empty((embedding.ids, dense.output_size), dense.dtype)
+        DenseRows(dense).run(embedding.weight.flatten(), table.reshape(-1))
+        layers = replace(embedding, weight=table), *layers[2:]
+    return layers
 
 
 def _share_out(job: Job, n_threads: int, short: bool, bar: Progress) -> None:

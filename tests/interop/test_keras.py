@@ -82,7 +82,8 @@ class Builder:
             cells = [
                 L.LSTMCell(self.units(), **self.cell()) for _ in range(self.rng.integers(1, 4))
             ]
-            return L.RNN(L.StackedRNNCells(cells) if self.coin() else cells[0], **options)
+            stacked = self.coin() and len(cells) > 1  # Keras 3.15 fails on stacks of one with JAX
+            return L.RNN(L.StackedRNNCells(cells) if stacked else cells[0], **options)
         backwards = self.coin(0.3)
         return self.lstm(units, go_backwards=backwards, stateful=self.stateful, **options)
 

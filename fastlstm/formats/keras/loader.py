@@ -67,7 +67,8 @@ def contents(path: Path) -> tuple[str, dict[str, str]]:
         saved = (open_keras if path.suffix.lower() == ".keras" else open_h5)(file)
         if saved.config is None:
             return "Keras' weights, without the architecture", {}
-        layers = saved.config["config"]["layers"]
+        layers = saved.config["config"]  # of an old Sequential the list itself
+        layers = layers["layers"] if isinstance(layers, dict) else layers
         names = {str(k["config"]["name"]): str(k["class_name"]) for k in layers}
         return f"a model of Keras {saved.version}", names
 
