@@ -50,18 +50,19 @@ def test_info_of_an_own_file(tmp_path, capsys, model):
 
 
 def test_info_of_a_plain_file(tmp_path, capsys):
-    model = LSTM([layer(0)], Dense(random(1, 4)), True, mask_value=1.5, skip=1)
+    model = LSTM([layer(0)], Dense(random(1, 4)), True, skip=1)
     path = model.save(tmp_path / "model.json")
     assert cli.main(["info", str(path)]) == 0
     printed = capsys.readouterr().out
     for line in (
         "input: (N, T, 3)",
-        "mask: steps of 1.5 only",
         "read: every step",
         "skip: inputs added to the outputs, 1",
         "output: (N, T, 1)",
     ):
         assert line in printed.splitlines()
+    assert cli.main(["info", str(LSTM([layer(0)], mask_value=1.5).save(path))]) == 0
+    assert "mask: steps of 1.5 only" in capsys.readouterr().out.splitlines()
     assert cli.main(["info", str(LSTM([layer(0)]).save(path))]) == 0
     printed = capsys.readouterr().out
     assert "version 1," in printed
