@@ -187,8 +187,9 @@ def test_threads_share_the_tiles(tiles, monkeypatch):
 
     monkeypatch.setattr(jobs.InPlaceJob, "work", timed)
     model.predict(x, threads=tiles)
+    while len(shares) < tiles:  # the kernels have finished, their threads may have a line left
+        time.sleep(0.001)
     print(f"{tiles} tiles on {tiles} threads: {[f'{1e3 * share:.1f} ms' for share in shares]}")
-    assert len(shares) == tiles
     assert min(shares) > 0.3 * max(shares)
 
 
