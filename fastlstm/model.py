@@ -304,7 +304,7 @@ class LSTM:
         result = self._checked_out(out, shape, source)
         if result is None:
             result = self._new_sequence(source, shape) if every else np.empty(shape, self.dtype)
-        elif every:
+        elif every and source.lengths is not None:
             result[...] = 0
         outputs = Outputs(sequence=result) if every else Outputs(last=result)
         self._engine.run(source, start, outputs, threads, progress)

@@ -175,6 +175,7 @@ def test_threads_share_the_tiles(tiles, monkeypatch):
     shape = kinds.possible_kinds("float32", Form(), traced=False)[0]
     tile = kinds.Tile(shape, shape.least_sequences)
     monkeypatch.setattr(run, "choose_tile", lambda *_: tile)
+    model.predict(x[:, :1], threads=1)  # compiles the kernel
     start = threading.Barrier(tiles)
     shares = []
     work = jobs.InPlaceJob.work
