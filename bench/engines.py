@@ -198,7 +198,7 @@ ENGINES = {
     "PyTorch, packed": rival("pytorch", "build_packed", "torch"),
     # other kinds of network
     "fastlstm, plain": Engine(build_plain),
-    "NumPy": Engine(build_numpy, most_work=4e9, share=64),
+    "NumPy": Engine(build_numpy, most_work=1e9, share=64),
     # one small call
     "fastlstm, call": Engine(build_default),
     "PyTorch, call": rival("pytorch", "build_call", "torch"),

@@ -172,9 +172,7 @@ NETWORKS = {
         one_direction,
         2.1,
     ),
-    "peephole": Network(
-        (4_096, 100, 8, 32, 1), "peepholes", "none", peepholes, one_direction, 1.1
-    ),
+    "peephole": Network((4_096, 100, 8, 32, 1), "peepholes", "none", peepholes, one_direction, 1.1),
     "projection": Network(
         (2_048, 60, 32, 256, 1),
         "a projection to 64",
@@ -195,9 +193,7 @@ NETWORKS = {
     "hard_sigmoid": Network(
         (4_096, 100, 8, 32, 1), "hard_sigmoid gates", "sigmoid", hard_sigmoid, one_direction
     ),
-    "relu": Network(
-        (4_096, 100, 8, 32, 1), "relu for tanh", "tanh", relu, one_direction
-    ),
+    "relu": Network((4_096, 100, 8, 32, 1), "relu for tanh", "tanh", relu, one_direction),
     "coupled": Network(
         (4_096, 100, 8, 32, 1), "forget gate 1 - i", "its own", coupled, one_direction
     ),

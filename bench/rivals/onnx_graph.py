@@ -126,9 +126,7 @@ def add_lstm(
     graph.add("LSTM", taken, given, **options)
 
 
-def together(
-    graph: Graph, name: str, value: str, directions: int, shape: tuple[int, ...]
-) -> str:
+def together(graph: Graph, name: str, value: str, directions: int, shape: tuple[int, ...]) -> str:
     """The directions of a value ``(..., D, N, H)`` side by side: ``(..., N, D * H)``."""
     ahead = len(shape) - 2  # axes before that of the directions
     if directions == 1:
