@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import compare, diff, gates, loop, plots, readme, report, results
+from bench import compare, diff, gates, loop, networks, plots, readme, report, results
 
-MEASURING = {"compare": compare, "loop": loop, "trace": gates}
+MEASURING = {"compare": compare, "loop": loop, "trace": gates, "networks": networks}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

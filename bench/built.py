@@ -14,10 +14,17 @@ import numpy.typing as npt
 from bench.rows import Row
 
 Array = npt.NDArray[Any]
-Call = Callable[[], "Array | None"]  # to (N, H), or None: nothing to compare
+Call = Callable[[], "Array | Parts | None"]  # to (N, ...), or None: nothing to compare
 
 MOST_APART = 1e-4  # between the results of two ways
 MOST_SECONDS = 1.0  # for the trial of one way, after its first call
+
+
+class Parts(list[Array]):
+    """Results of parts of a batch, which are put together only where they are compared."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.concatenate(self).astype(dtype, copy=False)
 
 
 class Built(NamedTuple):
@@ -85,8 +92,13 @@ def quickest(call: Call) -> float:
 
 
 def time_first(x: Array) -> Array:
-    """``(N, T, I)`` as a fresh array ``(T, N, I)``."""
+    """``(N, T, ...)`` as a fresh array ``(T, N, ...)``."""
     return np.ascontiguousarray(x.swapaxes(0, 1))
+
+
+def batch_first(y: Array) -> Array:
+    """``(T, N, K)`` as a view ``(N, T, K)``; one result a sequence, ``(N, K)``, as it is."""
+    return y.swapaxes(0, 1) if y.ndim == 3 else y
 
 
 def part_size(N: int, most: int = 1024, least: int = 8192) -> int | None:

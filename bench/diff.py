@@ -22,7 +22,7 @@ from bench.tables import table
 
 Results = dict[str, Any]
 
-PARTS = ("rows", "ragged", "small", "threads", "trace")
+PARTS = ("rows", "ragged", "small", "threads", "trace", "networks")
 LEAST_CHANGE = 1.03  # of a relative time
 LEAST_ABSOLUTE = 1.15  # where nothing was measured beside it
 LEAST_ERROR_CHANGE = {"rms_error": 1.01, "max_error": 1.10}
@@ -30,6 +30,7 @@ LEAST_ERROR_CHANGE = {"rms_error": 1.01, "max_error": 1.10}
 REFERENCES = {
     "peak": (),
     "numpy": ("numpy", "BLAS of NumPy"),
+    "NumPy": ("numpy", "BLAS of NumPy"),
     "PyTorch": ("torch",),
     "ONNX Runtime": ("onnxruntime",),
     "OpenVINO": ("openvino",),

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.built import Built, Engine
+from bench.built import Built, Engine, fastest
+from bench.network_rows import NetworkRow
 from bench.rows import Row
+from fastlstm import LSTM
 
 __all__ = ["ENGINES", "thread_count"]
 
@@ -46,9 +48,30 @@ def thread_count(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def build_fastlstm(row: Row, x: Array, threads: int) -> Built:
-    model = row.model()
-    return Built(lambda: model.predict(x, threads=threads), "predict()")
+def build_fastlstm(row: Row, x: Array, threads: int, model: LSTM | None = None) -> Built:
+    model = model or row.model()
+    if not model.return_sequences:
+        return Built(lambda: model.predict(x, threads=threads), "predict()")
+    out = np.empty((*x.shape[:2], model.output_size), row.dtype)
+    return fastest(
+        {
+            "predict()": lambda: lambda: model.predict(x, threads=threads),
+            "predict(out=)": lambda: lambda: model.predict(x, threads=threads, out=out),
+        }
+    )
+
+
+def build_plain(row: NetworkRow, x: Array, threads: int) -> Built:
+    """The plain network beside a row's; only that of an embedding has the same results."""
+    plain, below = row.plain(), row.plain_inputs(x)
+    call, settings = build_fastlstm(row, below, threads, plain)
+    if below is not x:
+        return Built(call, settings)
+
+    def uncompared() -> None:
+        call()
+
+    return Built(uncompared, settings)
 
 
 def build_one_thread(row: Row, x: Array, threads: int) -> Built:
@@ -89,8 +112,11 @@ def build_default(row: Row, x: Array, threads: int) -> Built:
 def build_numpy(row: Row, x: Array, threads: int) -> Built:
     from fastlstm import reference
 
-    layers = row.model().layers
-    return Built(lambda: reference.predict(layers, x), "the reference loop")
+    model = row.model()
+    every = model.return_sequences
+    return Built(
+        lambda: reference.predict(model.layers, x, return_sequences=every), "the reference loop"
+    )
 
 
 def build_prange(row: Row, x: Array, threads: int) -> Built:
@@ -170,6 +196,9 @@ ENGINES = {
     "fastlstm, padded": Engine(build_padded),
     "fastlstm, ragged": Engine(build_ragged),
     "PyTorch, packed": rival("pytorch", "build_packed", "torch"),
+    # other kinds of network
+    "fastlstm, plain": Engine(build_plain),
+    "NumPy": Engine(build_numpy, most_work=1e9, share=64),
     # one small call
     "fastlstm, call": Engine(build_default),
     "PyTorch, call": rival("pytorch", "build_call", "torch"),

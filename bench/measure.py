@@ -20,9 +20,8 @@ from fastlstm import reference
 
 Array = npt.NDArray[Any]
 
-MOST_CHECKED = 4096  # sequences whose results are compared with float64 ...
-MOST_CHECK_WORK = 4e10  # ... if that takes no more operations, but at least ...
-LEAST_CHECKED = 32
+MOST_CHECK_WORK = 4e10  # the comparison with float64 takes no more operations, but at least ...
+LEAST_CHECKED = 32  # ... so many sequences are compared
 MOST_SECONDS = 12.0  # an engine that took so long sits out the rounds that remain ...
 LEAST_ROUNDS = 3  # ... after so many
 # A larger error means that something else was computed: bfloat16 is at 1e-3 and above.
@@ -101,15 +100,21 @@ def take_turns(
 def checked_sequences(row: Row) -> Array:
     """Which sequences are compared with float64: evenly spread over the batch."""
     affordable = max(LEAST_CHECKED, int(MOST_CHECK_WORK / row.work_a_sequence))
-    return np.linspace(0, row.N - 1, min(row.N, MOST_CHECKED, affordable)).astype(int)
+    return np.linspace(0, row.N - 1, min(row.N, row.most_checked, affordable)).astype(int)
 
 
 def float64_outputs(row: Row, checked: Array, x: Array | None = None) -> Array:
     """The NumPy loop's results in float64, from the row's own weights and input."""
     x = row.inputs() if x is None else x
-    layers = row.model().astype("float64").layers
+    model = row.model().astype("float64")
     lengths = None if row.lengths == "full" else row.real_lengths()[checked]
-    return reference.predict(layers, x[checked].astype("float64"), lengths=lengths)
+    some = x[checked]
+    return reference.predict(
+        model.layers,
+        some.astype("float64") if some.dtype.kind == "f" else some,  # ids stay ids
+        lengths=lengths,
+        return_sequences=model.return_sequences,
+    )
 
 
 def errors(outputs: Array | None, exact: Array) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""`python -m bench readme`: the table of the README from a stored result, losses included.
+"""`python -m bench readme`: the tables of the README from stored results, losses included.
 
-The whole report goes beside the result, as Markdown.
+The whole report goes beside each result, as Markdown.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench import goals, report, results
+from bench import goals, report, report_networks, results
 from bench.machine import ROOT
 from bench.results import OWN
 from bench.tables import number, percent, table
@@ -17,18 +17,30 @@ from bench.tables import number, percent, table
 Results = dict[str, Any]
 
 README = ROOT / "README.md"
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+MARKS = {"compare": "bench", "networks": "networks"}  # of a command's section
 ENGINES = ("OpenVINO", "ONNX Runtime", "PyTorch", "JAX", "Keras", "numpy")
 
 
 def main(options: argparse.Namespace) -> int:
-    stored = results.chosen(options.path)
-    found = results.read(stored)
-    stored.with_suffix(".md").write_text(report.render(found), encoding="utf-8")
-    path: Path = README
-    tables = "\n\n".join([text(found), *pictures(stored, path.parent)])
-    path.write_text(replaced(path.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    paths = [options.path] if options.path else [results.newest(command) for command in MARKS]
+    for stored in paths:
+        if stored is not None:
+            write(stored, README)
     return 0
+
+
+def write(stored: Path, path: Path) -> None:
+    """Write one result's section, and its report."""
+    found = results.read(stored)
+    if found["command"] not in MARKS:
+        raise ValueError(f"the README has no section for the results of {found['command']}")
+    stored.with_suffix(".md").write_text(report.render(found), encoding="utf-8")
+    if found["command"] == "networks":
+        tables = network_text(found)
+    else:
+        tables = "\n\n".join([text(found), *pictures(stored, path.parent)])
+    document = replaced(path.read_text(encoding="utf-8"), tables, MARKS[found["command"]])
+    path.write_text(document, encoding="utf-8")
 
 
 def pictures(stored: Path, root: Path) -> list[str]:
@@ -40,13 +52,29 @@ def pictures(stored: Path, root: Path) -> list[str]:
     ]
 
 
-def replaced(document: str, tables: str) -> str:
+def replaced(document: str, tables: str, mark: str = "bench") -> str:
     """A document with what stands between its two markers replaced."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    before, begin, rest = document.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"expected the lines {BEGIN} and {END} in the README")
-    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+        raise ValueError(f"expected the lines {first} and {last} in the README")
+    return f"{before}{first}\n{tables}\n{last}{after}"
+
+
+def network_text(found: Results) -> str:
+    """What stands between the markers of the kinds of network."""
+    machine = found["machine"]
+    checked = goals.check(found)
+    met = len(checked) - len(goals.missed(checked))
+    return "\n\n".join(
+        [
+            f"Measured {machine['date'][:10]} on {machine['threads']} threads, float32, millions "
+            "of time steps a second; *takes x*: times as long as the network beside it.",
+            report_networks.overview(found["networks"]),
+            f"Of the project's own {len(checked)} goals for these figures, {met} are met.",
+        ]
+    )
 
 
 def text(found: Results) -> str:

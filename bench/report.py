@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bench import goals, report_loop, results
+from bench import goals, report_loop, report_networks, results
 from bench.results import LIMITS, ONE_THREAD, OWN
 from bench.roofline import bandwidth
 from bench.tables import error, number, percent, quartiles, shape, table
@@ -28,6 +28,7 @@ def render(found: Results) -> str:
         "threads": curve,
         "limits": limits,
         "trace": traces,
+        "networks": networks,
         "start": report_loop.start,
         "memory": report_loop.memory,
     }
@@ -210,6 +211,13 @@ def traces(rows: list[Results]) -> str:
                 line += [number(1e3 * engine["median"]), quartiles(engine), number(times)]
                 lines.append([*line, error(engine, "max_error")])
     return f"## All six values of every step\n\n{table(header, lines, 6)}"
+
+
+def networks(rows: list[Results]) -> str:
+    tables = [report_networks.section(rows)]
+    for dtype in dict.fromkeys(row["dtype"] for row in rows):
+        tables.append(every_engine(dtype, [row for row in rows if row["dtype"] == dtype]))
+    return "\n\n".join(tables)
 
 
 def goal_table(found: list[goals.Goal]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench import spread
 from bench.measure import computes_the_same
+from bench.network_rows import NETWORKS
 from bench.rows import BENCHMARK_ROWS
 
 Results = dict[str, Any]
@@ -16,6 +17,7 @@ Results = dict[str, Any]
 FOLDER = Path(__file__).parent / "results"
 FORMAT = 2
 OWN, ONE_THREAD = "fastlstm", "fastlstm, 1 thread"
+PLAIN = "fastlstm, plain"  # the plain network beside another kind
 LIMITS = ("peak", "read", "fill")  # not engines, but what bounds one
 
 
@@ -76,7 +78,7 @@ def update(results: Results, older: Results) -> Results:
 
 def place(row: Results) -> tuple[Any, ...]:
     """Where a row stands in its part: by dtype, then as in the table of rows."""
-    names = list(BENCHMARK_ROWS)
+    names = [*BENCHMARK_ROWS, *NETWORKS]
     known = names.index(row["name"]) if row["name"] in names else len(names)
     return row.get("dtype", ""), known
 

@@ -125,7 +125,7 @@ def serve(
         call, settings = ENGINES[engine].build(row, x, threads)
         outputs = call()
         if outputs is not None:
-            outputs = np.array(outputs[checked[checked < n]])
+            outputs = np.asarray(outputs)[checked[checked < n]]
         connection.send((False, (n, settings, outputs)))
         while True:
             connection.send((False, take_turn(call, connection.recv())))

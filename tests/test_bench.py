@@ -229,10 +229,10 @@ def test_an_engine_that_is_not_installed_is_reported(monkeypatch):
     assert run.results["missing"] == {"nowhere": "not installed: no_such_module"}
 
 
-@pytest.mark.parametrize("command", ["compare", "loop", "trace"])
+@pytest.mark.parametrize("command", ["compare", "loop", "trace", "networks"])
 def test_a_whole_run_is_stored_and_no_other(command, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    for more, stored in (["--threads", "3"], 1), (["--quick"], 0), (["--engines", "peak"], 0):
+    for more, stored in (["--threads", "3"], 1), (["--quick"], 0), (["--engines", "fastlstm"], 0):
         run = Run(command, bench.parser().parse_args([command, *more]))
         run.store()
         found = list(tmp_path.glob("*"))

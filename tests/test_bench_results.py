@@ -15,6 +15,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from bench import __main__ as bench
 from bench import diff, goals, readme, report, results, roofline, tables
 
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+
 MACHINE = {
     "date": "2026-01-02T03:04:05+00:00",
     "commit": "0" * 40,
@@ -271,7 +273,7 @@ def test_the_readme_prints_losses():
 
 def test_only_what_stands_between_the_markers_is_replaced(tmp_path, monkeypatch):
     document = tmp_path / "README.md"
-    document.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
+    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     monkeypatch.setattr(readme, "README", document)
     path = tmp_path / "found.json"
     results.write(comparison(), path)
@@ -279,8 +281,8 @@ def test_only_what_stands_between_the_markers_is_replaced(tmp_path, monkeypatch)
     for _ in range(2):  # the second time it is the same
         assert bench.main(["readme", str(path)]) == 0
         text = document.read_text()
-        assert text.startswith(f"before\n{readme.BEGIN}\nMeasured 2026-01-02")
-        assert text.endswith(f"\n![roofline](found-roofline.svg)\n{readme.END}\nafter\n")
+        assert text.startswith(f"before\n{BEGIN}\nMeasured 2026-01-02")
+        assert text.endswith(f"\n![roofline](found-roofline.svg)\n{END}\nafter\n")
         assert "old" not in text
         assert path.with_suffix(".md").read_text().startswith("# `compare`, 2026-01-02")
     with pytest.raises(ValueError, match="expected the lines"):
@@ -289,7 +291,9 @@ def test_only_what_stands_between_the_markers_is_replaced(tmp_path, monkeypatch)
 
 def test_the_readme_of_the_project_has_its_markers():
     text = readme.README.read_text(encoding="utf-8")
-    assert text.count(readme.BEGIN) == text.count(readme.END) == 1
+    for mark in readme.MARKS.values():
+        for place in ("begin", "end"):
+            assert text.count(f"<!-- {mark}: {place} -->") == 1
 
 
 # --- differences -------------------------------------------------------------------------------

@@ -6,66 +6,142 @@ does not compute the other layout on a CPU.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm import LSTM
+from fastlstm import LSTM, Embedding, Layer
+from fastlstm.activations import STANDARD, Activation
 
 Array = npt.NDArray[Any]
 
 OPSET = 17
 IR_VERSION = 9  # of ONNX 1.14: read by every runtime of the last years
+ACTIVATIONS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "hard_sigmoid": "HardSigmoid", "relu": "Relu"}
+
+
+class Graph:
+    """Nodes and constants on their way to a model."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def add(self, kind: str, taken: Sequence[str], given: Sequence[str], **options: Any) -> str:
+        """Add a node; return the name of its last result."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, list(taken), list(given), **options))
+        return given[-1]
+
+    def constant(self, name: str, array: Any) -> str:
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
 
 
 def model_bytes(model: LSTM, N: int, T: int, state: bool = False) -> bytes:
-    """The network without its head, for input ``x (T, N, I)`` of just this shape.
+    """The network without its head, for input ``x (T, N, I)`` or ids ``(T, N)`` of this shape.
 
-    The result is ``last (N, H)``. With `state`, it takes ``h0``, ``c0``, ``h1`` ... for each
-    layer, ``(1, N, H)``, and returns ``h0_out``, ``c0_out`` ... instead.
+    The result is ``y``: the last layer's states ``(N, K)``, or with `model.return_sequences` its
+    outputs ``(T, N, K)``. With `state`, it takes ``h0``, ``c0``, ``h1`` ... for each layer,
+    ``(1, N, H)``, and returns ``h0_out``, ``c0_out`` ... instead.
+
+    Raises
+    ------
+    NotImplementedError
+        ONNX' LSTM does not have what the network has.
     """
-    from onnx import helper, numpy_helper
+    from onnx import TensorProto, helper
 
     kind = helper.np_dtype_to_tensor_dtype(model.dtype)
 
     def value(name: str, *shape: int) -> Any:
         return helper.make_tensor_value_info(name, kind, shape)
 
-    nodes, constants = [], []
+    graph, below = Graph(), "x"
     inputs, outputs = [value("x", T, N, model.input_size)], []
-    below = "x"
-    for k, layer in enumerate(model.layers):
-        weights = {
-            f"W{k}": _iofc(layer.w_ih)[None],
-            f"R{k}": _iofc(layer.w_hh)[None],
-            f"B{k}": np.concatenate([_iofc(layer.b_ih), _iofc(layer.b_hh)])[None],
-        }
-        constants += [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    if isinstance(model.layers[0], Embedding):
+        inputs = [helper.make_tensor_value_info("x", TensorProto.INT64, (T, N))]
+        table = graph.constant("table", model.layers[0].weight)
+        below = graph.add("Gather", [table, "x"], ["embedded"])
+    top = model.num_layers - 1
+    for k, layer in enumerate(model.recurrent):
         before = [f"h{k}", f"c{k}"] if state else []
         after = [f"{name}_out" for name in (f"h{k}", f"c{k}")]
         if state:
             inputs += [value(name, 1, N, layer.hidden_size) for name in before]
             outputs += [value(name, 1, N, layer.hidden_size) for name in after]
-        is_last = k == model.num_layers - 1
-        taken = [below, *weights, *(["", *before] if state else [])]  # "": no lengths
-        given = ["" if is_last else f"Y{k}", *(after if state else after[:1])]
-        nodes.append(helper.make_node("LSTM", taken, given, hidden_size=layer.hidden_size))
-        if not is_last:  # Y is (T, 1, N, H)
-            below = f"x{k + 1}"
-            nodes.append(helper.make_node("Squeeze", [f"Y{k}", "direction"], [below]))
-    if model.num_layers > 1:
-        constants.append(numpy_helper.from_array(np.array([1]), "direction"))
+        every = k < top or model.return_sequences
+        given = [f"Y{k}" if every else "", *(after if state else after[:1])]
+        add_lstm(graph, k, layer.cells, below, before, given)
+        if every:  # Y is (T, D, N, H)
+            name = "y" if k == top else f"x{k + 1}"
+            below = together(graph, name, f"Y{k}", len(layer.cells), (T, N, layer.output_size))
+    if not model.return_sequences and not state:
+        size = len(layer.cells), (N, layer.output_size)
+        together(graph, "y", f"h{top}_out", *size)
     if not state:
-        constants.append(numpy_helper.from_array(np.array([0]), "first"))
-        nodes.append(
-            helper.make_node("Squeeze", [f"h{model.num_layers - 1}_out", "first"], ["last"])
-        )
-        outputs.append(value("last", N, model.hidden_size))
-    graph = helper.make_graph(nodes, "lstm", inputs, outputs, constants)
+        steps = (T,) if model.return_sequences else ()
+        outputs.append(value("y", *steps, N, model.recurrent[-1].output_size))
+    made = helper.make_graph(graph.nodes, "lstm", inputs, outputs, graph.constants)
     opset = [helper.make_opsetid("", OPSET)]
-    made = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
-    return made.SerializeToString()
+    whole = helper.make_model(made, opset_imports=opset, ir_version=IR_VERSION)
+    return whole.SerializeToString()
+
+
+def add_lstm(
+    graph: Graph,
+    k: int,
+    cells: Sequence[Layer],
+    below: str,
+    before: Sequence[str],
+    given: Sequence[str],
+) -> None:
+    """The node of layer k, with its weights: one cell, or both of a bidirectional layer."""
+    first = cells[0]
+    if first.w_hr is not None:
+        raise NotImplementedError("ONNX' LSTM has no projection")
+    weights = {
+        "W": [_iofc(cell.w_ih) for cell in cells],
+        "R": [_iofc(cell.w_hh) for cell in cells],
+        "B": [np.concatenate([_iofc(cell.b_ih), _iofc(cell.b_hh)]) for cell in cells],
+    }
+    taken = [below, *(graph.constant(f"{name}{k}", np.stack(of)) for name, of in weights.items())]
+    options: dict[str, Any] = {"hidden_size": first.hidden_size}
+    if len(cells) == 2:
+        options["direction"] = "bidirectional"
+    if first.coupled:
+        options["input_forget"] = 1
+    if first.activations != STANDARD:
+        options["activations"] = [_activation(a) for cell in cells for a in cell.activations]
+    if before or first.peepholes is not None:
+        taken += ["", *(before or ("", ""))]  # no lengths
+    if first.peepholes is not None:
+        iof = [cell.peepholes[[0, 2, 1]].ravel() for cell in cells]
+        taken.append(graph.constant(f"P{k}", np.stack(iof)))
+    graph.add("LSTM", taken, given, **options)
+
+
+def together(graph: Graph, name: str, value: str, directions: int, shape: tuple[int, ...]) -> str:
+    """The directions of a value ``(..., D, N, H)`` side by side: ``(..., N, D * H)``."""
+    ahead = len(shape) - 2  # axes before that of the directions
+    if directions == 1:
+        axis = graph.constant(f"{name}_axis", np.array([ahead]))
+        return graph.add("Squeeze", [value, axis], [name])
+    order = [*range(ahead), ahead + 1, ahead, ahead + 2]
+    moved = graph.add("Transpose", [value], [f"{name}_moved"], perm=order)
+    return graph.add("Reshape", [moved, graph.constant(f"{name}_shape", shape)], [name])
+
+
+def _activation(activation: Activation) -> str:
+    """ONNX' name of an activation with ONNX' own numbers."""
+    if str(activation) not in ACTIVATIONS:
+        raise NotImplementedError(f"{activation} is not written")
+    return ACTIVATIONS[str(activation)]
 
 
 def _iofc(rows: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.built import Built, Call, fastest, part_size, time_first
+from bench.built import Built, Call, Parts, batch_first, fastest, part_size, time_first
 from bench.rivals.onnx_graph import model_bytes
 from bench.rows import Row
 
@@ -35,16 +35,16 @@ def build(row: Row, x: Array, threads: int) -> Built:
 
 def in_parts(row: Row, x: Array, threads: int, size: int) -> Call:
     run = session(model_bytes(row.model(), size, row.T), threads)
-    out = np.empty((len(x), row.H), row.dtype)
-    parts = []
+    parts, found = [], Parts()
     for start in range(0, len(x), size):
-        steps, last = time_first(x[start : start + size]), out[start : start + size]
-        parts.append((bind(run, steps, last), steps))
+        steps, out = time_first(x[start : start + size]), empty_result(run, row)
+        parts.append((bind(run, steps, out), steps))
+        found.append(batch_first(out))
 
-    def call() -> Array:
+    def call() -> Parts:
         for memory, _ in parts:
             run.run_with_iobinding(memory)
-        return out
+        return found
 
     return call
 
@@ -52,21 +52,25 @@ def in_parts(row: Row, x: Array, threads: int, size: int) -> Call:
 def bound(row: Row, x: Array, threads: int) -> Call:
     """Calls that read and write NumPy's memory in place."""
     run = session(model_bytes(row.model(), len(x), row.T), threads)
-    out, steps = np.empty((len(x), row.H), row.dtype), time_first(x)
+    out, steps = empty_result(run, row), time_first(x)
     bound_to = (bind(run, steps, out), steps)  # and keeps the memory
 
     def call() -> Array:
         run.run_with_iobinding(bound_to[0])
-        return out
+        return batch_first(out)
 
     return call
+
+
+def empty_result(run: Any, row: Row) -> Array:
+    return np.empty(run.get_outputs()[0].shape, row.dtype)
 
 
 def bind(run: Any, steps: Array, out: Array) -> Any:
     """Let a run read and write NumPy's memory; both arrays have to outlive it."""
     memory = run.io_binding()
     memory.bind_cpu_input("x", steps)
-    memory.bind_output("last", "cpu", 0, out.dtype.type, out.shape, out.ctypes.data)
+    memory.bind_output("y", "cpu", 0, out.dtype.type, out.shape, out.ctypes.data)
     return memory
 
 

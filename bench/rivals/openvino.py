@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.built import Built, Call, fastest, part_size, time_first
+from bench.built import Built, Call, Parts, batch_first, fastest, part_size, time_first
 from bench.rivals.onnx_graph import model_bytes
 from bench.rows import Row
 
@@ -36,6 +36,14 @@ def tensor(x: Array) -> tuple[Any, Array]:
     return ov.Tensor(steps, shared_memory=True), steps
 
 
+def result(compiled: Any) -> tuple[Any, Array]:
+    """Where a request writes, likewise."""
+    import openvino as ov
+
+    out = np.empty(list(compiled.output(0).shape), "float32")
+    return ov.Tensor(out, shared_memory=True), out
+
+
 def latency(row: Row, x: Array, threads: int) -> Call:
     """One request, on all threads."""
     request = compile_model(row, len(x), threads, 1).create_infer_request()
@@ -44,7 +52,7 @@ def latency(row: Row, x: Array, threads: int) -> Call:
 
     def call(kept: object = kept) -> Array:
         request.infer()
-        return request.get_output_tensor().data
+        return batch_first(request.get_output_tensor().data)
 
     return call
 
@@ -53,19 +61,21 @@ def streams(row: Row, x: Array, threads: int, size: int) -> Call:
     """Parts of the batch, as many at once as there are threads."""
     compiled = compile_model(row, size, threads, threads)
     requests = [compiled.create_infer_request() for _ in range(threads)]
-    parts = [(start, tensor(x[start : start + size])) for start in range(0, len(x), size)]
-    out = np.empty((len(x), row.H), row.dtype)
+    parts = [
+        (tensor(x[start : start + size]), result(compiled)) for start in range(0, len(x), size)
+    ]
+    found = Parts(batch_first(out) for _, (_, out) in parts)
 
-    def call() -> Array:
+    def call() -> Parts:
         for k in range(0, len(parts), threads):
             running = list(zip(requests, parts[k : k + threads]))  # noqa: B905  # the last ones
-            for request, (_, (steps, _)) in running:
+            for request, ((steps, _), (out, _)) in running:
                 request.set_input_tensor(steps)
+                request.set_output_tensor(out)
                 request.start_async()
-            for request, (start, _) in running:
+            for request, _ in running:
                 request.wait()
-                out[start : start + size] = request.get_output_tensor().data
-        return out
+        return found
 
     return call
 
