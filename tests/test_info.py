@@ -48,10 +48,13 @@ def test_info_of_an_own_file(tmp_path, capsys, model):
 
 
 def test_info_of_a_plain_file(tmp_path, capsys):
-    model = LSTM([layer(0)], Dense(random(1, 4)), True, mask_value=1.5, skip=1)
+    model = LSTM([layer(0)], Dense(random(1, 4)), True, skip=1)
     path = model.save(tmp_path / "model.json")
     assert cli.main(["info", str(path)]) == 0
     printed = capsys.readouterr().out
+    masked = LSTM(model.layers, mask_value=1.5).save(tmp_path / "masked.json")
+    assert cli.main(["info", str(masked)]) == 0
+    printed += capsys.readouterr().out
     for line in (
         "input: (N, T, 3)",
         "mask: steps of 1.5 only",
@@ -161,3 +164,16 @@ def test_help_has_an_example(command, capsys):
         cli.main([command, "--help"])
     assert stop.value.code == 0
     assert f"example: fastlstm {command} " in " ".join(capsys.readouterr().out.split())
+
+
+def test_hints_that_a_file_does_not_take(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"")
+    with pytest.raises(TypeError, match=r"a \.onnx file takes no option head; options: node"):
+        fastlstm.load(path, head="fc")
+
+
+@pytest.mark.parametrize("read", [fastlstm.from_torch, fastlstm.from_keras])
+def test_a_path_is_for_load(read):
+    with pytest.raises(TypeError, match=r"got str; files: fastlstm\.load\(path\)"):
+        read("model.pt")
