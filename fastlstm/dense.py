@@ -229,4 +229,9 @@ def _as_float64(name: str, value: Any) -> Array:
     array = np.asarray(value)
     if array.dtype.kind not in "fiubO":  # objects may be numbers, such as fractions
         raise TypeError(f"head: {name}: expected real numbers, got {array.dtype}")
-    return array.astype(np.float64)
+    try:
+        return array.astype(np.float64)
+    except TypeError:  # objects that are none
+        raise TypeError(
+            f"head: {name}: expected real numbers, got {type(value).__name__}"
+        ) from None

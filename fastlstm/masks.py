@@ -87,13 +87,17 @@ class MaskedSource:
             moved[~self._real(rows)] = 0
             values[rows] = moved
 
-    def blank_ends(self, values: Array, blank: Array) -> None:
-        """Give `blank` (K,) to the rows of `values` (N, K) whose last real step is masked."""
+    def blank_ends(self, values: Array, blank: Array, repeats: bool) -> None:
+        """Give `blank` (K,) to the rows of `values` (N, K) whose last real step is masked.
+
+        If it `repeats` the outputs of the step before, only where there is none.
+        """
         for rows in self._chunks():
             real, kept = self._real(rows), self._kept(rows, self._all_steps(rows))
             steps = np.arange(1, self.n_steps + 1)
             last_real, last_kept = ((of * steps).max(1, initial=0) for of in (real, kept))
-            values[rows][last_kept < last_real] = blank
+            blanked = last_kept < (np.minimum(last_real, 1) if repeats else last_real)
+            values[rows][blanked] = blank
 
     def _chunks(self, size: int = 1) -> Iterator[slice]:
         rows = max(1, CHUNK // (max(self.n_steps, 1) * max(self.n_inputs, size)))

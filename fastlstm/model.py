@@ -312,8 +312,8 @@ class LSTM:
             blank = self._engine.blank()
             if every:
                 source.spread(result, blank, self._repeats)
-            elif self.read == "last" and not self._repeats:
-                source.blank_ends(result, blank)
+            elif self.read == "last":
+                source.blank_ends(result, blank, self._repeats)
         if out is None:
             return result
         if result.base is not out:

@@ -101,8 +101,8 @@ def _state_pairs(state: Any, layers: Sequence[StateSizes]) -> list[tuple[Any, An
             )
         ends = np.cumsum([layer.directions for layer in layers])
         if len(h_n) != ends[-1]:
-            what = "layer" if ends[-1] == len(layers) else "layer and direction"
-            raise ValueError(f"expected a state of {count_of(ends[-1], what)}, got {len(h_n)}")
+            what = count_of(ends[-1], "layer" if ends[-1] == len(layers) else "direction")
+            raise ValueError(f"expected a state of {what}, got {len(h_n)}")
         return list(zip(np.split(h_n, ends[:-1]), np.split(c_n, ends[:-1]), strict=True))
     for i, pair in enumerate(state):
         if not isinstance(pair, list | tuple) or len(pair) != 2:

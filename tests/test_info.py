@@ -54,6 +54,9 @@ def test_info_of_a_plain_file(tmp_path, capsys):
     path = model.save(tmp_path / "model.json")
     assert cli.main(["info", str(path)]) == 0
     printed = capsys.readouterr().out
+    masked = LSTM(model.layers, mask_value=1.5).save(tmp_path / "masked.json")
+    assert cli.main(["info", str(masked)]) == 0
+    printed += capsys.readouterr().out
     for line in (
         "input: (N, T, 3)",
         "read: every step",
@@ -188,3 +191,16 @@ def test_what_a_keras_model_holds(name, expected, tmp_path):
         kind, found = contents(archive.extract(name, tmp_path))
     assert kind == expected
     assert ("LSTM" in found.values()) == (".weights" not in name)
+
+
+def test_hints_that_a_file_does_not_take(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"")
+    with pytest.raises(TypeError, match=r"a \.onnx file takes no option head; options: node"):
+        fastlstm.load(path, head="fc")
+
+
+@pytest.mark.parametrize("read", [fastlstm.from_torch, fastlstm.from_keras])
+def test_a_path_is_for_load(read):
+    with pytest.raises(TypeError, match=r"got str; files: fastlstm\.load\(path\)"):
+        read("model.pt")

@@ -130,6 +130,17 @@ def test_masked_steps_of_a_layer_that_reads_from_the_end(direction):
         LSTM([make.layer(2, 5)], make.dense(5, 1), mask_value=0.0, skip=1)
 
 
+@pytest.mark.usefixtures("few_kernels")
+def test_the_last_step_is_masked_and_none_is_before():
+    """Its outputs are zeros then, not the state that was given."""
+    model = make_network("masked, last step, plain", "float64")
+    x, state = make_values(model, N, 2), start_of(model, N)
+    assert (x == model.mask_value).all((1, 2)).any()
+    y = model.predict(x, state=state)
+    assert_close(y, by_reference(model, x, None, state), "float64", "last step")
+    assert_same_bits(y, model.predict(x, state=state, return_sequences=True)[:, -1])
+
+
 def test_a_skip_connection_adds_an_input_to_each_output():
     make = Maker(1, "float64")
     for skip, outputs in ((2, 3), (1, 2), (3, 3)):
@@ -260,7 +271,7 @@ def test_states_of_both_directions_as_torch_has_them():
     assert state.c_n.shape == (4, N, 7)
     for pair in (state, (state.h_n, state.c_n)):
         assert_same_bits(model(x, pair)[0], model(x, state)[0])
-    with pytest.raises(ValueError, match="4 layer and directions, got 2"):
+    with pytest.raises(ValueError, match="a state of 4 directions, got 2"):
         model(x, (state.h_n[:2], state.c_n[:2]))
 
 

@@ -93,7 +93,8 @@ class Worker:
         if outputs.last is not None:
             y = self._dense(network.head, self._single(top, group))
             if network.skip:
-                y += self._skipped(*inputs, group)[:, -1]
+                with np.errstate(all="ignore"):  # a bad row may give inf - inf
+                    y += self._skipped(*inputs, group)[:, -1]
             outputs.last[rows] = y
         elif outputs.sequence is not None:
             self._write_every_step(top, group, inputs)
@@ -161,7 +162,8 @@ class Worker:
         y = self._dense(denses, values.reshape(-1, top.output_size))
         y = y.reshape(group.n, group.steps, sequence.shape[2])
         if network.skip:
-            y += self._skipped(*inputs, group, every=True)
+            with np.errstate(all="ignore"):  # past a length stands anything
+                y += self._skipped(*inputs, group, every=True)
         if group.lengths is None:
             sequence[as_slice(group.rows)] = y
         else:

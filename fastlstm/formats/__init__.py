@@ -6,6 +6,7 @@ No file that is read here can execute code, and none is believed before it is ch
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 from pathlib import Path
 from types import ModuleType
@@ -54,6 +55,8 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     ------
     FileNotFoundError
         If there is no such file.
+    TypeError
+        If an option is one that files of this kind do not take.
     ValueError
         If an option does not fit the file, such as a ``head`` that is not there.
     ModelFormatError
@@ -64,6 +67,13 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
         If a package is missing that reads the file, such as safetensors.
     """
     path, reader = _reader(path)
+    takes = inspect.signature(reader.load).parameters
+    hints = [name for name in takes if name not in ("path", "options")]
+    if "options" not in takes and (unknown := sorted(options.keys() - {*hints})):
+        raise TypeError(
+            f"{path}: a {path.suffix} file takes no option {', '.join(unknown)}; "
+            f"options: {', '.join(hints) or 'none'}"
+        )
     model: LSTM = reader.load(path, **options)
     return model
 

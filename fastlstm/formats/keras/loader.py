@@ -53,7 +53,8 @@ def from_keras(model: Any) -> LSTM:
         If it is no Keras model.
     """
     if not all(hasattr(model, name) for name in ("to_json", "layers", "weights")):
-        raise TypeError(f"expected a Keras model, got {type(model).__name__}")
+        hint = "; files: fastlstm.load(path)" if isinstance(model, str | os.PathLike) else ""
+        raise TypeError(f"expected a Keras model, got {type(model).__name__}{hint}")
     # A subclass of a model is in a module of its own; keras or tf_keras is among its bases.
     roots = [base.__module__.partition(".")[0] for base in type(model).__mro__]
     package = next((sys.modules[k] for k in roots if k in ("keras", "tf_keras")), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,9 +60,10 @@ def parts_of(source: Any) -> tuple[Mapping[str, Any], dict[str, Any]]:
         )
         return _flattened(source) if nested else (source, {})
     if not (hasattr(source, "named_modules") and hasattr(source, "state_dict")):
+        hint = "; files: fastlstm.load(path)" if isinstance(source, str | os.PathLike) else ""
         raise TypeError(
             "expected a torch module or a mapping of names to arrays or tensors, "
-            f"got {type(source).__name__}"
+            f"got {type(source).__name__}{hint}"
         )
     return source.state_dict(), dict(source.named_modules(remove_duplicate=False))
 
