@@ -246,7 +246,7 @@ REFUSED = {
         tensors(root="lstm.") | {"emb.weight": random(9, 2)},
         {},
         ValueError,
-        r"\['emb.weight'\]; name its dense head .* and its embedding by embedding='...'",
+        r"\['emb.weight'\]; name its dense head .* and its embedding by embedding='emb'",
     ),
     "no such embedding": (
         tensors() | {"emb.weight": random(9, 2)},
@@ -357,9 +357,9 @@ REFUSED = {
         tensors(root="lstm.") | fc(),
         {},
         ValueError,
-        r"more than an LSTM: \['fc.weight', 'fc.bias'\].*head='...'; .* prefix='lstm'$",
+        r"more than an LSTM: \['fc.weight', 'fc.bias'\].*head='fc'; .* prefix='lstm'$",
     ),
-    "head not named, plain": (tensors() | fc(), {}, ValueError, r"head='...'; to drop the rest"),
+    "head not named, plain": (tensors() | fc(), {}, ValueError, r"head='fc'; to drop the rest"),
     "more than the head": (
         tensors(root="lstm.") | fc() | fc("out"),
         {"head": "out"},

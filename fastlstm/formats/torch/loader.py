@@ -260,16 +260,20 @@ def _refuse_rest(
         return
     named = "" if names is None else f" and the head {', '.join(map(repr, names))}"
     named += "" if embedding is None else f" and the embedding {embedding!r}"
-    alone = [
-        name
-        for name in rest
-        if name.endswith(".weight") and f"{name.removesuffix('weight')}bias" not in tensors
-    ]
-    hints = [] if names is not None else ["its dense head by head='...'"]
-    hints += ["its embedding by embedding='...'"] if alone and embedding is None else []
+    weights = [name.removesuffix(".weight") for name in rest if name.endswith(".weight")]
+    alone = [name for name in weights if f"{name}.bias" not in tensors]
+    dense = [name for name in weights if name not in alone]
+    hints = [] if names is not None else [f"its dense head by head={_only(dense)!r}"]
+    if alone and embedding is None:
+        hints.append(f"its embedding by embedding={_only(alone)!r}")
     hint = f"; name {' and '.join(hints)}" if hints else ""
     kind = ValueError if names is None else WrongChoice  # a head unnamed: who knows what it is
     raise kind(f"the model holds more than an LSTM{named}: {shortened(rest)}{hint}{part}")
+
+
+def _only(names: list[str]) -> str:
+    """The one name that there is, to be shown in a hint."""
+    return names[0] if len(names) == 1 else "..."
 
 
 def _part(root: str) -> str:
