@@ -28,7 +28,7 @@ def small_groups(monkeypatch):
     """Rows go through the network a few at a time, and on several threads."""
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
     monkeypatch.setattr(chain_job, "LEAST_WORK_A_GROUP", 1.0)
-    monkeypatch.setattr(chain_job, "GROUP_BYTES", 4096)
+    monkeypatch.setattr(chain_job, "CACHE_BYTES", 4096)
     monkeypatch.setattr(jobs, "GROUP_BYTES", 4096)
 
 
