@@ -322,7 +322,7 @@ def _read(done: _Run, read: str, lengths: Array | None, mask: Mask | None) -> Ar
     if mask is not None:
         steps &= mask
     total = np.where(steps[..., None], done.output, 0).sum(1)
-    with np.errstate(invalid="ignore"):  # the mean of nothing is NaN
+    with np.errstate(invalid="ignore", divide="ignore"):  # the mean of nothing is NaN
         return np.asarray(total / steps.sum(1)[:, None].astype(total.dtype))
 
 
