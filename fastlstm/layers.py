@@ -56,8 +56,7 @@ class Layer(Weights):
     activations : sequence of three activations
         Of the gates i f o, of the candidate, and of the cell's output, as `as_activations`.
     coupled : bool
-        The forget gate is ``1 - i``; its own weights must be zero or are ignored (ONNX'
-        ``input_forget``).
+        The forget gate is ``1 - i``, its own weights are not used (ONNX' ``input_forget``).
     clip : float, optional
         The sums of all gates and of the candidate, peepholes included, are held within
         ``-clip ... clip`` before activation: ONNX' ``clip`` as ONNX Runtime computes it, which
