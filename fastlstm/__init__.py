@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastlstm.layers import Bidirectional, Layer
     from fastlstm.model import LSTM
     from fastlstm.ragged import Ragged
+    from fastlstm.scoring import score
     from fastlstm.state import State
     from fastlstm.trace import Trace
     from fastlstm.tutorial import lstm_forward
@@ -45,6 +46,7 @@ __all__ = [
     "from_torch",
     "load",
     "lstm_forward",
+    "score",
     "show_versions",
     "warmup",
 ]
@@ -66,6 +68,7 @@ _HOME = {
     "from_torch": "formats.torch",
     "load": "formats",
     "lstm_forward": "tutorial",
+    "score": "scoring",
     "show_versions": "versions",
     "warmup": "compile",
 }

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from fastlstm.ragged import Ragged
 from fastlstm.weights import refuse_mask
+from fastlstm.windows import Windows
 
-__all__ = ["Source", "as_source", "check_numbers", "convert_into", "count_of"]
+__all__ = ["Source", "as_source", "check_lengths", "check_numbers", "convert_into", "count_of"]
 
 Array = npt.NDArray[Any]
 Rows = slice | npt.NDArray[np.int64]
@@ -97,6 +98,31 @@ class RaggedSource:
         return np.may_share_memory(self.values, out)
 
 
+class WindowSource:
+    """A `Windows`."""
+
+    def __init__(self, windows: Windows) -> None:
+        self.series, self.starts = windows.series, windows.starts
+        self.dtype = windows.series.dtype
+        self.n_rows, self.n_steps = len(windows.starts), windows.steps
+        self.lengths: npt.NDArray[np.int64] | None = None
+
+    def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
+        """See `Source`."""
+        if not _is_readable(self.series, dtype):
+            return None
+        return _writeable_view(self.series.reshape(-1)), self.starts * self.series.shape[1]
+
+    def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
+        """See `Source`."""
+        for row, start in zip(buffer, self.starts[rows] + first, strict=True):
+            convert_into(self.series[start : start + len(row)], row)
+
+    def overlaps(self, out: Array) -> bool:
+        """See `Source`."""
+        return np.may_share_memory(self.series, out)
+
+
 class ListSource:
     """A list of arrays, each (T, I)."""
 
@@ -130,7 +156,7 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
     ----------
     x
         Array (N, T, I); (N, T) or (T,) if I is 1; (T, I) for one sequence; a list of arrays
-        (T, I); or a `Ragged`.
+        (T, I); a `Ragged`; or `Windows`.
     lengths
         (N,) integers, the real steps of each padded row; None if all are real.
     n_inputs, n_hidden
@@ -156,6 +182,15 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
                 f"got {x.values.shape}: {model}"
             )
         return RaggedSource(x, n_inputs)
+    if isinstance(x, Windows):
+        _no_lengths(lengths, "windows")
+        check_numbers(x.series, "the series of the windows")
+        if x.series.shape[1] != n_inputs:
+            raise ValueError(
+                f"expected windows of a series of shape (steps, {n_inputs}), "
+                f"got {x.series.shape}: {model}"
+            )
+        return WindowSource(x)
     if isinstance(x, list | tuple) and _is_list_of_sequences(x, n_inputs):
         _no_lengths(lengths, "a list of sequences")
         return ListSource([_sequence(s, n, n_inputs, model) for n, s in enumerate(x)])
@@ -168,7 +203,7 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
     if array.ndim != 3 or array.shape[2] != n_inputs:
         forms = {True: "(N, T), (N, T, 1) or (T,)", False: f"(N, T, {n_inputs}) or (T, {n_inputs})"}
         raise ValueError(f"expected x of shape {forms[n_inputs == 1]}, got {shape}: {model}")
-    return PaddedSource(array, _check_lengths(lengths, array.shape[0], array.shape[1]))
+    return PaddedSource(array, check_lengths(lengths, array.shape[0], array.shape[1]))
 
 
 def count_of(n: int, what: str) -> str:
@@ -222,7 +257,7 @@ def _no_lengths(lengths: Any, form: str) -> None:
         raise ValueError(f"lengths are for padded arrays; {form} has its own")
 
 
-def _check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.int64] | None:
+def check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.int64] | None:
     if lengths is None:
         return None
     refuse_mask("lengths", lengths)

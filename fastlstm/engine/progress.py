@@ -15,7 +15,7 @@ class Progress:
         A bar is wanted and tqdm is not installed.
     """
 
-    def __init__(self, total: int, wanted: bool) -> None:
+    def __init__(self, total: int | None, wanted: bool, initial: int = 0) -> None:
         self.bar: Any = None
         self.interval: float | None = None
         self.total = total
@@ -26,7 +26,7 @@ class Progress:
                 raise ImportError(
                     'a progress bar needs tqdm: pip install "fastlstm[cli]"'
                 ) from error
-            self.bar = tqdm(total=total, unit=" sequences", unit_scale=True)
+            self.bar = tqdm(total=total, initial=initial, unit=" sequences", unit_scale=True)
             self.interval = 0.1
 
     def show(self, done: int) -> None:
@@ -44,6 +44,6 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         if self.bar is not None:
-            if kind is None:
+            if kind is None and self.total is not None:
                 self.show(self.total)
             self.bar.close()

@@ -1,0 +1,134 @@
+"""Bulk scoring: from files to files, larger than memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastlstm.scoring.summary import Summary
+
+if TYPE_CHECKING:
+    from fastlstm.model import LSTM
+
+__all__ = ["Summary", "score"]
+
+
+def score(
+    model: LSTM | str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    *,
+    lengths: Any = None,
+    column: str | None = None,
+    id: str | None = None,
+    time: str | None = None,
+    features: Sequence[str] | None = None,
+    keep: Sequence[str] = (),
+    window: int | None = None,
+    stride: int = 1,
+    max_steps: int | None = None,
+    return_sequences: bool | None = None,
+    state: bool = False,
+    trace: bool = False,
+    dtype: Any = None,
+    on_bad_row: str = "error",
+    resume: bool = False,
+    restart: bool = False,
+    memory: int | str = "500MB",
+    threads: int | None = None,
+    progress: bool = False,
+) -> Summary:
+    """Score the sequences of files and write the results to a file, in bounded memory.
+
+    Reading, scoring and writing go on side by side, a chunk of sequences at a time. The
+    destination appears when it is complete and on the disk. Until then ``DESTINATION.partial``
+    holds what is done: with ``resume=True`` the same call goes on from there, whatever ended it,
+    and the result has the same bytes.
+
+    Parameters
+    ----------
+    model : LSTM or path
+        The model, or a file that `fastlstm.load` reads without hints.
+    source : path
+        ``.npy``, ``.npz``, ``.parquet``, ``.feather``, ``.arrow``, ``.zarr``,
+        ``.h5:/path/inside``, ``.csv``, a folder or a glob of files of one kind, or ``"-"`` for
+        standard input (an Arrow stream or ``.npy``).
+    destination : path
+        ``.npy``, ``.parquet``, ``.zarr``, ``.csv``, or ``"-"`` for CSV on standard output.
+    lengths : array (N,) of int or path to an .npy file, optional
+        The real steps of each row of a padded array.
+    column : str, optional
+        The column that holds the sequences as lists, if there are several.
+    id, time, features : str, str, sequence of str, optional
+        Columns of a table in long format, with one row a step: which sequence it is of, its
+        order in it, and the inputs. `id` alone names the column that tells sequences apart in a
+        table of lists.
+    keep : sequence of str
+        Columns that are carried along to the destination; `id` always is.
+    window, stride : int, optional
+        Score every stretch of `window` steps, each `stride` steps behind the one before.
+    max_steps : int, optional
+        Longer sequences are bad rows.
+    return_sequences : bool, optional
+        Scores of every step; by default as the model says.
+    state, trace : bool
+        Write the final states, and the gates of the last layer at every step, too.
+    dtype : dtype, optional
+        Compute in this; by default in the model's.
+    on_bad_row : {"error", "nan", "skip"}
+        What to do with a sequence that holds NaN or infinity, is too long or cannot be read: end
+        the run, write NaN, or leave it out.
+    resume, restart : bool
+        Go on with what an earlier run left, or throw that away. Without either, a run that
+        finds such refuses. With nothing there, both begin at the beginning.
+    memory : int or str
+        What scoring may take beside what the process holds already, such as ``"500MB"``.
+    threads : int, optional
+        At most so many; by default what the process may use.
+    progress : bool
+        Draw a progress bar on stderr (needs tqdm).
+
+    Returns
+    -------
+    Summary
+        What was done, with the bad rows' count, reasons and first numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument, the source or the model does not fit; or a row is bad. The message says
+        what was expected.
+    OSError
+        If a file cannot be read or written. What was done stays resumable.
+    ImportError
+        If a format needs a package that is not installed; the message names what brings it.
+    """
+    from fastlstm.scoring.job import Job
+    from fastlstm.scoring.outputs import Wanted
+    from fastlstm.scoring.sources import Layout
+
+    layout = Layout(
+        lengths=lengths,
+        column=column,
+        id=id,
+        time=time,
+        features=None if features is None else tuple(features),
+        keep=tuple(keep),
+        window=window,
+        stride=stride,
+    )
+    job = Job(
+        model,
+        source,
+        destination,
+        layout=layout,
+        wanted=Wanted(return_sequences, state, trace),
+        dtype=dtype,
+        max_steps=max_steps,
+        on_bad_row=on_bad_row,
+        memory=memory,
+        threads=threads,
+    )
+    with job:
+        return job.run(resume=resume, restart=restart, progress=progress)

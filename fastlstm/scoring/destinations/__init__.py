@@ -1,0 +1,82 @@
+"""Where results go: one module per kind of file, all behind `Writer`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastlstm.scoring.chunk import Field
+from fastlstm.scoring.destinations.writer import StreamWriter, Writer
+from fastlstm.scoring.partial import Partial
+
+__all__ = ["WRITERS", "check_destination", "open_stream", "open_writer"]
+
+# Suffixes of destinations: the module and the class that writes them.
+WRITERS = {
+    ".npy": ("npy", "NpyWriter"),
+    ".parquet": ("parquet", "ParquetWriter"),
+    ".zarr": ("zarr", "ZarrWriter"),
+    ".csv": ("csv", "CsvWriter"),
+}
+
+
+def check_destination(destination: str, inputs: Sequence[Any]) -> None:
+    """Refuse a destination that cannot be written or is an input, before any work is done.
+
+    Raises
+    ------
+    ValueError
+        It has another suffix than those of `WRITERS`, or is one of `inputs`.
+    OSError
+        There is no folder for it, or something else stands there.
+    """
+    if destination == "-":
+        return
+    path = Path(destination)
+    if path.suffix.lower() not in WRITERS:
+        raise ValueError(
+            f"{path}: expected a destination ending in {', '.join(WRITERS)}, or - for standard "
+            "output"
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
+    if path.is_dir() and path.suffix.lower() != ".zarr":
+        raise IsADirectoryError(f"{path} is a folder")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(f"{path} is no regular file")
+    for source in inputs:
+        if isinstance(source, str | os.PathLike) and _same(path, Path(source)):
+            raise ValueError(f"{path} is also an input; name another file for the scores")
+
+
+def open_writer(
+    partial: Partial, fields: Sequence[Field], job: Any, sizes: Mapping[str, int]
+) -> Writer:
+    """Return what writes to the destination of a partial result.
+
+    Parameters
+    ----------
+    partial, fields, sizes
+        As in `NpyWriter`.
+    job
+        The `Job` that says what is known of the sequences: `steps`, and of its reader `equal`
+        and `kept`.
+    """
+    module, name = WRITERS[partial.destination.suffix.lower()]
+    kind = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    writer: Writer = kind(partial, fields, job, sizes)
+    return writer
+
+
+def open_stream(fields: Sequence[Field], job: Any) -> StreamWriter:
+    """Return what writes CSV to standard output."""
+    from fastlstm.scoring.destinations.csv import CsvStream
+
+    return CsvStream(fields, job)
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)

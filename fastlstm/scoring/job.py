@@ -1,0 +1,205 @@
+"""One run of bulk scoring: what goes where, checked before anything is written."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+import fastlstm
+from fastlstm.engine.progress import Progress
+from fastlstm.formats import load
+from fastlstm.model import LSTM
+from fastlstm.scoring.bad_rows import POLICIES, BadRows, find_bad_rows
+from fastlstm.scoring.chunk import Chunk, Scored
+from fastlstm.scoring.destinations import check_destination, open_stream, open_writer
+from fastlstm.scoring.digest import digest
+from fastlstm.scoring.ledger import Ledger
+from fastlstm.scoring.memory import as_bytes, chunk_bytes, resident_bytes
+from fastlstm.scoring.outputs import Wanted, compute, fields_of, spoil, without
+from fastlstm.scoring.partial import Partial
+from fastlstm.scoring.sources import Layout, open_source
+from fastlstm.scoring.stages import ahead, behind
+from fastlstm.scoring.summary import Summary
+
+__all__ = ["Job"]
+
+
+class Job:
+    """A model, a source and a destination that fit together; a context manager.
+
+    Parameters and exceptions are those of `fastlstm.score`.
+    """
+
+    def __init__(
+        self,
+        model: LSTM | str | os.PathLike[str],
+        source: str | os.PathLike[str],
+        destination: str | os.PathLike[str],
+        *,
+        layout: Layout,
+        wanted: Wanted,
+        dtype: Any = None,
+        max_steps: int | None = None,
+        on_bad_row: str = "error",
+        memory: int | str = "500MB",
+        threads: int | None = None,
+    ) -> None:
+        if on_bad_row not in POLICIES:
+            raise ValueError(f"expected on_bad_row to be one of {POLICIES}, got {on_bad_row!r}")
+        for name, value in (("max_steps", max_steps), ("threads", threads)):
+            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+                raise ValueError(f"expected {name} to be an integer of 1 or more, got {value!r}")
+        self.memory = as_bytes(memory)
+        self.held = resident_bytes()
+        self.source, self.destination = os.fspath(source), os.fspath(destination)
+        model_path = None if isinstance(model, LSTM) else os.fspath(model)
+        check_destination(self.destination, [self.source, model_path, layout.lengths])
+        loaded = model if isinstance(model, LSTM) else load(model)
+        self.model = loaded if dtype is None else loaded.astype(dtype)
+        if wanted.return_sequences is None:
+            wanted = wanted._replace(return_sequences=self.model.return_sequences)
+        self.wanted, self.max_steps, self.on_bad_row = wanted, max_steps, on_bad_row
+        self.threads = threads
+        self.layout = layout
+        self.reader = open_source(self.source, layout, self.model)
+        self.fields = fields_of(self.model, wanted)
+        # before the memory is counted: what compiling takes is not the chunks'
+        self.model.predict(np.zeros((1, 1, self.model.input_size), self._input_dtype))
+
+    @property
+    def _input_dtype(self) -> Any:
+        return np.int64 if self.model.input_size == 1 and self._embeds else self.model.dtype
+
+    @property
+    def _embeds(self) -> bool:
+        return isinstance(self.model.layers[0], fastlstm.Embedding)
+
+    @property
+    def steps(self) -> int | None:
+        """The most steps of a sequence, if that is known."""
+        known = [n for n in (self.reader.steps, self.max_steps) if n is not None]
+        return self.reader.steps if self.reader.equal else min(known, default=None)
+
+    def chunk_bytes(self) -> int:
+        """Return how many bytes of input are read at a time."""
+        left = self.memory - max(0, resident_bytes() - self.held)
+        return chunk_bytes(left, self.reader, self.fields)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the bytes of the result depend on."""
+        layout = {k: v for k, v in self.layout.as_dict().items() if k != "lengths"}
+        return {
+            "fastlstm": fastlstm.__version__,
+            "model": digest(self.model),
+            "source": self.reader.identity(),
+            "layout": layout,
+            "outputs": self.wanted._asdict(),
+            "dtype": self.model.dtype.name,
+            "max_steps": self.max_steps,
+            "destination": Path(self.destination).suffix,
+        }
+
+    def run(
+        self, *, resume: bool = False, restart: bool = False, progress: bool = False
+    ) -> Summary:
+        """Score everything, and say what was done."""
+        if self.destination == "-":
+            return self._run_to_stream(resume, progress)
+        if resume and not self.reader.again:
+            raise ValueError(
+                f"cannot resume from {self.reader.describe()}: it cannot be read a second time"
+            )
+        destination = Path(os.path.realpath(self.destination))
+        partial = Partial(destination, self.identity(), resume, restart)
+        started = time.perf_counter()
+        try:
+            ledger = Ledger.from_journal(partial.journal, self.on_bad_row)
+            if not ledger.moving:
+                writer = open_writer(partial, self.fields, self, ledger.sizes)
+                ledger.keep(partial, writer)
+                try:
+                    self._score(ledger, progress)
+                    ledger.finish()
+                finally:
+                    writer.close()
+            partial.move(ledger.targets)
+        finally:
+            partial.close()
+        return self._summary(ledger, time.perf_counter() - started)
+
+    def _run_to_stream(self, resume: bool, progress: bool) -> Summary:
+        if resume:
+            raise ValueError("cannot resume a result that was written to standard output")
+        started = time.perf_counter()
+        ledger = Ledger()
+        ledger.writer = open_stream(self.fields, self)
+        self._score(ledger, progress)
+        ledger.writer.finish()
+        return self._summary(ledger, time.perf_counter() - started)
+
+    def _score(self, ledger: Ledger, progress: bool) -> None:
+        chunks = self.reader.chunks(self.chunk_bytes(), ledger.position)
+        resumed, done = ledger.read, ledger.read
+        with Progress(self.reader.count, progress, resumed) as bar:
+            try:
+                with ahead(chunks) as reading, behind(ledger.enter) as writing:
+                    for chunk in reading:
+                        bad = self._bad_rows(chunk, done)
+                        writing.put((self._scored(chunk, done, bad), chunk.count, chunk.after, bad))
+                        done += chunk.count
+                        bar.show(done)
+            except BaseException:
+                ledger.rescue()
+                raise
+
+    def _bad_rows(self, chunk: Chunk, first: int) -> dict[int, str]:
+        bad = find_bad_rows(self.model, chunk, self.max_steps)
+        if bad and self.on_bad_row == "error":
+            row = min(bad)
+            more = f" ({len(bad) - 1} more in its chunk)" if len(bad) > 1 else ""
+            raise ValueError(
+                f"{self.source}: sequence {first + row} is bad: {bad[row]}{more}; on_bad_row 'nan' "
+                "writes NaN for it, 'skip' leaves it out"
+            )
+        return bad
+
+    def _scored(self, chunk: Chunk, first: int, bad: dict[int, str]) -> Scored:
+        values, lengths = compute(self.model, chunk, self.wanted, self.threads)
+        rows = np.arange(first, first + chunk.count)
+        scored = Scored(rows, values, lengths, chunk.kept)
+        if bad and self.on_bad_row == "nan":
+            spoil(scored, list(bad))
+        return without(scored, list(bad)) if bad and self.on_bad_row == "skip" else scored
+
+    def _summary(self, ledger: Ledger, seconds: float) -> Summary:
+        bad: BadRows = ledger.bad
+        return Summary(
+            source=self.source,
+            destination=self.destination,
+            sequences=ledger.read,
+            written=ledger.written,
+            resumed=ledger.resumed,
+            seconds=seconds,
+            bad_rows={"count": bad.count, "reasons": bad.reasons, "first": bad.first},
+            outputs={Path(name).stem: str(path) for name, path in ledger.targets.items()},
+        )
+
+    def close(self) -> None:
+        """Close the source."""
+        self.reader.close()
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

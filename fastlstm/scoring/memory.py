@@ -1,0 +1,80 @@
+"""How large chunks may be, so that memory stays bounded."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from fastlstm.scoring.chunk import Field, Reader
+
+__all__ = ["as_bytes", "chunk_bytes", "resident_bytes"]
+
+# Larger chunks are no faster: they leave the caches of the processor on their way.
+MOST_CHUNK = 16 * 2**20
+LEAST_CHUNK = 2**18
+# Chunks at once: one is read, one waits, one is scored; results are computed, wait, are written.
+STAGES = 3
+# What the engine's threads, the reader's buffers and the allocator take beside the chunks.
+RESERVE = 48 * 2**20
+
+UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def as_bytes(size: int | float | str) -> int:
+    """Return a size such as ``"500MB"``, ``"2 GiB"`` or a number of bytes as bytes.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or not positive.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]*)\s*", str(size))
+    unit = UNITS.get(match[2].upper()) if match else None
+    if match is None or unit is None or float(match[1]) * unit < 1:
+        raise ValueError(f"expected a size such as 500MB or 2GiB, got {size!r}")
+    return int(float(match[1]) * unit)
+
+
+def chunk_bytes(memory: int, reader: Reader, fields: Sequence[Field]) -> int:
+    """Return how many bytes of input a chunk may have.
+
+    Parameters
+    ----------
+    memory
+        What the process may take from now on.
+    reader, fields
+        What is read and written; of unequal sequences the mean is not known, and each step's
+        results are taken to stand beside its inputs.
+
+    Raises
+    ------
+    ValueError
+        If that is too little.
+    """
+    steps = max(reader.steps or 1, 1)
+    read = reader.row_bytes or steps * reader.inputs * reader.dtype.itemsize
+    written = sum(
+        field.dtype.itemsize * max(field.width, 1) * (steps if field.stepwise else 1)
+        for field in fields
+    )
+    # what is read may be held twice: also as it was decoded
+    share = STAGES * (2 + written / max(read, 1))
+    size = int((memory - RESERVE) / share)
+    if size < LEAST_CHUNK:
+        needed = int(LEAST_CHUNK * share) + RESERVE
+        raise ValueError(
+            f"expected at least {needed / 1e6:.0f} MB of memory beside what the process takes "
+            f"already, got {memory / 1e6:.0f} MB"
+        )
+    return min(size, MOST_CHUNK)
+
+
+def resident_bytes() -> int:
+    """Return the memory that the process holds now, 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

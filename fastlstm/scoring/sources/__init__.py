@@ -1,0 +1,140 @@
+"""Where sequences come from: one module per kind of file, all behind `Reader`."""
+
+from __future__ import annotations
+
+import glob
+import importlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastlstm.model import LSTM
+from fastlstm.scoring.chunk import Reader
+
+__all__ = ["OPENERS", "Layout", "open_source"]
+
+# By suffix the module whose `open_reader(paths, layout, model)` reads such files. Several files
+# are one source: their sequences follow each other.
+OPENERS = {
+    ".npy": "npy",
+    ".npz": "npz",
+    ".parquet": "tables",
+    ".feather": "tables",
+    ".arrow": "tables",
+    ".csv": "tables",
+    ".zarr": "zarr",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How sequences lie in a source; the words are those of `fastlstm.score`."""
+
+    lengths: Any = None
+    column: str | None = None
+    id: str | None = None
+    time: str | None = None
+    features: tuple[str, ...] | None = None
+    keep: tuple[str, ...] = ()
+    window: int | None = None
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("window", "stride"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+                raise ValueError(f"expected {name} to be an integer of 1 or more, got {value!r}")
+        if self.stride != 1 and self.window is None:
+            raise ValueError(f"stride {self.stride} says how far windows are apart: give a window")
+        if self.window is not None and self.lengths is not None:
+            raise ValueError("windows are all of one length: lengths do not go with a window")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as what JSON can say."""
+        return asdict(self)
+
+    def refuse(self, kind: str, *names: str) -> None:
+        """Refuse words that mean nothing for a kind of file.
+
+        Raises
+        ------
+        ValueError
+            One of them was given.
+        """
+        for name in names:
+            if getattr(self, name) not in (None, ()):
+                raise ValueError(f"{name} says nothing about {kind}")
+
+
+def open_source(source: str, layout: Layout, model: LSTM) -> Reader:
+    """Open what is to be scored.
+
+    Parameters
+    ----------
+    source
+        A file, a folder or a glob of files of one kind, ``FILE.h5:/path``, or ``-``.
+    layout
+        How sequences lie in it.
+    model
+        What will score them.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is of a kind that is not read, damaged, or does not fit the layout or the model.
+    """
+    if source == "-":
+        from fastlstm.scoring.sources.stdin import open_stdin
+
+        return open_stdin(layout, model)
+    paths = _paths(source)
+    suffixes = {_suffix(path) for path in paths}
+    if len(suffixes) > 1:
+        raise ValueError(f"{source}: expected files of one kind, got {', '.join(sorted(suffixes))}")
+    (suffix,) = suffixes
+    if suffix not in OPENERS:
+        raise ValueError(f"{source}: expected a source ending in {', '.join(OPENERS)}")
+    module = importlib.import_module(f"{__name__}.{OPENERS[suffix]}")
+    reader: Reader = module.open_reader(paths, layout, model)
+    return reader
+
+
+def _paths(source: str) -> list[str]:
+    """Return the files of a source, in the order of their names."""
+    path = Path(source)
+    if path.is_dir() and path.suffix != ".zarr":
+        inside = [p for p in path.iterdir() if not p.name.startswith((".", "_"))]
+        found = sorted(str(p) for p in inside if _suffix(str(p)) in OPENERS)
+        if not found:
+            raise FileNotFoundError(
+                f"{source}: there are no files in it that end in {', '.join(OPENERS)}"
+            )
+        return found
+    if not path.exists() and glob.has_magic(source):
+        found = sorted(glob.glob(source))
+        if not found:
+            raise FileNotFoundError(f"no file matches {source}")
+        return found
+    name = split_inner(source)[0]
+    if not os.path.exists(name):
+        raise FileNotFoundError(f"there is no file {name}")
+    return [source]
+
+
+def split_inner(source: str) -> tuple[str, str | None]:
+    """Return the file and what is meant inside it: ``data.h5:/x`` is ``data.h5`` and ``/x``."""
+    head, colon, inner = source.rpartition(":")
+    if colon and not os.path.exists(source) and Path(head).suffix in (".h5", ".hdf5", ".zarr"):
+        return head, inner
+    return source, None
+
+
+def _suffix(path: str) -> str:
+    return Path(split_inner(path)[0]).suffix.lower()

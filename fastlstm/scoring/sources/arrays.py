@@ -1,0 +1,171 @@
+"""Sequences that are an array in a file: rows of equal length, padded rows, or windows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.dense import Embedding
+from fastlstm.inputs import NUMBER_KINDS, check_lengths, convert_into, count_of
+from fastlstm.model import LSTM
+from fastlstm.scoring.chunk import Chunk, Position
+from fastlstm.scoring.sources import Layout
+from fastlstm.windows import Windows
+
+__all__ = ["ArrayFile", "ArrayReader"]
+
+Array = npt.NDArray[Any]
+
+
+class ArrayFile(Protocol):
+    """An array in a file."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self, rows: slice, steps: slice) -> Array:
+        """Return some rows (axis 0), and of them some steps (axis 1, where there is one)."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this array from a changed one."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+class ArrayReader:
+    """Reads an `ArrayFile` as sequences; see `Reader`.
+
+    An array (N, T, I), or (N, T) for a model of one input, is N sequences; (T, I), or (T,), is
+    one. With a window every sequence gives the windows that fit into it. A position is the
+    number of the sequence, and of the window in it.
+
+    Raises
+    ------
+    TypeError
+        The array does not hold numbers.
+    ValueError
+        Its shape does not fit the model, or the layout does not fit an array.
+    """
+
+    again = True
+    equal = True
+    kept = None
+
+    def __init__(self, file: ArrayFile, layout: Layout, model: LSTM) -> None:
+        layout.refuse("an array", "column", "id", "time", "features", "keep")
+        self.file, self.window, self.stride = file, layout.window, layout.stride
+        self.dtype, self.inputs = file.dtype, model.input_size
+        embeds = isinstance(model.layers[0], Embedding)
+        self.computing_dtype = np.dtype(np.int64) if embeds else model.dtype
+        if self.dtype.kind not in NUMBER_KINDS:
+            raise TypeError(f"{file.name}: expected real numbers, got dtype {self.dtype}")
+        self.one = len(file.shape) == (1 if self.inputs == 1 else 2)
+        if self.window is not None and self.inputs == 1 and file.shape[1:] == (1,):
+            self.one = True  # a column: no window fits into steps that stand alone
+        self.rows, self.row_steps = self._rows_and_steps(model)
+        self.lengths = _read_lengths(layout.lengths, self.rows, self.row_steps)
+        self.equal = self.lengths is None
+        self.count: int | None = self.rows
+        self.steps: int | None = self.row_steps
+        if self.window is not None:
+            if self.row_steps < self.window and self.rows:
+                raise ValueError(
+                    f"{file.name}: expected sequences of at least the {self.window} steps of a "
+                    f"window, got {self.row_steps}"
+                )
+            self.windows = (self.row_steps - self.window) // self.stride + 1
+            self.count, self.steps = self.rows * self.windows, self.window
+        self.step_bytes = self.inputs * self.dtype.itemsize
+        self.row_bytes: int | None = self.step_bytes * (
+            self.stride if self.window else max(self.row_steps, 1)
+        )
+
+    def _rows_and_steps(self, model: LSTM) -> tuple[int, int]:
+        shape, inputs = self.file.shape, self.inputs
+        whole = (1, *shape) if self.one else tuple(shape)
+        if len(whole) == 2 and inputs == 1:
+            whole = (*whole, 1)
+        if len(whole) != 3 or whole[2] != inputs:
+            forms = f"(N, T, {inputs}) or (T, {inputs})"
+            forms = "(N, T), (N, T, 1) or (T,)" if inputs == 1 else forms
+            raise ValueError(
+                f"{self.file.name}: expected x of shape {forms}, got {shape}: this model has "
+                f"{count_of(inputs, 'input')} and {count_of(model.hidden_size, 'hidden unit')}"
+            )
+        return whole[0], whole[1]
+
+    def describe(self) -> str:
+        """See `Reader`."""
+        shape = " x ".join(f"{n:,}" for n in self.file.shape)
+        return f"{self.file.name}: {shape} {self.dtype}"
+
+    def identity(self) -> dict[str, Any]:
+        """See `Reader`."""
+        lengths = None if self.lengths is None else self.lengths.tolist()
+        return {**self.file.identity(), "lengths": lengths}
+
+    def chunks(self, n_bytes: int, position: Position | None) -> Iterator[Chunk]:
+        """See `Reader`."""
+        row, window = position or (0, 0)
+        if self.window is not None:
+            yield from self._window_chunks(n_bytes, row, window)
+            return
+        size = max(1, n_bytes // max(self.row_bytes or 1, 1))
+        for first in range(row, self.rows, size):
+            last = min(first + size, self.rows)
+            lengths = None if self.lengths is None else self.lengths[first:last]
+            values = self._read(first, last, 0, self.row_steps)
+            yield Chunk(values, last - first, (last, 0), lengths)
+
+    def _window_chunks(self, n_bytes: int, row: int, window: int) -> Iterator[Chunk]:
+        assert self.window is not None
+        steps_at_once = n_bytes // self.step_bytes
+        fit = max(1, (steps_at_once - self.window) // self.stride + 1)
+        while row < self.rows and self.windows:
+            if window == 0 and fit >= self.windows:  # whole rows
+                rows = max(1, min(self.rows - row, steps_at_once // self.row_steps))
+                steps, count = self.row_steps, self.windows
+                after = row + rows, 0
+            else:
+                rows, count = 1, min(fit, self.windows - window)
+                steps = (count - 1) * self.stride + self.window
+                after = (row, window + count) if window + count < self.windows else (row + 1, 0)
+            begin = window * self.stride
+            read = self._read(row, row + rows, begin, begin + steps)
+            # the engine reads overlapping windows in place if they are of its dtype
+            series = np.empty((rows * steps, self.inputs), self.computing_dtype)
+            convert_into(read.reshape(series.shape), series)
+            starts = np.arange(rows)[:, np.newaxis] * steps + np.arange(count) * self.stride
+            yield Chunk(Windows(series, starts.reshape(-1), self.window), rows * count, after)
+            row, window = after
+
+    def _read(self, first: int, last: int, begin: int, end: int) -> Array:
+        """Return rows first ... last - 1, and of them steps begin ... end - 1, (n, T, I)."""
+        if self.one:
+            values = self.file.read(slice(begin, end), slice(None))
+        else:
+            values = self.file.read(slice(first, last), slice(begin, end))
+        return values.reshape(last - first, end - begin, self.inputs)
+
+    def close(self) -> None:
+        """See `Reader`."""
+        self.file.close()
+
+
+def _read_lengths(lengths: Any, rows: int, steps: int) -> npt.NDArray[np.int64] | None:
+    if lengths is None:
+        return None
+    if isinstance(lengths, str | Path):
+        if not Path(lengths).exists():
+            raise FileNotFoundError(f"there is no file {lengths}")
+        try:
+            lengths = np.load(lengths, allow_pickle=False)
+        except (EOFError, ValueError) as error:
+            raise ValueError(f"{lengths}: expected an .npy file of integers: {error}") from None
+    return check_lengths(lengths, rows, steps)

@@ -1,0 +1,74 @@
+"""Several files as one source, one behind the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastlstm.scoring.chunk import Chunk, Position, Reader
+from fastlstm.scoring.sources import Layout
+
+__all__ = ["joined"]
+
+
+def joined(readers: Sequence[Reader], layout: Layout) -> Reader:
+    """Return one reader for all; a single one as it is.
+
+    Raises
+    ------
+    ValueError
+        They keep different columns, or one array of lengths was given for several files.
+    """
+    if len(readers) == 1:
+        return readers[0]
+    if layout.lengths is not None:
+        raise ValueError("lengths go with one file; score the files one by one")
+    return Several(readers)
+
+
+class Several:
+    """Readers of one kind; see `Reader`. A position is a file's number and one in the file."""
+
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        self.readers = list(readers)
+        first = self.readers[0]
+        for reader in self.readers:
+            if reader.kept != first.kept:
+                raise ValueError(
+                    f"expected the same columns in all files, got {reader.kept} in "
+                    f"{reader.describe()} and {first.kept} in {first.describe()}"
+                )
+        counts = [reader.count for reader in self.readers]
+        self.count = None if None in counts else sum(n or 0 for n in counts)
+        steps = [reader.steps for reader in self.readers]
+        self.steps = None if None in steps else max(n or 0 for n in steps)
+        self.equal = all(reader.equal for reader in self.readers) and len(set(steps)) == 1
+        sizes = [reader.row_bytes for reader in self.readers]
+        self.row_bytes = None if None in sizes else max(n or 0 for n in sizes)
+        self.inputs, self.kept = first.inputs, first.kept
+        self.dtype = np.result_type(*(reader.dtype for reader in self.readers))
+        self.again = all(reader.again for reader in self.readers)
+
+    def describe(self) -> str:
+        """See `Reader`."""
+        return f"{len(self.readers)} files, the first {self.readers[0].describe()}"
+
+    def identity(self) -> dict[str, Any]:
+        """See `Reader`."""
+        return {f"file {i}": reader.identity() for i, reader in enumerate(self.readers)}
+
+    def chunks(self, n_bytes: int, position: Position | None) -> Iterator[Chunk]:
+        """See `Reader`."""
+        file, inside = position or (0, None)
+        for i in range(file, len(self.readers)):
+            for chunk in self.readers[i].chunks(n_bytes, inside):
+                yield replace(chunk, after=(i, chunk.after))
+            inside = None
+
+    def close(self) -> None:
+        """See `Reader`."""
+        for reader in self.readers:
+            reader.close()

@@ -1,0 +1,108 @@
+"""Reading, scoring and writing side by side, each with a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+__all__ = ["ahead", "behind"]
+
+Item = TypeVar("Item")
+
+
+class _End:
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+@contextmanager
+def ahead(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
+    """Iterate in a thread of its own, one item ahead; its errors come out here.
+
+    At most three items are alive: one being made, one waiting, and the one that was taken last.
+    """
+    waiting: queue.Queue[Item | _End] = queue.Queue(maxsize=1)
+    stopped = threading.Event()
+
+    def put(item: Item | _End) -> bool:
+        while not stopped.is_set():
+            try:
+                waiting.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put(item):
+                    return
+            put(_End(None))
+        except BaseException as error:  # it is raised where the items are wanted
+            put(_End(error))
+
+    def taken() -> Iterator[Item]:
+        while True:
+            item = waiting.get()
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+            del item
+
+    thread = threading.Thread(target=work, name="fastlstm-read", daemon=True)
+    thread.start()
+    try:
+        yield taken()
+    finally:
+        stopped.set()
+        thread.join()
+
+
+class behind(Generic[Item]):
+    """Do something with items in a thread of its own, one item behind; a context manager.
+
+    An error there is raised by the next `put`, or at the end. Leaving the context waits until
+    all is done, unless an error has come.
+    """
+
+    def __init__(self, act: Callable[[Item], None]) -> None:
+        self.act = act
+        self.waiting: queue.Queue[Item | _End] = queue.Queue(maxsize=1)
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._work, name="fastlstm-write", daemon=True)
+
+    def put(self, item: Item) -> None:
+        """Hand an item over, when there is room for it."""
+        while self.error is None:
+            try:
+                return self.waiting.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+        raise self.error
+
+    def _work(self) -> None:
+        while True:
+            item = self.waiting.get()
+            if isinstance(item, _End):
+                return
+            if self.error is None:
+                try:
+                    self.act(item)
+                except BaseException as error:  # it is raised where items come from
+                    self.error = error
+
+    def __enter__(self) -> behind[Item]:
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.waiting.put(_End(None))
+        self.thread.join()
+        if kind is None and self.error is not None:
+            raise self.error
