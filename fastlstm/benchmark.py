@@ -24,11 +24,13 @@ __all__ = [
     "as_line",
     "default_cases",
     "heading",
+    "is_unsteady",
     "make_model",
     "run_case",
 ]
 
-FEWEST, SECONDS = 5, 1.0  # rounds of a case: at least so many, and more until the time is up
+FEWEST, SECONDS = 3, 1.0  # rounds of a case: at least so many, and more until the time is up
+UNSTEADY = 1.5  # a quarter of the rounds took so many times as long as another quarter
 INPUTS = 8
 
 Array = npt.NDArray[Any]
@@ -97,7 +99,7 @@ def run_case(case: Case, threads: int) -> Row:
 def heading(threads: int) -> str:
     """What stands above the lines of a table."""
     return (
-        f"fastlstm {fastlstm.__version__}, {threads} thread{'s' if threads != 1 else ''}, "
+        f"fastlstm {fastlstm.__version__}, on {threads} thread{'s' if threads != 1 else ''}, "
         f"{facts()['CPU']}\n"
         "Thousands of sequences a second: median of the rounds (and quartiles)\n\n"
         f"{'N x T x inputs, hidden':28s}{'engine':>26s}{'NumPy loop':>24s}"
@@ -115,6 +117,12 @@ def as_line(row: Row) -> str:
         f"{shape:28s}{engine:>26s}{loop:>24s}{speed.gain:7.1f}{speed.apart:10.1e}"
         f"{len(speed.engine):8d}"
     )
+
+
+def is_unsteady(row: Row) -> bool:
+    """Tell whether the rounds differ too much for their median to say much."""
+    both = (quartiles(row.speed.engine), quartiles(row.speed.loop))
+    return any(slow > UNSTEADY * fast for fast, slow in both)
 
 
 def as_json(rows: list[Row], threads: int) -> dict[str, Any]:

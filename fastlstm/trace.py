@@ -104,6 +104,7 @@ class Trace:
         for name, index, count in (("sequence", sequence, sequences), ("unit", unit, units)):
             if not -count <= index < count:
                 raise IndexError(f"plot: expected a {name} in 0 ... {count - 1}, got {index}")
+        beside: dict[str, Any] = {}  # in a figure of its own the legend covers no line
         if ax is None:
             try:
                 from matplotlib import pyplot
@@ -112,6 +113,7 @@ class Trace:
                     'Trace.plot needs matplotlib: pip install "fastlstm[plot]"'
                 ) from None
             ax = pyplot.subplots(figsize=(8, 4.5), layout="constrained")[1]
+            beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
         steps = self._steps(sequence)
         for (name, array), style in zip(self.values.items(), STYLES, strict=True):
             if array.shape == self.cell_state.shape:
@@ -126,7 +128,7 @@ class Trace:
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(alpha=0.3)
         ax.set_title(f"sequence {sequence}, unit {unit}")
-        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines, not over them
+        ax.legend(**beside)
         return ax
 
     def _steps(self, sequence: int) -> int:

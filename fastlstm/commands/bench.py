@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,11 +62,18 @@ def run(options: argparse.Namespace) -> None:
     else:
         cases = benchmark.default_cases()
     cases = [case.resized(options.sequences, options.steps) for case in cases]
-    if options.json:
-        rows = [benchmark.run_case(case, threads) for case in cases]
-        report = benchmark.as_json(rows, threads)
-        print(json.dumps(report, indent=2, allow_nan=False))
-    else:
+    rows = []
+    if not options.json:
         print(benchmark.heading(threads), flush=True)
-        for case in cases:
-            print(benchmark.as_line(benchmark.run_case(case, threads)), flush=True)
+    for case in cases:
+        rows.append(benchmark.run_case(case, threads))
+        if not options.json:
+            print(benchmark.as_line(rows[-1]), flush=True)
+    if options.json:
+        print(json.dumps(benchmark.as_json(rows, threads), indent=2, allow_nan=False))
+    if any(map(benchmark.is_unsteady, rows)):
+        print(
+            "fastlstm: the rounds differ much: the machine may be busy with other work; "
+            "repeat it before you trust the medians",
+            file=sys.stderr,
+        )

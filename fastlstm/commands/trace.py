@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,13 @@ def run(options: argparse.Namespace) -> None:
     count = nothing.cell_state.shape[-1]
     units = options.unit or [range(1 if drawn else count)]
     check_numbers("unit", units, count, f"layer {layer} of the model")
+
+    if nothing.hidden_state.shape != nothing.cell_state.shape:
+        print(
+            f"fastlstm: layer {layer} has a projection: its outputs are not those of single units "
+            "and are left out",
+            file=sys.stderr,
+        )
 
     def traced() -> Iterator[Trace]:
         for k in range(len(rows)):
