@@ -102,8 +102,8 @@ def heading(threads: int) -> str:
         f"fastlstm {fastlstm.__version__}, on {threads} thread{'s' if threads != 1 else ''}, "
         f"{facts()['CPU']}\n"
         "Thousands of sequences a second: median of the rounds (and quartiles)\n\n"
-        f"{'N x T x inputs, hidden':28s}{'engine':>26s}{'NumPy loop':>24s}"
-        f"{'x':>7s}{'apart by':>10s}{'rounds':>8s}"
+        f"{'N x T x inputs, hidden':26s}{'engine':>25s}{'NumPy loop':>25s}"
+        f"{'x':>7s}{'apart by':>10s}{'rounds':>7s}"
     )
 
 
@@ -114,8 +114,8 @@ def as_line(row: Row) -> str:
     shape = f"{case.sequences:,} x {case.steps} x {model.input_size}, {_hidden(model)}"
     engine, loop = (_rates(case.sequences, seconds) for seconds in (speed.engine, speed.loop))
     return (
-        f"{shape:28s}{engine:>26s}{loop:>24s}{speed.gain:7.1f}{speed.apart:10.1e}"
-        f"{len(speed.engine):8d}"
+        f"{shape:26s}{engine:>25s}{loop:>25s}{speed.gain:7.1f}{speed.apart:10.1e}"
+        f"{len(speed.engine):7d}"
     )
 
 
@@ -165,4 +165,5 @@ def _hidden(model: LSTM) -> str:
 def _rates(sequences: int, seconds: tuple[float, ...]) -> str:
     low, high = quartiles(seconds)
     middle, slow, fast = (sequences / s / 1000 for s in (median(seconds), high, low))
-    return f"{middle:,.1f} ({slow:,.1f} to {fast:,.1f})"
+    digits = 1 if fast < 1000 else 0
+    return f"{middle:,.{digits}f} ({slow:,.{digits}f} to {fast:,.{digits}f})"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits
+from helpers import assert_same_bits, run_child
 from networks import Maker
 
 import fastlstm
@@ -134,25 +134,15 @@ def test_a_lower_layer(folder, model, capsys):
         assert_is(read_csv(capsys.readouterr().out), traced, [0], range(5))
 
 
-def test_float64_and_one_input(folder, capsys):
-    maker = Maker(4, "float64")
-    model = LSTM([maker.layer(1, 3)])
-    model.save(folder / "one.npz")
-    x = np.random.default_rng(8).normal(size=(5, 7))
-    np.save(folder / "series.npy", x)
-    assert trace(folder, "--rows", "2-3", source="series.npy", model="one.npz") == 0
-    table = read_csv(capsys.readouterr().out, "float64")
-    assert_is(table, model.trace(x), [2, 3], range(3))
-
-
-def test_ids(folder, capsys):
-    maker = Maker(5, "float32")
+def test_ids_in_float64(folder, capsys):
+    maker = Maker(5, "float64")
     model = LSTM([maker.embedding(9, 4), maker.layer(4, 3)])
     model.save(folder / "ids.npz")
     ids = np.arange(12).reshape(2, 6) % 9
     np.save(folder / "ids.npy", ids)
     assert trace(folder, "--rows", "1", source="ids.npy", model="ids.npz") == 0
-    assert_is(read_csv(capsys.readouterr().out), model.trace(ids), [1], range(3))
+    table = read_csv(capsys.readouterr().out, "float64")
+    assert_is(table, model.trace(ids), [1], range(3))
 
 
 def test_numbers_that_are_none(folder, capsys):
@@ -168,24 +158,26 @@ def test_numbers_that_are_none(folder, capsys):
     np.testing.assert_array_equal(table["cell_state"], traced.cell_state.reshape(-1))
 
 
-def test_outputs_of_a_projection_are_no_units(folder, capsys):
-    """Its hidden states mix all units, so they have no place in the lines of units."""
+def test_one_input_and_a_projection(folder, capsys):
+    """Hidden states of a projection mix all units: they have no place in the lines of units."""
     maker = Maker(6, "float32")
-    model = LSTM([maker.layer(2, 5, 3)])
+    model = LSTM([maker.layer(1, 5, 3)])
     model.save(folder / "projected.npz")
-    assert trace(folder, "--rows", "3", model="projected.npz") == 0
+    x = np.random.default_rng(8).normal(size=(5, 7))
+    np.save(folder / "series.npy", x)
+    assert trace(folder, "--rows", "3", source="series.npy", model="projected.npz") == 0
     printed = capsys.readouterr()
     table = read_csv(printed.out)
     assert tuple(table) == (*INDEX, *COLUMNS[:-1])
     assert "projection" in printed.err
-    traced = model.trace(np.load(folder / "x.npy"))
+    traced = model.trace(x)
     for name in COLUMNS[:-1]:
         assert_same_bits(table[name], getattr(traced, name)[3].reshape(-1), name)
 
 
 def test_only_the_chosen_rows_are_read(folder, model, capsys):
-    """The file is larger than memory: 48 TB, nearly all of them a hole."""
-    path, shape = folder / "huge.npy", (1 << 40, 4, 2)
+    """The file is larger than memory: a terabyte, nearly all of it a hole."""
+    path, shape = folder / "huge.npy", (1 << 35, 4, 2)
     x = np.load(folder / "x.npy")
     with open(path, "wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -244,19 +236,19 @@ def test_a_drawing_is_of_one_row_and_unit_unless_told_otherwise(folder, monkeypa
     assert [ax.get_title() for ax in drawn[0].axes] == ["row 0, unit 0"]
 
 
-def test_a_drawing_changes_nothing_global(folder):
-    """In a process of its own: other tests have imported pyplot."""
-    from helpers import run_child
-
+def test_a_drawing_changes_nothing_global(tmp_path):
+    """In a process of its own: other tests have imported pyplot, which is global state."""
     code = """
         import sys
-        from fastlstm.cli import main
-        source, model, output = sys.argv[1:]
-        code = main(["trace", source, "--model", model, "-o", output])
-        print(code, "matplotlib.figure" in sys.modules, "matplotlib.pyplot" in sys.modules)
+        from pathlib import Path
+        import numpy as np
+        from fastlstm.commands.trace_files import draw
+        from fastlstm.trace import Trace
+        draw(Path(sys.argv[1]), [4], [Trace(*np.zeros((6, 1, 5, 2)))], [0, 1])
+        print("matplotlib.figure" in sys.modules, "matplotlib.pyplot" in sys.modules)
     """
-    names = [str(folder / name) for name in ("x.npy", "model.npz", "gates.png")]
-    assert run_child(code, *names).split() == ["0", "True", "False"]
+    assert run_child(code, str(tmp_path / "gates.png")).split() == ["True", "False"]
+    assert (tmp_path / "gates.png").exists()
 
 
 # --- errors -------------------------------------------------------------------------------------
@@ -288,11 +280,6 @@ ERRORS = {
     "another suffix": ({}, ["-o", "gates.txt"], r"expected a suffix of \.csv, \.npz, \.parquet"),
     "output over the input": ({}, ["-o", "model.npz"], "also an input"),
     "output in no folder": ({}, ["-o", "no/such.csv"], "there is no folder"),
-    "too many panels": (
-        {},
-        ["--rows", "0-5", "--unit", "0-5", "0-5", "-o", "gates.png", "--layer", "1"],
-        None,
-    ),
 }
 
 
@@ -300,11 +287,7 @@ ERRORS = {
 def test_errors(folder, capsys, files, more, message):
     np.save(folder / "large.npy", LENGTHS + 5)
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    code = trace(folder, *more, **files)
-    if message is None:  # 36 are just enough
-        assert code == 0
-        return
-    assert code == 1
+    assert trace(folder, *more, **files) == 1
     printed = capsys.readouterr()
     (line,) = printed.err.splitlines()
     assert re.search(message, line)
