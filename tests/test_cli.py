@@ -96,7 +96,7 @@ def test_errors_show_no_traceback(tmp_path):
 
 @pytest.mark.parametrize("arguments", [["versions"], ["--help"], ["trace", "--help"]], ids=" ".join)
 def test_a_reader_that_stops_early_is_no_error(arguments):
-    """In a process of its own: its standard output is a pipe that nobody reads."""
+    """In a process of its own: its standard output is a buffered pipe that nobody reads."""
     code = (
         "import os, sys\n"
         "read, write = os.pipe(); os.close(read); os.dup2(write, 1)\n"
@@ -108,7 +108,7 @@ def test_a_reader_that_stops_early_is_no_error(arguments):
         stderr=subprocess.PIPE,
         text=True,
         timeout=300,
-        env=child_env(),
+        env=child_env(PYTHONUNBUFFERED=None),
     )
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -219,6 +219,7 @@ def test_a_panel_for_each_row_and_unit(folder, model, monkeypatch):
     traced = model.trace(np.load(folder / "x.npy"), LENGTHS)
     panels = [(row, unit) for row in (5, 2) for unit in (1, 4)]
     assert [ax.get_title() for ax in one.axes] == [f"row {n}, unit {u}" for n, u in panels]
+    assert not any(ax.get_legend() for ax in one.axes)
     for ax, (n, u) in zip(one.axes, panels, strict=True):
         for line, values in zip(ax.lines, traced.values.values(), strict=True):
             assert line.get_xdata().tolist() == list(range(1, LENGTHS[n] + 1))
