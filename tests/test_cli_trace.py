@@ -271,7 +271,7 @@ ERRORS = {
     "lengths too large": (
         {"source": "x.npy"},
         ["--lengths", "large.npy", "--rows", "2"],
-        r"expected lengths within 0 \.\.\. 4",
+        r"row 2: expected lengths within 0 \.\.\. 4",
     ),
     "one sequence": ({"source": "flat.npy"}, [], r"of shape \(N, T, 2\), got rows of shape \(2,\)"),
     "a single number": ({"source": "number.npy"}, [], "got a single number"),
@@ -326,10 +326,10 @@ def test_a_missing_package_is_named(folder, capsys, monkeypatch, output, module,
 
 
 def test_an_interrupted_trace_leaves_the_old_file(folder, monkeypatch, capsys):
-    def interrupted(self, x, **options):
+    def interrupted(self, x, *more, **options):
         if len(x):
             raise KeyboardInterrupt
-        return traced(self, x, **options)
+        return traced(self, x, *more, **options)
 
     traced = LSTM.trace
     (folder / "gates.csv").write_bytes(b"old")

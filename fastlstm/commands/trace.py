@@ -112,13 +112,14 @@ def run(options: argparse.Namespace) -> None:
         )
 
     def traced() -> Iterator[Trace]:
-        for k in range(len(rows)):
-            yield model.trace(
-                sequences[k : k + 1],
-                lengths=None if lengths is None else lengths[k : k + 1],
-                layer=layer,
-                threads=options.threads,
-            )
+        for k, row in enumerate(rows):
+            one = slice(k, k + 1)
+            length = None if lengths is None else lengths[one]
+            try:
+                trace = model.trace(sequences[one], length, layer=layer, threads=options.threads)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"row {row}: {error}") from None
+            yield trace
 
     write = trace_files.draw if drawn else trace_files.write_table
     write(output, rows, traced(), expanded(units))
