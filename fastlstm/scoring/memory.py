@@ -11,7 +11,7 @@ from fastlstm.scoring.chunk import Field, Reader
 __all__ = ["as_bytes", "chunk_bytes", "resident_bytes"]
 
 # Larger chunks are no faster: they leave the caches of the processor on their way.
-MOST_CHUNK = 16 * 2**20
+MOST_CHUNK = 32 * 2**20
 LEAST_CHUNK = 2**18
 # Chunks at once: one is read, one waits, one is scored; results are computed, wait, are written.
 STAGES = 3
