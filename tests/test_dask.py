@@ -447,7 +447,8 @@ def test_other_collections_are_sent_to_map_partitions(model, lengths):
 @pytest.fixture
 def client():
     """Two worker processes of one thread each."""
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1}
+    options["dashboard_address"] = "127.0.0.1:0"  # the usual port may be another test run's
     with (
         LocalCluster(silence_logs=logging.CRITICAL, **options) as cluster,
         Client(cluster) as client,
