@@ -58,8 +58,16 @@ class ArrayReader:
     kept = None
 
     def __init__(self, file: ArrayFile, layout: Layout, model: LSTM) -> None:
+        self.file = file
+        try:
+            self._fit(file, layout, model)
+        except BaseException:
+            file.close()
+            raise
+
+    def _fit(self, file: ArrayFile, layout: Layout, model: LSTM) -> None:
         layout.refuse("an array", "column", "id", "time", "features", "keep")
-        self.file, self.window, self.stride = file, layout.window, layout.stride
+        self.window, self.stride = layout.window, layout.stride
         self.dtype, self.inputs = file.dtype, model.input_size
         embeds = isinstance(model.layers[0], Embedding)
         self.computing_dtype = np.dtype(np.int64) if embeds else model.dtype
