@@ -157,7 +157,7 @@ def _job(options: argparse.Namespace) -> Job:
         options.output,
         layout=layout,
         wanted=Wanted(options.return_sequences, options.state, options.trace),
-        hints=given_hints(options),
+        hints={k: v for k, v in given_hints(options).items() if k != "return_sequences"},
         dtype=options.dtype,
         max_steps=options.max_steps,
         on_bad_row=options.on_bad_row,

@@ -76,10 +76,10 @@ class Job:
         self.wanted, self.max_steps, self.on_bad_row = wanted, max_steps, on_bad_row
         self.threads = threads
         self.layout = layout
-        self.reader = open_source(self.source, layout, self.model)
         self.fields = fields_of(self.model, wanted)
         # before the memory is counted: what compiling takes is not the chunks'
         self.model.predict(np.zeros((1, 1, self.model.input_size), self._input_dtype))
+        self.reader = open_source(self.source, layout, self.model)
 
     @property
     def _input_dtype(self) -> Any:
