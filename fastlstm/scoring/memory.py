@@ -61,9 +61,11 @@ def chunk_bytes(memory: int, reader: Reader, fields: Sequence[Field]) -> int:
     )
     # what is read may be held twice: also as it was decoded
     share = STAGES * (2 + written / max(read, 1))
-    size = int((memory - RESERVE) / share)
+    # some readers hold on to more than a chunk, such as the blocks of a file that they decode
+    reserve = RESERVE + getattr(reader, "held", 0)
+    size = int((memory - reserve) / share)
     if size < LEAST_CHUNK:
-        needed = int(LEAST_CHUNK * share) + RESERVE
+        needed = int(LEAST_CHUNK * share) + reserve
         raise ValueError(
             f"expected at least {needed / 1e6:.0f} MB of memory beside what the process takes "
             f"already, got {memory / 1e6:.0f} MB"

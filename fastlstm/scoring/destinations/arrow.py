@@ -131,7 +131,9 @@ def _numbers(values: Array) -> Any:  # (n, width)
     import pyarrow as pa
 
     flat = pa.array(np.ascontiguousarray(values).reshape(-1))
-    return flat if values.shape[1] == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    return (
+        flat if values.shape[1] == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    )
 
 
 def _lists(scored: Scored, values: Array) -> Any:  # (n, T, width)

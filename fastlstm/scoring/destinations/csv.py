@@ -81,24 +81,25 @@ class Lines:
         import pyarrow as pa
         import pyarrow.csv as arrow_csv
 
-        n = len(scored.rows)
         kept = pa.record_batch(kept_columns(scored, self.kept), schema=self.kept)
         lengths = self._lengths(scored)
-        ends = np.cumsum(lengths if lengths is None else np.maximum(lengths, 1))
-        count = n if lengths is None else int(ends[-1]) if n else 0
+        if lengths is None:
+            lines_of, ends = None, np.arange(1, len(scored.rows) + 1)
+        else:
+            lines_of = np.maximum(lengths, 1)
+            ends = np.cumsum(lines_of)
+        count = int(ends[-1]) if len(ends) else 0
         for first in range(0, count, LINES):
             lines = np.arange(first, min(first + LINES, count))
-            if lengths is None:
+            if lengths is None or lines_of is None:
                 columns = [*kept.slice(first, len(lines)).columns, *self._plain(scored, lines)]
             else:
                 rows = np.searchsorted(ends, lines, "right")
-                steps = lines - ends[rows] + np.maximum(lengths[rows], 1)
-                real = lengths[rows] > 0
+                steps = lines - ends[rows] + lines_of[rows]
                 leading = kept.take(pa.array(rows)).columns
-                columns = [*leading, *self._long(scored, rows, steps, real)]
+                columns = [*leading, *self._long(scored, rows, steps, lengths[rows] > 0)]
             out = io.BytesIO()
-            batch = pa.record_batch(columns, names=self.names)
-            arrow_csv.write_csv(batch, out, self.options)
+            arrow_csv.write_csv(pa.record_batch(columns, names=self.names), out, self.options)
             yield out.getbuffer()
 
     def _lengths(self, scored: Scored) -> npt.NDArray[np.int64] | None:

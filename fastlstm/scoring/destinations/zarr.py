@@ -218,7 +218,8 @@ def _dtype(column: Any) -> np.dtype[Any]:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return np.dtype(object)
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return np.dtype(kind.to_pandas_dtype())
+        dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+        return dtype
     raise ValueError(
         f"column {column.name!r} cannot be kept in Zarr: expected numbers or text, got {kind}; "
         "leave it out, or write .parquet"

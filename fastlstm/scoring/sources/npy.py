@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from fastlstm.scoring.sources.arrays import ArrayReader
 from fastlstm.scoring.sources.fingerprint import fingerprint
 from fastlstm.scoring.sources.several import joined
 
-__all__ = ["NpyFile", "open_reader"]
+__all__ = ["Header", "NpyFile", "open_reader"]
 
 Array = npt.NDArray[Any]
 
@@ -25,6 +25,15 @@ BUFFERS = 4  # chunks that are alive at once, and one that is being read
 def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
     """Open ``.npy`` files as one source."""
     return joined([ArrayReader(NpyFile(path), layout, model) for path in paths], layout)
+
+
+class Header(NamedTuple):
+    """What stands before the numbers."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool  # the first index runs fastest
+    offset: int  # of the first number
 
 
 class NpyFile:
@@ -40,7 +49,6 @@ class NpyFile:
     """
 
     def __init__(self, path: str) -> None:
-        self.name = path
         try:
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         except (EOFError, ValueError) as error:
@@ -48,10 +56,15 @@ class NpyFile:
         if not isinstance(mapped, np.memmap):
             mapped.close()
             raise ValueError(f"{path}: expected one array in an .npy file, got an .npz archive")
-        self.shape, self.dtype, self.offset = mapped.shape, mapped.dtype, mapped.offset
-        self.fortran = mapped.flags.f_contiguous and not mapped.flags.c_contiguous
+        fortran = mapped.flags.f_contiguous and not mapped.flags.c_contiguous
+        header = Header(mapped.shape, mapped.dtype, fortran, mapped.offset)
         del mapped
-        self.file = open(path, "rb", buffering=0)  # noqa: SIM115
+        self.take(path, header, open(path, "rb", buffering=0))  # noqa: SIM115
+
+    def take(self, name: str, header: Header, file: Any) -> None:
+        """Read from a file that is open, and whose header is known."""
+        self.name, self.file = name, file
+        self.shape, self.dtype, self.fortran, self.offset = header
         self.buffers = [np.empty(0, np.uint8) for _ in range(BUFFERS)]
 
     def read(self, rows: slice, steps: slice) -> Array:

@@ -50,6 +50,7 @@ class Several:
         self.row_bytes = None if None in sizes else max(n or 0 for n in sizes)
         self.inputs, self.kept = first.inputs, first.kept
         self.dtype = np.result_type(*(reader.dtype for reader in self.readers))
+        self.held = sum(getattr(reader, "held", 0) for reader in self.readers)
         self.again = all(reader.again for reader in self.readers)
 
     def describe(self) -> str:
