@@ -149,8 +149,12 @@ class CsvWriter:
         self.partial = partial
         self.lines = Lines(fields, job.reader.kept)
         self.file = Appended(partial.path("score.csv"), sizes.get("score.csv", 0))
-        if not self.file.size:
-            self.file.write(self.lines.header())
+        try:
+            if not self.file.size:
+                self.file.write(self.lines.header())
+        except BaseException:
+            self.file.close()
+            raise
 
     def write(self, scored: Scored) -> None:
         """See `Writer`."""
