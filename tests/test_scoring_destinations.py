@@ -310,7 +310,7 @@ def test_nan_is_read_back_from_csv(model, source):
     destination = source.with_name("scores.csv")
     fastlstm.score(model, source, destination, on_bad_row="nan")
     assert destination.read_text().splitlines()[2] == "1,nan,nan"
-    read = np.loadtxt(destination, delimiter=",", skiprows=1)
+    read = np.loadtxt(destination, np.float32, delimiter=",", skiprows=1)
     scores = model.predict(np.nan_to_num(x))
     np.testing.assert_array_equal(np.delete(read[:, 1:], 1, 0), np.delete(scores, 1, 0))
     assert np.isnan(read[1, 1:]).all()

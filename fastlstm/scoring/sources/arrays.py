@@ -59,6 +59,13 @@ class ArrayReader:
     kept = None
 
     def __init__(self, file: ArrayFile, layout: Layout, model: LSTM) -> None:
+        try:
+            self._open(file, layout, model)
+        except BaseException:
+            file.close()
+            raise
+
+    def _open(self, file: ArrayFile, layout: Layout, model: LSTM) -> None:
         layout.refuse("an array", "column", "id", "time", "features", "keep")
         self.file, self.window, self.stride = file, layout.window, layout.stride
         self.dtype, self.inputs = file.dtype, model.input_size

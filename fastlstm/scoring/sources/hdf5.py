@@ -19,7 +19,7 @@ __all__ = ["open_dataset", "open_reader"]
 
 def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
     """Open datasets, ``file.h5`` or ``file.h5:/path``, as one source."""
-    return joined([ArrayReader(open_dataset(path), layout, model) for path in paths], layout)
+    return joined((ArrayReader(open_dataset(path), layout, model) for path in paths), layout)
 
 
 def open_dataset(source: str) -> ChunkedFile:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,16 +17,19 @@ from fastlstm.scoring.sources.arrays import ArrayReader
 from fastlstm.scoring.sources.fingerprint import fingerprint
 from fastlstm.scoring.sources.several import joined
 
-__all__ = ["Header", "NpyFile", "open_reader"]
+__all__ = ["BAD_HEADER", "Header", "NpyFile", "open_reader"]
 
 Array = npt.NDArray[Any]
+
+# What NumPy raises for a header that is none.
+BAD_HEADER = (EOFError, MemoryError, RecursionError, SyntaxError, TokenError, TypeError, ValueError)
 
 BUFFERS = 4  # chunks that are alive at once, and one that is being read
 
 
 def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
     """Open ``.npy`` files as one source."""
-    return joined([ArrayReader(NpyFile(path), layout, model) for path in paths], layout)
+    return joined((ArrayReader(NpyFile(path), layout, model) for path in paths), layout)
 
 
 class Header(NamedTuple):
@@ -51,7 +56,7 @@ class NpyFile:
     def __init__(self, path: str) -> None:
         try:
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (EOFError, ValueError) as error:
+        except BAD_HEADER as error:
             raise ValueError(f"{path}: expected an .npy file of numbers: {error}") from None
         if not isinstance(mapped, np.memmap):
             mapped.close()
@@ -59,11 +64,12 @@ class NpyFile:
         fortran = mapped.flags.f_contiguous and not mapped.flags.c_contiguous
         header = Header(mapped.shape, mapped.dtype, fortran, mapped.offset)
         del mapped
-        self.take(path, header, open(path, "rb", buffering=0))  # noqa: SIM115
+        self.take(path, header, partial(open, path, "rb", buffering=0))
 
-    def take(self, name: str, header: Header, file: Any) -> None:
-        """Read from a file that is open, and whose header is known."""
-        self.name, self.file = name, file
+    def take(self, name: str, header: Header, opener: Callable[[], Any]) -> None:
+        """Read from what `opener` opens; not before, for there may be very many files."""
+        self.name, self.opener = name, opener
+        self.file: Any = None
         self.shape, self.dtype, self.fortran, self.offset = header
         self.buffers = [np.empty(0, np.uint8) for _ in range(BUFFERS)]
 
@@ -101,6 +107,8 @@ class NpyFile:
         """Fill `out`, which is contiguous, from element `at` of the file on."""
         if not out.size:
             return
+        if self.file is None:
+            self.file = self.opener()
         left = out.data.cast("B")
         at = self.offset + at * self.dtype.itemsize
         while left:
@@ -126,8 +134,9 @@ class NpyFile:
 
     def close(self) -> None:
         """See `ArrayFile`."""
-        self.file.close()
-        self.buffers.clear()
+        if self.file is not None:
+            self.file.close()
+        self.file, self.buffers = None, [np.empty(0, np.uint8) for _ in range(BUFFERS)]
 
 
 def _product(sizes: Sequence[int]) -> int:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from fastlstm.scoring.chunk import Reader
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.arrays import ArrayReader
 from fastlstm.scoring.sources.fingerprint import fingerprint
-from fastlstm.scoring.sources.npy import Header, NpyFile
+from fastlstm.scoring.sources.npy import BAD_HEADER, Header, NpyFile
 from fastlstm.scoring.sources.ragged import RaggedReader
 from fastlstm.scoring.sources.several import joined
 
@@ -37,8 +38,7 @@ DEFLATE = 1032  # bytes that one compressed byte can stand for at most
 
 def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
     """Open ``.npz`` archives as one source."""
-    readers = [_open(path, layout, model) for path in paths]
-    return joined(readers, layout if layout.lengths is None else replace(layout, lengths=None))
+    return joined((_open(path, layout, model) for path in paths), layout)
 
 
 def _open(path: str, layout: Layout, model: LSTM) -> Reader:
@@ -46,27 +46,24 @@ def _open(path: str, layout: Layout, model: LSTM) -> Reader:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise ValueError(f"{path}: expected an .npz archive: {error}") from None
-    try:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        names = set(members)
+    with archive:
+        arrays = {i.filename.removesuffix(".npy"): i for i in archive.infolist()}
+        names = set(arrays)
         if names == {"values", "offsets"}:
-            offsets = Member(path, archive, members["offsets"]).whole()
-            return RaggedReader(Member(path, archive, members["values"]), offsets, layout, model)
+            offsets = Member(path, archive, arrays["offsets"]).whole()
+            return RaggedReader(Member(path, archive, arrays["values"]), offsets, layout, model)
         if names == {"x", "lengths"}:
             if layout.lengths is not None:
                 raise ValueError(f"{path}: it holds lengths: give no others")
-            lengths = Member(path, archive, members["lengths"]).whole()
+            lengths = Member(path, archive, arrays["lengths"]).whole()
             layout = replace(layout, lengths=lengths)
         elif len(names) != 1:
             raise ValueError(
                 f"{path}: expected x, x and lengths, or values and offsets; got "
                 f"{', '.join(sorted(names)) or 'nothing'}"
             )
-        (first,) = names - {"lengths"} or names
-        return ArrayReader(Member(path, archive, members[first]), layout, model)
-    except BaseException:
-        archive.close()
-        raise
+        (name,) = names - {"lengths"} or names
+        return ArrayReader(Member(path, archive, arrays[name]), layout, model)
 
 
 class Member(NpyFile):
@@ -84,18 +81,15 @@ class Member(NpyFile):
 
     def __init__(self, path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
         name = f"{path}: {info.filename.removesuffix('.npy')}"
-        self.path, self.archive = path, archive
+        self.path = path
         self.last: tuple[Array, int] = np.empty(0), 0  # what was read last, and from where
-        size = os.path.getsize(path)
         stored = info.compress_type == zipfile.ZIP_STORED
         if info.flag_bits & 1 or not (stored or info.compress_type == zipfile.ZIP_DEFLATED):
             raise ValueError(f"{name} is encrypted or compressed in another way than NumPy does")
-        if info.compress_size > size or info.file_size > info.compress_size * (
-            1 if stored else DEFLATE
-        ):
+        most = info.compress_size * (1 if stored else DEFLATE)
+        if info.compress_size > os.path.getsize(path) or info.file_size > most:
             raise ValueError(f"{name} is damaged: it cannot have {info.file_size:,} bytes")
-        with _damage(name):
-            stream = archive.open(info)
+        with _damage(name), archive.open(info) as stream:
             header = _header(stream.read(HEADER), name)
         if math.prod(header.shape) * header.dtype.itemsize != info.file_size - header.offset:
             raise ValueError(
@@ -103,18 +97,11 @@ class Member(NpyFile):
                 f"{info.file_size - header.offset:,} bytes"
             )
         if stored:
-            stream.close()
             begin = _begin(path, info, name)
-            file: Any = open(path, "rb", buffering=0)  # noqa: SIM115
             header = header._replace(offset=header.offset + begin)
-        elif header.fortran:
-            file = tempfile.TemporaryFile()  # noqa: SIM115
-            with _damage(name), stream:
-                stream.seek(0)
-                shutil.copyfileobj(stream, file)
+            self.take(name, header, partial(open, path, "rb", buffering=0))
         else:
-            file = Inflated(stream, name)
-        self.take(name, header, file)
+            self.take(name, header, partial(_inflated, path, info, name, header.fortran))
 
     def whole(self) -> Array:
         """Return all of it, and close it."""
@@ -122,7 +109,7 @@ class Member(NpyFile):
             values: Array = self.read(slice(None), slice(None)).copy()
             return values
         finally:
-            self.file.close()
+            self.close()
 
     def _read_into(self, out: Array, at: int) -> None:
         """See `NpyFile`: windows overlap, and decompressing does not go backwards."""
@@ -142,7 +129,6 @@ class Member(NpyFile):
         """See `ArrayFile`."""
         super().close()
         self.last = np.empty(0), 0
-        self.archive.close()
 
 
 class Inflated:
@@ -168,6 +154,18 @@ class Inflated:
     def close(self) -> None:
         """Close the stream."""
         self.stream.close()
+
+
+def _inflated(path: str, info: zipfile.ZipInfo, name: str, fortran: bool) -> Any:
+    """Open a compressed member."""
+    with _damage(name), zipfile.ZipFile(path) as archive:
+        stream = archive.open(info)  # it keeps the archive's file open
+        if not fortran:
+            return Inflated(stream, name)
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+        with stream:
+            shutil.copyfileobj(stream, file, PIECE)
+        return file
 
 
 @contextmanager
@@ -201,7 +199,7 @@ def _header(data: bytes, name: str) -> Header:
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
         else:
             raise ValueError(f"version {version}")
-    except (ValueError, EOFError) as error:
+    except BAD_HEADER as error:
         raise ValueError(f"{name}: expected an array of numbers: {error}") from None
     if dtype.hasobject or not dtype.itemsize or any(n < 0 for n in shape):
         raise ValueError(f"{name}: expected an array of numbers, got {dtype} of shape {shape}")

@@ -19,7 +19,7 @@ __all__ = ["open_array", "open_reader"]
 
 def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
     """Open arrays in Zarr stores, ``store.zarr`` or ``store.zarr:/path``, as one source."""
-    return joined([ArrayReader(open_array(path), layout, model) for path in paths], layout)
+    return joined((ArrayReader(open_array(path), layout, model) for path in paths), layout)
 
 
 def open_array(source: str) -> ChunkedFile:
