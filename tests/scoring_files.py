@@ -140,7 +140,7 @@ def small_chunks(monkeypatch: Any, n_bytes: int) -> None:
 def carried_along() -> pa.RecordBatch:
     """Columns of all kinds for `N` sequences, with nulls, quotes and categories."""
     texts = [f'a "{i}", b\n' if i % 3 else f"{i}é" for i in range(N)]
-    return pa.record_batch(
+    return pa.RecordBatch.from_pydict(
         {
             "id": pa.array(np.arange(N) * 7),
             "text": pa.array(texts),

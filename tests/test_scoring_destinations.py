@@ -155,7 +155,9 @@ def test_chunks_leave_no_trace(model, source, suffix, monkeypatch):
 
 def test_a_row_larger_than_a_group_is_one_alone(monkeypatch):
     monkeypatch.setattr(log, "GROUP_BYTES", 100)
-    batch = pa.record_batch({"x": pa.array([[1.0] * n for n in (1, 1, 50, 50, 1, 1, 9)])})
+    batch = pa.RecordBatch.from_pydict(
+        {"x": pa.array([[1.0] * n for n in (1, 1, 50, 50, 1, 1, 9)])}
+    )
     for size in (1, 2, 7):
         batches = [batch.slice(i, size) for i in range(0, 7, size)]
         groups = [len(table) for table in log.regrouped(iter(batches), batch.schema)]
@@ -374,7 +376,7 @@ def test_nothing_on_standard_output_before_an_error(model, source, capfdbinary):
     ],
 )
 def test_a_column_called_as_a_result(model, source, suffix, name, monkeypatch):
-    batch = pa.record_batch({name: pa.array(np.arange(N))})
+    batch = pa.RecordBatch.from_pydict({name: pa.array(np.arange(N))})
     sf.keep_columns(monkeypatch, batch)
     monkeypatch.setattr(fastlstm.scoring.job, "compute", lambda *args: pytest.fail("computed"))
     options: dict[str, Any] = {"state": True, "return_sequences": True, "lengths": np.full(N, 2)}
@@ -403,7 +405,7 @@ def test_a_column_called_as_a_result(model, source, suffix, name, monkeypatch):
     ],
 )
 def test_columns_that_cannot_be_written(model, source, suffix, column, message, monkeypatch):
-    sf.keep_columns(monkeypatch, pa.record_batch({"c": column}))
+    sf.keep_columns(monkeypatch, pa.RecordBatch.from_pydict({"c": column}))
     destination = source.with_name("scores" + suffix)
     if message is None:
         fastlstm.score(model, source, destination)
@@ -415,13 +417,13 @@ def test_columns_that_cannot_be_written(model, source, suffix, column, message, 
 
 @pytest.mark.parametrize("name", ["", "../up", ".zgroup", "a/b", "_x"])
 def test_names_that_a_store_cannot_have(model, source, name, monkeypatch):
-    sf.keep_columns(monkeypatch, pa.record_batch({name: pa.array(np.arange(N))}))
+    sf.keep_columns(monkeypatch, pa.RecordBatch.from_pydict({name: pa.array(np.arange(N))}))
     with pytest.raises(ValueError, match="cannot be kept: its name"):
         fastlstm.score(model, source, source.with_name("scores.zarr"))
 
 
 def test_a_store_has_no_sign_for_nulls(model, source, monkeypatch):
-    batch = pa.record_batch({"id": pa.array([None if i == 77 else i for i in range(N)])})
+    batch = pa.RecordBatch.from_pydict({"id": pa.array([None if i == 77 else i for i in range(N)])})
     sf.keep_columns(monkeypatch, batch)
     with pytest.raises(ValueError, match="'id' has no value for sequence 77"):
         fastlstm.score(model, source, source.with_name("scores.zarr"))

@@ -98,9 +98,9 @@ class Lines:
                 steps = lines - ends[rows] + lines_of[rows]
                 leading = kept.take(pa.array(rows)).columns
                 columns = [*leading, *self._long(scored, rows, steps, lengths[rows] > 0)]
-            out = io.BytesIO()
+            out = pa.BufferOutputStream()
             arrow_csv.write_csv(pa.record_batch(columns, names=self.names), out, self.options)
-            yield out.getbuffer()
+            yield out.getvalue()
 
     def _lengths(self, scored: Scored) -> npt.NDArray[np.int64] | None:
         if not self.long or scored.lengths is not None:
