@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
 from importlib.resources import as_file, files
 from statistics import median
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
 
 import fastlstm
-from fastlstm import reference, weather
+from fastlstm import weather
 from fastlstm.engine import threads
+from fastlstm.speed import measure, timed
 from fastlstm.tutorial import RECORD_KEYS, TUTORIAL_PARAMS, lstm_forward
 
 SERIES = (1.0, 2.0, 3.0)
@@ -117,33 +116,19 @@ def show_forecasts(
 
 def show_speed(model: fastlstm.LSTM, x: Floats, first_call: float, out: TextIO) -> None:
     """Time the engine and the NumPy loop in turn, and print the medians."""
-    engine: list[float] = []
-    loop: list[float] = []
-    for _ in range(REPEATS):
-        seconds, by_engine = timed(lambda: model.predict(x))
-        engine.append(seconds)
-        seconds, by_loop = timed(lambda: reference.predict(model.layers, x, model.head))
-        loop.append(seconds)
-    apart = float(np.abs(by_engine - by_loop).max())
-
+    speed = measure(model, x, fewest=REPEATS)
     sequences, steps, inputs = x.shape
     count = threads.default_threads()
-    fast, slow = median(engine), median(loop)
+    fast, slow = median(speed.engine), median(speed.loop)
     print(
         f"{sequences:,} sequences of {steps} steps, {inputs} inputs, {model.hidden_size} hidden "
         f"units, {model.dtype}, {count} thread{'s' if count != 1 else ''}; "
         f"median of {REPEATS} runs\n"
         f"engine      {fast * 1e3:8.1f} ms  {sequences / fast:12,.0f} sequences a second\n"
         f"NumPy loop  {slow * 1e3:8.1f} ms  {sequences / slow:12,.0f} sequences a second\n"
-        f"{slow / fast:.1f} times as fast; the forecasts differ by at most {apart:.1e} degrees\n"
+        f"{speed.gain:.1f} times as fast; "
+        f"the forecasts differ by at most {speed.apart:.1e} degrees\n"
         f"The first call took {first_call:.2f} s: it compiles the kernel, "
         "or loads what an earlier run compiled",
         file=out,
     )
-
-
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Call, and return the seconds it took and what it returned."""
-    started = time.perf_counter()
-    result = call()
-    return time.perf_counter() - started, result

@@ -171,7 +171,7 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
     """
     if type(x) is np.ndarray and x.ndim == 3 and x.shape[2] == n_inputs and lengths is None:
         return PaddedSource(check_numbers(x, "x"), None)
-    model = f"this model has {count_of(n_inputs, 'input')} and {count_of(n_hidden, 'hidden unit')}"
+    model = _sizes(n_inputs, n_hidden)
     if isinstance(x, Ragged):
         _no_lengths(lengths, "a Ragged")
         check_numbers(x.values, "values of the Ragged")
@@ -195,15 +195,34 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
         _no_lengths(lengths, "a list of sequences")
         return ListSource([_sequence(s, n, n_inputs, model) for n, s in enumerate(x)])
     array = check_numbers(x, "x")
-    shape = array.shape
-    if n_inputs == 1 and array.ndim in (1, 2):
-        array = array.reshape(*((1,) if array.ndim == 1 else ()), *shape, 1)
-    elif n_inputs > 1 and array.ndim == 2:
-        array = array[np.newaxis]
-    if array.ndim != 3 or array.shape[2] != n_inputs:
+    n_rows, n_steps, _ = padded_shape(array.shape, n_inputs, n_hidden)
+    array = array.reshape(n_rows, n_steps, n_inputs)
+    return PaddedSource(array, check_lengths(lengths, n_rows, n_steps))
+
+
+def padded_shape(shape: tuple[int, ...], n_inputs: int, n_hidden: int) -> tuple[int, int, int]:
+    """Return the shape (N, T, I) of an array that may lack the first or the last of its axes.
+
+    Raises
+    ------
+    ValueError
+        It does not fit the model.
+    """
+    full, ndim = shape, len(shape)
+    if n_inputs == 1 and ndim in (1, 2):
+        full = (*((1,) if ndim == 1 else ()), *shape, 1)
+    elif n_inputs > 1 and ndim == 2:
+        full = (1, *shape)
+    if len(full) != 3 or full[2] != n_inputs:
         forms = {True: "(N, T), (N, T, 1) or (T,)", False: f"(N, T, {n_inputs}) or (T, {n_inputs})"}
-        raise ValueError(f"expected x of shape {forms[n_inputs == 1]}, got {shape}: {model}")
-    return PaddedSource(array, check_lengths(lengths, array.shape[0], array.shape[1]))
+        raise ValueError(
+            f"expected x of shape {forms[n_inputs == 1]}, got {shape}: {_sizes(n_inputs, n_hidden)}"
+        )
+    return full[0], full[1], full[2]
+
+
+def _sizes(n_inputs: int, n_hidden: int) -> str:
+    return f"this model has {count_of(n_inputs, 'input')} and {count_of(n_hidden, 'hidden unit')}"
 
 
 def count_of(n: int, what: str) -> str:
@@ -262,12 +281,7 @@ def check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.int
         return None
     refuse_mask("lengths", lengths)
     array = np.asarray(lengths)
-    if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"expected lengths to be integers, got dtype {array.dtype}")
-    if array.shape != (n_rows,):
-        raise ValueError(
-            f"expected lengths of shape ({n_rows},), one a sequence, got {array.shape}"
-        )
+    check_length_form(array.shape, array.dtype, n_rows)
     bad = np.flatnonzero((array < 0) | (array > n_steps))
     if len(bad):
         raise ValueError(
@@ -275,6 +289,13 @@ def check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.int
             f"sequence {bad[0]}"
         )
     return array.astype(np.int64)
+
+
+def check_length_form(shape: tuple[int, ...], dtype: np.dtype[Any], n_rows: int) -> None:
+    if dtype.kind not in "iu" and 0 not in shape:
+        raise TypeError(f"expected lengths to be integers, got dtype {dtype}")
+    if shape != (n_rows,):
+        raise ValueError(f"expected lengths of shape ({n_rows},), one a sequence, got {shape}")
 
 
 def convert_into(source: Array, target: Array) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.dask_array import is_lazy, predict_blocks, refuse_lazy
 from fastlstm.dense import Dense, Embedding, as_head
 from fastlstm.engine.outputs import Outputs
 from fastlstm.ids import as_ids
@@ -267,7 +268,7 @@ class LSTM:
         Parameters
         ----------
         x, lengths, state, threads
-            As in a call of the model.
+            As in a call of the model. A Dask array gives a lazy Dask array, see below.
         return_sequences : bool, optional
             Give the outputs of every step; by default as the model says.
         out : array, optional
@@ -287,18 +288,19 @@ class LSTM:
             If an argument does not fit the model; the message says what was expected.
         ImportError
             If a progress bar is wanted and tqdm is not installed.
+
+        Notes
+        -----
+        Of a Dask array (N, T, I), or (N, T), every block of rows is a task; blocks along the
+        other axes are joined in it. Nothing is compiled until then. `lengths` may be a Dask
+        array too; `state`, `out` and `progress` are refused. Each task has one thread, or
+        `threads`.
         """
+        every = self._gives_every_step(return_sequences)
+        if is_lazy(x):
+            lazy: Array = predict_blocks(self, x, lengths, state, every, threads, out, progress)
+            return lazy
         source, start, threads = self._checked(x, lengths, state, threads)
-        every = self.return_sequences
-        if return_sequences is not None:
-            if not isinstance(return_sequences, bool | np.bool_):
-                raise TypeError(
-                    "expected return_sequences to be True, False or None, "
-                    f"got {type(return_sequences).__name__}"
-                )
-            every = bool(return_sequences)
-        if every:
-            check_masked_outputs(self)
         steps = (source.n_steps,) if every else ()
         shape = (source.n_rows, *steps, self.output_size)
         result = self._checked_out(out, shape, source)
@@ -411,16 +413,31 @@ class LSTM:
         """Whether the last layer repeats its outputs where steps are masked."""
         return not isinstance(self.recurrent[-1], Bidirectional)
 
+    def _gives_every_step(self, return_sequences: bool | None) -> bool:
+        every = self.return_sequences
+        if return_sequences is not None:
+            if not isinstance(return_sequences, bool | np.bool_):
+                raise TypeError(
+                    "expected return_sequences to be True, False or None, "
+                    f"got {type(return_sequences).__name__}"
+                )
+            every = bool(return_sequences)
+        if every:
+            check_masked_outputs(self)
+        return every
+
     def _checked(
         self, x: Any, lengths: Any, state: Any, threads: int | None
     ) -> tuple[Source, tuple[Array, Array] | None, int | None]:
+        refuse_lazy(x)
         first = self.layers[0]
+        n_hidden = self.recurrent[0].hidden_size
         source: Source
         if isinstance(first, Embedding):
-            source = as_ids(x, lengths, first.ids, self.hidden_size)
+            source = as_ids(x, lengths, first.ids, n_hidden)
             masked: float | None = first.padding_id
         else:
-            source = as_source(x, lengths, self.input_size, self.recurrent[0].hidden_size)
+            source = as_source(x, lengths, self.input_size, n_hidden)
             masked = self.mask_value
         if masked is not None:
             source = MaskedSource(source, masked, self.input_size, self._input_dtype)
@@ -468,6 +485,11 @@ class LSTM:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.layers, self.head, self.options)
+
+    def __dask_tokenize__(self) -> str:
+        parts = *self.layers, *self.head
+        kinds = [(type(part).__name__, part.digest.hex()) for part in parts]
+        return repr((type(self).__qualname__, len(self.layers), kinds, self.options))
 
     def _identity(self) -> tuple[Any, ...]:
         return self.layers, self.head, tuple(self.options.items())

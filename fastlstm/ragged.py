@@ -146,8 +146,10 @@ class Ragged:
         if not _is_arrow_list(steps):
             return cls(_arrow_numbers(steps), offsets)
         values, inner = _arrow_lists(steps, "step")
+        if len(steps) == 0:  # of any number of inputs
+            return cls(_arrow_numbers(values), offsets)
         sizes = np.diff(inner)
-        inputs = int(sizes[0]) if len(sizes) else 1
+        inputs = int(sizes[0])
         unequal = np.flatnonzero(sizes != inputs)
         if len(unequal):
             k = int(unequal[0])

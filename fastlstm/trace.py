@@ -14,6 +14,18 @@ __all__ = ["Trace"]
 
 Array = npt.NDArray[Any]
 
+GATE: dict[str, Any] = {"linewidth": 1.2, "linestyle": "--"}
+STATE: dict[str, Any] = {"linewidth": 2.2}
+STYLES = (  # of a plot, in the order of the values; colours that the colour-blind tell apart
+    GATE | {"color": "#0072b2"},
+    GATE | {"color": "#e69f00"},
+    GATE | {"color": "#009e73"},
+    STATE | {"color": "#d55e00"},
+    GATE | {"color": "#cc79a7"},
+    STATE | {"color": "#222222"},
+)
+FEW_STEPS = 20  # so few are drawn with a dot each
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trace:
@@ -68,6 +80,8 @@ class Trace:
     def plot(self, sequence: int = 0, unit: int = 0, ax: Any = None) -> Any:
         """Draw the six values of one unit over the real steps of one sequence.
 
+        With a projection the five that belong to units: hidden states are then others.
+
         Parameters
         ----------
         sequence, unit : int
@@ -86,10 +100,11 @@ class Trace:
         ImportError
             If matplotlib is not installed.
         """
-        sequences, _, units = self.hidden_state.shape
+        sequences, _, units = self.cell_state.shape
         for name, index, count in (("sequence", sequence, sequences), ("unit", unit, units)):
             if not -count <= index < count:
                 raise IndexError(f"plot: expected a {name} in 0 ... {count - 1}, got {index}")
+        beside: dict[str, Any] = {}  # in a figure of its own the legend covers no line
         if ax is None:
             try:
                 from matplotlib import pyplot
@@ -97,20 +112,23 @@ class Trace:
                 raise ImportError(
                     'Trace.plot needs matplotlib: pip install "fastlstm[plot]"'
                 ) from None
-            ax = pyplot.subplots()[1]
+            ax = pyplot.subplots(figsize=(8, 4.5), layout="constrained")[1]
+            beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
         steps = self._steps(sequence)
-        for name, array in self.values.items():
-            state = name.endswith("State")  # states bold, gates thin
-            ax.plot(
-                np.arange(1, steps + 1),
-                array[sequence, :steps, unit],
-                label=name,
-                linewidth=2.0 if state else 1.0,
-                linestyle="-" if state else "--",
-            )
+        for (name, array), style in zip(self.values.items(), STYLES, strict=True):
+            if array.shape == self.cell_state.shape:
+                ax.plot(
+                    np.arange(1, steps + 1),
+                    array[sequence, :steps, unit],
+                    label=name,
+                    marker="." if steps <= FEW_STEPS else None,
+                    **style,
+                )
         ax.set_xlabel("step")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.grid(alpha=0.3)
         ax.set_title(f"sequence {sequence}, unit {unit}")
-        ax.legend()
+        ax.legend(**beside)
         return ax
 
     def _steps(self, sequence: int) -> int:

@@ -24,10 +24,15 @@ def show_versions(file: TextIO | None = None) -> None:
     file : text stream, optional
         Where to print; standard output if left out.
     """
-    rows = {**_packages(), **_machine(), **_engine()}
+    rows = facts()
     width = max(map(len, rows))
     for name, value in rows.items():
         print(f"{name:{width}s}  {value}", file=sys.stdout if file is None else file)
+
+
+def facts() -> dict[str, str]:
+    """What `show_versions` prints, by name."""
+    return {**_packages(), **_machine(), **_engine()}
 
 
 def _packages() -> dict[str, str]:

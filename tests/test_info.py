@@ -161,14 +161,6 @@ def test_errors(tmp_path, capsys, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", ["info", "convert", "score"])
-def test_help_has_an_example(command, capsys):
-    with pytest.raises(SystemExit) as stop:
-        cli.main([command, "--help"])
-    assert stop.value.code == 0
-    assert f"example: fastlstm {command} " in " ".join(capsys.readouterr().out.split())
-
-
 def test_what_an_onnx_graph_holds():
     kind, found = contents(GOLDEN.parent / "onnx" / "torch_final.onnx")
     assert kind == "an ONNX graph of 24 nodes"

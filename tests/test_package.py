@@ -25,6 +25,7 @@ HEAVY = {
     "dask",
     "onnx",
     "h5py",
+    "shtab",
 }
 PUBLIC = {
     "LSTM",
@@ -54,7 +55,6 @@ def modules_after(code: str) -> set[str]:
     "code",
     [
         "import fastlstm",
-        "import fastlstm.cli; fastlstm.cli.make_parser()",
         "from fastlstm import lstm_forward; lstm_forward([1, 2], "
         "{g: (1, 1, 0) for g in ('forget', 'input', 'cell', 'output')})",
         "from fastlstm import Ragged; Ragged.from_list([[1.0], [2.0, 3.0]])",
@@ -64,6 +64,12 @@ def modules_after(code: str) -> set[str]:
 def test_importing_is_light(code):
     """In a process of its own: this one has imported everything."""
     assert not HEAVY & modules_after(code)
+
+
+def test_the_command_line_starts_without_numpy():
+    """In a process of its own: this one has imported it."""
+    loaded = modules_after("import fastlstm.cli; fastlstm.cli.make_parser()")
+    assert not (HEAVY | {"numpy"}) & loaded
 
 
 def test_the_public_names_are_there_and_listed():

@@ -197,6 +197,7 @@ def test_arrow_steps_of_several_inputs(pa, fixed):
     assert rows(ragged) == NESTED
     assert rows(Ragged.from_arrow(array[1:])) == NESTED[1:]
     assert rows(Ragged.from_arrow(array[2:])) == NESTED[2:]
+    assert Ragged.from_arrow(array[:0]).values.shape == (0,)  # of any number of inputs
     both = pa.list_(step, 1)
     assert rows(Ragged.from_arrow(pa.array([[[1, 2]], [[3, 4]]], type=both)[1:])) == [[[3, 4]]]
 

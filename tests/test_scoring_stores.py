@@ -436,7 +436,7 @@ def test_shrunk_while_it_is_read(model, tmp_path):
     save_as(tmp_path / "x.npz", sf.make_sequences()[0])
     reader = open_any(str(tmp_path / "x.npz"), Layout(), model)
     os.truncate(tmp_path / "x.npz", 5000)
-    with pytest.raises(OSError, match="has become shorter"):
+    with pytest.raises(OSError, match=r"has (it )?become shorter"):
         list(reader.chunks(1000, None))
     reader.close()
 

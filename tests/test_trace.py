@@ -60,6 +60,16 @@ def test_plot(own_axes):
     pyplot.close("all")
 
 
+def test_plot_of_a_layer_with_a_projection():
+    """Its two hidden states are not those of its three units."""
+    from matplotlib.figure import Figure
+
+    *units, _ = make_trace().values.values()
+    trace = Trace(*units, hidden_state=np.zeros((2, 5, 2), "float32"))
+    drawn = trace.plot(unit=2, ax=Figure().add_subplot())
+    assert [line.get_label() for line in drawn.lines] == list(RECORD_KEYS[:-1])
+
+
 @pytest.mark.parametrize(("sequence", "unit", "name"), [(2, 0, "sequence"), (0, -4, "unit")])
 def test_plot_of_nothing(sequence, unit, name):
     with pytest.raises(IndexError, match=f"expected a {name} in 0"):

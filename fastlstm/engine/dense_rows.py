@@ -7,7 +7,6 @@ the inputs that an embedding looks up. The order of summation is that of `layers
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from fastlstm.engine.layers import add_products
 from fastlstm.engine.memory import align_stack, load, load_splat, store
 from fastlstm.engine.packing import pack_dense
 from fastlstm.engine.rows import splat_rows
+from fastlstm.engine.threads import compiled_once
 from fastlstm.engine.transpose import block_to_rows, rows_to_block
 
 Array = npt.NDArray[Any]
@@ -84,7 +84,7 @@ def make_dense_kernel(vector_lanes: int, activation: str) -> Callable[..., None]
     return run_rows
 
 
-@cache
+@compiled_once
 def dense_kernel(dtype: str, activation: str) -> Any:
     """Return the compiled kernel for dense layers of a dtype and an activation."""
     from numba import from_dtype, types

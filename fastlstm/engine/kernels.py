@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,10 @@ import numpy as np
 from fastlstm.engine import cpu, tiles, unit_tiles
 from fastlstm.engine.forms import Form
 from fastlstm.engine.kinds import INPUT_ROWS, UNITS, Kind, possible_kinds
+from fastlstm.engine.threads import compiled_once
 
 
-@cache
+@compiled_once
 def kernel(kind: Kind) -> Any:
     """Return the compiled kernel for a kind of tile."""
     from numba import from_dtype, types

@@ -11,14 +11,18 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import RLock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _pool: ThreadPoolExecutor | None = None
+_compiling = RLock()
 MOST_THREADS = 1024
 
 
@@ -52,13 +56,29 @@ def start(work: Callable[[], None]) -> Future[None] | None:
         return None
 
 
-def _forget_pool() -> None:
-    global _pool
-    _pool = None
+def compiled_once(build: F) -> F:
+    """`functools.cache` of what compiles: threads that ask for it at once wait for one of them.
+
+    Otherwise each would compile it in turn, where there is no disk cache.
+    """
+    cached = cache(build)
+
+    @wraps(build)
+    def locked(*key: Any) -> Any:
+        with _compiling:
+            return cached(*key)
+
+    locked.cache_clear = cached.cache_clear  # type: ignore[attr-defined]
+    return locked  # type: ignore[return-value]
+
+
+def _forget_threads() -> None:
+    global _pool, _compiling
+    _pool, _compiling = None, RLock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_forget_threads)
 
 
 def _numba_threads() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,7 @@ from fastlstm.engine.progress import Progress
 from fastlstm.formats import load
 from fastlstm.model import LSTM
 from fastlstm.scoring.bad_rows import POLICIES, BadRows, find_bad_rows
-from fastlstm.scoring.chunk import Chunk, Scored
+from fastlstm.scoring.chunk import Chunk, Position, Scored
 from fastlstm.scoring.destinations import check_destination, open_stream, open_writer
 from fastlstm.scoring.digest import digest
 from fastlstm.scoring.ledger import Ledger
@@ -143,19 +144,25 @@ class Job:
         return self._summary(ledger, time.perf_counter() - started)
 
     def _score(self, ledger: Ledger, progress: bool) -> None:
-        chunks = self.reader.chunks(self.chunk_bytes(), ledger.position)
-        resumed, done = ledger.read, ledger.read
-        with Progress(self.reader.count, progress, resumed) as bar:
+        chunks = self._checked_chunks(ledger.position, ledger.read)
+        done = ledger.read
+        with Progress(self.reader.count, progress, done) as bar:
             try:
                 with ahead(chunks) as reading, behind(ledger.enter) as writing:
-                    for chunk in reading:
-                        bad = self._bad_rows(chunk, done)
+                    for chunk, bad in reading:
                         writing.put((self._scored(chunk, done, bad), chunk.count, chunk.after, bad))
                         done += chunk.count
                         bar.show(done)
             except BaseException:
                 ledger.rescue()
                 raise
+
+    def _checked_chunks(
+        self, position: Position, done: int
+    ) -> Iterator[tuple[Chunk, dict[int, str]]]:
+        for chunk in self.reader.chunks(self.chunk_bytes(), position):
+            yield chunk, self._bad_rows(chunk, done)
+            done += chunk.count
 
     def _bad_rows(self, chunk: Chunk, first: int) -> dict[int, str]:
         bad = find_bad_rows(self.model, chunk, self.max_steps)

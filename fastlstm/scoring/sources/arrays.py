@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.dense import Embedding
-from fastlstm.inputs import NUMBER_KINDS, check_lengths, convert_into, count_of
+from fastlstm.inputs import NUMBER_KINDS, check_lengths, convert_into, padded_shape
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout
@@ -96,18 +96,12 @@ class ArrayReader:
         )
 
     def _rows_and_steps(self, model: LSTM) -> tuple[int, int]:
-        shape, inputs = self.file.shape, self.inputs
-        whole = (1, *shape) if self.one else tuple(shape)
-        if len(whole) == 2 and inputs == 1:
-            whole = (*whole, 1)
-        if len(whole) != 3 or whole[2] != inputs:
-            forms = f"(N, T, {inputs}) or (T, {inputs})"
-            forms = "(N, T), (N, T, 1) or (T,)" if inputs == 1 else forms
-            raise ValueError(
-                f"{self.file.name}: expected x of shape {forms}, got {shape}: this model has "
-                f"{count_of(inputs, 'input')} and {count_of(model.hidden_size, 'hidden unit')}"
-            )
-        return whole[0], whole[1]
+        shape = (1, *self.file.shape) if self.one else self.file.shape
+        try:
+            rows, steps, _ = padded_shape(shape, self.inputs, model.recurrent[0].hidden_size)
+        except ValueError as error:
+            raise ValueError(f"{self.file.name}: {error}") from None
+        return rows, steps
 
     def describe(self) -> str:
         """See `Reader`."""

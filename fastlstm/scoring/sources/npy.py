@@ -15,6 +15,7 @@ from fastlstm.scoring.chunk import Reader
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.arrays import ArrayReader
 from fastlstm.scoring.sources.fingerprint import fingerprint
+from fastlstm.scoring.sources.pages import ALIVE, MappedPages
 from fastlstm.scoring.sources.several import joined
 
 __all__ = ["BAD_HEADER", "Header", "NpyFile", "open_reader"]
@@ -23,8 +24,6 @@ Array = npt.NDArray[Any]
 
 # What NumPy raises for a header that is none.
 BAD_HEADER = (EOFError, MemoryError, RecursionError, SyntaxError, TokenError, TypeError, ValueError)
-
-BUFFERS = 4  # chunks that are alive at once, and one that is being read
 
 
 def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
@@ -44,8 +43,10 @@ class Header(NamedTuple):
 class NpyFile:
     """An ``.npy`` file; see `ArrayFile`.
 
-    It is read rather than mapped: pages of a map count as this process's memory, and a file that
-    shrinks under a map ends the process.
+    Rows are read where the system has them in memory, mapped: a copy would take half as long as
+    scoring a small network. Pages are asked for before they are used, so that a file that has
+    become shorter is an error and not the end of the process, and given back behind, since they
+    count as this process's memory. An array in Fortran's order is read column by column.
 
     Raises
     ------
@@ -55,40 +56,50 @@ class NpyFile:
 
     def __init__(self, path: str) -> None:
         try:
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            header = np.load(path, mmap_mode="r", allow_pickle=False)
         except BAD_HEADER as error:
             raise ValueError(f"{path}: expected an .npy file of numbers: {error}") from None
-        if not isinstance(mapped, np.memmap):
-            mapped.close()
+        if not isinstance(header, np.memmap):
+            header.close()
             raise ValueError(f"{path}: expected one array in an .npy file, got an .npz archive")
-        fortran = mapped.flags.f_contiguous and not mapped.flags.c_contiguous
-        header = Header(mapped.shape, mapped.dtype, fortran, mapped.offset)
-        del mapped
-        self.take(path, header, partial(open, path, "rb", buffering=0))
+        fortran = header.flags.f_contiguous and not header.flags.c_contiguous
+        found = Header(header.shape, header.dtype, fortran, header.offset)
+        del header
+        self.take(path, found, partial(open, path, "rb", buffering=0))
 
     def take(self, name: str, header: Header, opener: Callable[[], Any]) -> None:
         """Read from what `opener` opens; not before, for there may be very many files."""
         self.name, self.opener = name, opener
-        self.file: Any = None
         self.shape, self.dtype, self.fortran, self.offset = header
-        self.buffers = [np.empty(0, np.uint8) for _ in range(BUFFERS)]
+        self.file: Any = None
+        self.pages: MappedPages | None = None
+        self.buffers = [np.empty(0, np.uint8) for _ in range(ALIVE)]
 
     def read(self, rows: slice, steps: slice) -> Array:
         """See `ArrayFile`; the array lives until a few more are read."""
+        if 0 in self.shape:
+            return np.empty(self.shape, self.dtype)[rows, ...]
+        if self.file is None:
+            self.file = self.opener()
         if self.fortran:
             return self._read_columns(rows, steps)
         first, last, _ = rows.indices(self.shape[0])
-        inner = _product(self.shape[2:])
-        all_steps = self.shape[1] if len(self.shape) > 1 else 1
-        begin, end, _ = steps.indices(all_steps)
-        if end - begin == all_steps:
-            out = self._buffer((last - first, *self.shape[1:]))
-            self._read_into(out, first * all_steps * inner)
-            return out
-        out = self._buffer((last - first, end - begin, *self.shape[2:]))
-        for row in range(first, last):
-            self._read_into(out[row - first], (row * self.shape[1] + begin) * inner)
-        return out
+        row = _product(self.shape[1:]) * self.dtype.itemsize
+        if last - first == 1 and len(self.shape) > 1:  # it may be a long one
+            begin, end, _ = steps.indices(self.shape[1])
+            step = row // self.shape[1]
+            at = self.offset + first * row
+            buffer = self._stretch(at + begin * step, at + end * step)
+            return np.frombuffer(buffer, self.dtype).reshape(1, end - begin, *self.shape[2:])
+        buffer = self._stretch(self.offset + first * row, self.offset + last * row)
+        values = np.frombuffer(buffer, self.dtype).reshape(last - first, *self.shape[1:])
+        return values if len(self.shape) == 1 else values[:, steps]
+
+    def _stretch(self, first: int, last: int) -> Any:
+        """Return bytes first ... last - 1 of the file."""
+        if self.pages is None:
+            self.pages = MappedPages(self.file, self.name)
+        return self.pages.take(first, last)
 
     def _read_columns(self, rows: slice, steps: slice) -> Array:
         """Read an array in Fortran's order: the rows of one step and input lie side by side."""
@@ -105,28 +116,28 @@ class NpyFile:
 
     def _read_into(self, out: Array, at: int) -> None:
         """Fill `out`, which is contiguous, from element `at` of the file on."""
-        if not out.size:
-            return
-        if self.file is None:
-            self.file = self.opener()
-        left = out.data.cast("B")
-        at = self.offset + at * self.dtype.itemsize
+        self._read_bytes(out.data.cast("B"), self.offset + at * self.dtype.itemsize)
+
+    def _read_bytes(self, left: memoryview, at: int) -> None:
         while left:
             self.file.seek(at)
             n = self.file.readinto(left)
             if not n:
-                raise OSError(f"{self.name} ended at byte {at:,}: it has become shorter")
+                raise OSError(f"{self.name} ends at byte {at:,}: it has become shorter")
             at, left = at + n, left[n:]
 
     def _buffer(self, shape: tuple[int, ...]) -> Array:
-        """Return memory to read into: fresh memory costs more than reading."""
-        n_bytes = _product(shape) * self.dtype.itemsize
-        buffer = self.buffers.pop(0)
-        if len(buffer) < n_bytes:
-            buffer = np.empty(n_bytes, np.uint8)
-        self.buffers.append(buffer)
-        out: Array = buffer[:n_bytes].view(self.dtype).reshape(shape)
+        buffer = self._bytes(_product(shape) * self.dtype.itemsize)
+        out: Array = buffer.view(self.dtype).reshape(shape)
         return out
+
+    def _bytes(self, count: int) -> npt.NDArray[np.uint8]:
+        """Return memory to read into: fresh memory costs more than reading."""
+        buffer = self.buffers.pop(0)
+        if len(buffer) < count:
+            buffer = np.empty(count, np.uint8)
+        self.buffers.append(buffer)
+        return buffer[:count]
 
     def identity(self) -> dict[str, Any]:
         """See `ArrayFile`."""
@@ -136,7 +147,8 @@ class NpyFile:
         """See `ArrayFile`."""
         if self.file is not None:
             self.file.close()
-        self.file, self.buffers = None, [np.empty(0, np.uint8) for _ in range(BUFFERS)]
+        self.file = self.pages = None
+        self.buffers = [np.empty(0, np.uint8) for _ in range(ALIVE)]
 
 
 def _product(sizes: Sequence[int]) -> int:

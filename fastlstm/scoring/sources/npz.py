@@ -111,15 +111,19 @@ class Member(NpyFile):
         finally:
             self.close()
 
-    def _read_into(self, out: Array, at: int) -> None:
+    def _stretch(self, first: int, last: int) -> Any:
         """See `NpyFile`: windows overlap, and decompressing does not go backwards."""
-        flat, (last, last_at) = out.reshape(-1), self.last
+        if not isinstance(self.file, Inflated):
+            return super()._stretch(first, last)
+        before, begin = self.last
+        buffer = self._bytes(last - first)
         known = 0
-        if last_at <= at < last_at + len(last):
-            known = min(len(flat), last_at + len(last) - at)
-            flat[:known] = last[at - last_at : at - last_at + known]
-        super()._read_into(flat[known:], at + known)
-        self.last = flat, at
+        if begin <= first < begin + len(before):
+            known = min(len(buffer), begin + len(before) - first)
+            buffer[:known] = before[first - begin : first - begin + known]
+        self._read_bytes(buffer[known:].data, first + known)
+        self.last = buffer, first
+        return buffer
 
     def identity(self) -> dict[str, Any]:
         """See `ArrayFile`."""

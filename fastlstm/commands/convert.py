@@ -1,0 +1,40 @@
+"""`fastlstm convert`: a model of any kind in this library's own format."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import fastlstm
+from fastlstm.commands.hints import add_hints, given_hints
+from fastlstm.commands.parsers import DTYPES, new_parser
+
+if TYPE_CHECKING:
+    from fastlstm.commands.parsers import Commands
+
+
+def add_parser(commands: Commands) -> None:
+    """Describe the command."""
+    parser = new_parser(
+        commands,
+        "convert",
+        run,
+        help="write a model in this library's own format",
+        description="Read a model file of any kind and write it in this library's own format.",
+        examples=("fastlstm convert checkpoint.pt model.safetensors --head fc",),
+    )
+    parser.add_argument("source", type=Path, help="a model file of any kind")
+    parser.add_argument("destination", type=Path, help=".safetensors, .npz or .json")
+    parser.add_argument("--dtype", choices=DTYPES, help="round to this (default: as it is)")
+    add_hints(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    model = fastlstm.load(options.source, **given_hints(options))
+    if options.dtype is not None:
+        model = model.astype(options.dtype)
+    path = model.save(options.destination)
+    print(f"{path}: {model}", file=sys.stderr)

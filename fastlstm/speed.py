@@ -1,0 +1,108 @@
+"""The engine beside the NumPy loop on this machine: `fastlstm demo` and `fastlstm bench`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median, quantiles
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm import reference
+from fastlstm.dense import Embedding
+from fastlstm.model import LSTM
+
+__all__ = ["Speed", "measure", "predict_by_loop", "timed"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of each round, and how far the results are apart."""
+
+    engine: tuple[float, ...]
+    loop: tuple[float, ...]
+    apart: float  # largest absolute difference
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast the engine is, by the medians."""
+        return median(self.loop) / median(self.engine)
+
+
+def measure(
+    model: LSTM,
+    x: Array,
+    threads: int | None = None,
+    *,
+    fewest: int,
+    seconds: float = 0.0,
+) -> Speed:
+    """Time `predict` and the NumPy loop in turn, so that both meet the same moods of the machine.
+
+    The engine is compiled before, or its first round compiles it.
+
+    Parameters
+    ----------
+    model : LSTM
+    x : array (N, T, I), or (N, T) ids
+    threads : int, optional
+        The engine's; NumPy's matrix products use as many as NumPy was set to.
+    fewest : int
+        At least so many rounds.
+    seconds : float
+        More rounds until so much time has passed.
+    """
+    engine: list[float] = []
+    loop: list[float] = []
+    while len(engine) < fewest or sum(engine) + sum(loop) < seconds:
+        took, by_engine = timed(lambda: model.predict(x, threads=threads))
+        engine.append(took)
+        took, by_loop = timed(lambda: predict_by_loop(model, x))
+        loop.append(took)
+    return Speed(tuple(engine), tuple(loop), _largest_difference(by_engine, by_loop))
+
+
+def predict_by_loop(model: LSTM, x: Array) -> Array:
+    """What `model.predict(x)` gives, by the plain NumPy loop of `fastlstm.reference`."""
+    first = model.layers[0]
+    mask = None
+    if isinstance(first, Embedding):
+        mask = None if first.padding_id is None else x != first.padding_id
+    elif model.mask_value is not None:
+        mask = np.any(x != model.mask_value, axis=-1)
+    y = reference.predict(
+        model.layers,
+        x,
+        model.head,
+        return_sequences=model.return_sequences,
+        read=model.read,
+        mask=mask,
+    )
+    if model.skip:
+        added = x[..., : model.skip]
+        y = y + (added if model.return_sequences else added[:, -1])
+    return y
+
+
+def quartiles(values: tuple[float, ...]) -> tuple[float, float]:
+    """The lower and the upper quartile."""
+    lower, _, upper = quantiles(values, n=4, method="inclusive")
+    return lower, upper
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Call, and return the seconds it took and what it returned."""
+    started = time.perf_counter()
+    result = call()
+    return time.perf_counter() - started, result
+
+
+def _largest_difference(a: Array, b: Array) -> float:
+    """NaN if one has a number where the other has none; infinities of one sign are equal."""
+    differ = (a != b) & ~(np.isnan(a) & np.isnan(b))
+    return float(np.abs(a[differ] - b[differ]).max(initial=0.0))

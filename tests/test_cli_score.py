@@ -1,0 +1,209 @@
+"""``fastlstm score``: what it writes, what it says, and how it fails."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastlstm
+from fastlstm import Dense, Layer, cli
+from fastlstm.commands import score as command
+
+
+@pytest.fixture(scope="module")
+def model() -> fastlstm.LSTM:
+    rng = np.random.default_rng(5)
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.normal(scale=0.5, size=shape).astype("float32")
+
+    layer = Layer(draw(12, 2), draw(12, 3), draw(12), draw(12))
+    return fastlstm.LSTM([layer], head=Dense(draw(2, 3), draw(2)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, model: fastlstm.LSTM) -> Path:
+    """A folder with a model and windows of good and of bad shapes."""
+    model.save(tmp_path / "model.npz")
+    rng = np.random.default_rng(6)
+    np.save(tmp_path / "windows.npy", rng.normal(size=(20, 7, 2)).astype("float32"))
+    np.save(tmp_path / "lengths.npy", np.arange(20) % 8)
+    np.save(tmp_path / "short.npy", np.arange(5))
+    np.save(tmp_path / "wide.npy", np.zeros((20, 7, 3)))
+    np.save(tmp_path / "words.npy", np.full((20, 7, 2), "word"))
+    np.save(tmp_path / "objects.npy", np.array([[{}]]), allow_pickle=True)
+    np.savez(tmp_path / "archive.npy.npz", a=np.zeros(3))
+    (tmp_path / "archive.npy.npz").rename(tmp_path / "archive.npy")
+    (tmp_path / "text.npy").write_text("1,2,3\n")
+    (tmp_path / "empty.npy").write_bytes(b"")
+    whole = (tmp_path / "windows.npy").read_bytes()
+    (tmp_path / "half.npy").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not a model")
+    return tmp_path
+
+
+def score(folder: Path, *more: str, windows: str = "windows.npy", model: str = "model.npz") -> int:
+    """Run `fastlstm score` in the folder, with the output in scores.npy."""
+    named = [str(folder / part) if part.endswith((".npy", ".npz")) else part for part in more]
+    output = [] if "-o" in more else ["-o", str(folder / "scores.npy")]
+    arguments = [str(folder / windows), "--model", str(folder / model)]
+    return cli.main(["score", *arguments, *output, *named])
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return list(folder.glob(".*"))
+
+
+GOOD_OPTIONS = {
+    "none": ([], {}),
+    "threads": (["--threads", "1"], {}),
+    "sequences": (["--return-sequences"], {"return_sequences": True}),
+    "lengths": (["--lengths", "lengths.npy"], {"lengths": np.arange(20) % 8}),
+    "no progress": (["--no-progress"], {}),
+}
+
+
+@pytest.mark.parametrize(("options", "call"), GOOD_OPTIONS.values(), ids=GOOD_OPTIONS)
+def test_score_writes_what_predict_returns(folder, model, capsys, options, call):
+    assert score(folder, *options) == 0
+    scores = np.load(folder / "scores.npy")
+    expected = model.predict(np.load(folder / "windows.npy"), **call)
+    np.testing.assert_array_equal(scores, expected)
+    assert scores.dtype == np.float32
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (summary,) = printed.err.splitlines()
+    assert "20 sequences in" in summary
+    assert "x".join(map(str, expected.shape)) in summary
+    assert not leftovers(folder)
+
+
+def test_score_in_float64(folder, model):
+    assert score(folder, "--dtype", "float64") == 0
+    scores = np.load(folder / "scores.npy")
+    assert scores.dtype == np.float64
+    expected = model.astype("float64").predict(np.load(folder / "windows.npy"))
+    np.testing.assert_array_equal(scores, expected)
+
+
+def test_score_reads_safetensors(folder, model):
+    pytest.importorskip("safetensors")
+    model.save(folder / "model.safetensors")
+    assert score(folder, model="model.safetensors") == 0
+    expected = model.predict(np.load(folder / "windows.npy"))
+    np.testing.assert_array_equal(np.load(folder / "scores.npy"), expected)
+
+
+def test_score_takes_no_sequences(folder):
+    np.save(folder / "none.npy", np.zeros((0, 7, 2), dtype="float32"))
+    assert score(folder, windows="none.npy") == 0
+    assert np.load(folder / "scores.npy").shape == (0, 2)
+
+
+def test_score_replaces_an_older_file(folder):
+    (folder / "scores.npy").write_bytes(b"old")
+    assert score(folder) == 0
+    assert np.load(folder / "scores.npy").shape == (20, 2)
+
+
+BAD_INPUT = {
+    "no such windows": ({"windows": "nowhere.npy"}, "there is no file .*nowhere.npy"),
+    "no such model": ({"model": "nowhere.npz"}, "nowhere.npz"),
+    "no such lengths": ({"more": ["--lengths", "nowhere.npy"]}, "there is no file"),
+    "a broken model": ({"model": "broken.npz"}, "broken.npz"),
+    "another kind of model": ({"model": "text.npy"}, "expected a model file"),
+    "wrong inputs": ({"windows": "wide.npy"}, r"expected x of shape .*\(20, 7, 3\)"),
+    "words": ({"windows": "words.npy"}, "words|dtype|number"),
+    "objects": ({"windows": "objects.npy"}, r"objects.npy: expected an .npy file of numbers"),
+    "an archive": ({"windows": "archive.npy"}, "got an .npz archive"),
+    "a text file": ({"windows": "text.npy"}, "text.npy: expected an .npy file"),
+    "an empty file": ({"windows": "empty.npy"}, "empty.npy: expected an .npy file"),
+    "half a file": ({"windows": "half.npy"}, "half.npy: expected an .npy file"),
+    "too few lengths": ({"more": ["--lengths", "short.npy"]}, "lengths"),
+    "another suffix": ({"more": ["-o", "scores.npz"]}, "written as .npy"),
+    "output in no folder": ({"more": ["-o", "no/such.npy"]}, "there is no folder"),
+    "output over the input": ({"more": ["-o", "windows.npy"]}, "also an input"),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), BAD_INPUT.values(), ids=BAD_INPUT)
+def test_bad_input_is_one_line_and_exit_code_1(folder, capsys, call, message):
+    before = (folder / "windows.npy").read_bytes()
+    names = {key: value for key, value in call.items() if key != "more"}
+    assert score(folder, *call.get("more", []), **names) == 1
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert line.startswith("fastlstm: error: ")
+    assert re.search(message, line)
+    assert printed.out == ""
+    assert not (folder / "scores.npy").exists()
+    assert not leftovers(folder)
+    assert (folder / "windows.npy").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score"],
+        ["score", "windows.npy", "-o", "scores.npy"],
+        ["score", "windows.npy", "--model", "m.npz", "-o", "s.npy", "--threads", "0"],
+        ["score", "windows.npy", "--model", "m.npz", "-o", "s.npy", "--dtype", "float16"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert "usage: fastlstm score" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_exit_code_130_and_leaves_the_old_file(folder, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    (folder / "scores.npy").write_bytes(b"old")
+    monkeypatch.setattr(fastlstm.LSTM, "predict", interrupted)
+    assert score(folder) == 130
+    assert capsys.readouterr().err == "fastlstm: interrupted\n"
+    assert (folder / "scores.npy").read_bytes() == b"old"
+
+
+def test_a_failed_write_leaves_the_old_file(folder, monkeypatch, capsys):
+    def full(stream, *arguments, **options):
+        stream.write(b"some")
+        raise OSError(28, "No space left on device")
+
+    (folder / "scores.npy").write_bytes(b"old")
+    monkeypatch.setattr(np, "save", full)
+    assert score(folder) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert (folder / "scores.npy").read_bytes() == b"old"
+    assert not leftovers(folder)
+
+
+def test_the_progress_bar_is_drawn_when_asked_for(folder, capsys):
+    pytest.importorskip("tqdm")
+    assert score(folder, "--progress") == 0
+    assert "100%" in capsys.readouterr().err
+
+
+def test_the_progress_bar_needs_tqdm(folder, monkeypatch, capsys):
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    assert score(folder) == 0
+    capsys.readouterr()
+    assert score(folder, "--progress") == 1
+    assert "pip install 'fastlstm[cli]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_progress_bar_is_drawn_on_a_terminal(monkeypatch, installed, terminal):
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: installed or None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    assert command.wants_progress(None) is (installed and terminal)
+    assert command.wants_progress(False) is False

@@ -1,0 +1,340 @@
+"""``fastlstm trace``: tables that read back exactly, drawings, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import assert_same_bits, run_child
+from networks import Maker
+
+import fastlstm
+from fastlstm import LSTM, cli
+from fastlstm.trace import Trace
+
+COLUMNS = (
+    "forget_gate",
+    "input_gate",
+    "candidate_cell",
+    "cell_state",
+    "output_gate",
+    "hidden_state",
+)
+INDEX = ("row", "step", "unit")
+LENGTHS = np.array([4, 0, 3, 1, 2, 4])
+
+pytestmark = pytest.mark.usefixtures("few_kernels")
+
+
+@pytest.fixture(scope="module")
+def model() -> LSTM:
+    """Two layers, the last of two directions: 2 x 3 units."""
+    maker = Maker(3, "float32")
+    return LSTM([maker.layer(2, 5), maker.both(5, 3)], maker.dense(6, 1))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, model: LSTM) -> Path:
+    model.save(tmp_path / "model.npz")
+    rng = np.random.default_rng(7)
+    np.save(tmp_path / "x.npy", rng.normal(size=(6, 4, 2)).astype("float32"))
+    np.save(tmp_path / "lengths.npy", LENGTHS)
+    np.save(tmp_path / "flat.npy", np.zeros((6, 2)))
+    np.save(tmp_path / "number.npy", np.float64(3))
+    np.save(tmp_path / "none.npy", np.zeros((0, 4, 2)))
+    np.save(tmp_path / "wide.npy", np.zeros((6, 4, 3)))
+    np.save(tmp_path / "words.npy", np.full((6, 4, 2), "word"))
+    np.savez(tmp_path / "archive.npz", x=np.zeros((6, 4, 2)))
+    return tmp_path
+
+
+def trace(folder: Path, *more: str, source: str = "x.npy", model: str = "model.npz") -> int:
+    """Run `fastlstm trace` on files of the folder."""
+    named = [str(folder / word) if re.search(r"\.\w+$", word) else word for word in more]
+    return cli.main(["trace", str(folder / source), "--model", str(folder / model), *named])
+
+
+def read_csv(text: str, dtype: str = "float32") -> dict[str, np.ndarray]:
+    header, *lines = csv.reader(io.StringIO(text))
+    columns = dict(zip(header, zip(*lines, strict=True), strict=True))
+    return {
+        name: np.array(values, dtype="int64" if name in INDEX else dtype)
+        for name, values in columns.items()
+    }
+
+
+def read_table(path: Path) -> dict[str, np.ndarray]:
+    if path.suffix == ".csv":
+        return read_csv(path.read_bytes().decode("ascii"))
+    if path.suffix == ".npz":
+        with np.load(path) as archive:
+            return dict(archive)
+    from pyarrow import parquet
+
+    table = parquet.read_table(path)
+    return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def assert_is(table: dict[str, np.ndarray], traced: Trace, rows, units, lengths=None) -> None:
+    """The table is this trace of all rows, at the chosen rows and units, in this order."""
+    T = traced.cell_state.shape[1]
+    steps = {row: T if lengths is None else int(lengths[row]) for row in rows}
+    index = [(n, t, u) for n in rows for t in range(steps[n]) for u in units]
+    assert tuple(table) == (*INDEX, *COLUMNS)
+    n, t, u = np.array(index).T
+    for name, expected in zip(INDEX, (n, t + 1, u), strict=True):
+        np.testing.assert_array_equal(table[name], expected)
+    for name in COLUMNS:
+        assert_same_bits(table[name], getattr(traced, name)[n, t, u], name)
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npz", ".parquet"])
+def test_a_table_holds_the_trace(folder, model, capsys, suffix):
+    path = folder / f"gates{suffix}"
+    path.write_bytes(b"old")
+    assert trace(folder, "--rows", "4", "0-2", "1", "--unit", "5", "0", "-o", path.name) == 0
+    assert capsys.readouterr() == ("", "")
+    assert_is(read_table(path), model.trace(np.load(folder / "x.npy")), [4, 0, 1, 2], [5, 0])
+    assert not list(folder.glob(".*"))
+
+
+def test_all_units_of_the_first_row_on_stdout(folder, model, capsys):
+    traced = model.trace(np.load(folder / "x.npy"))
+    for more in ((), ("-o", "-")):
+        assert trace(folder, *more) == 0
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        assert_is(read_csv(printed.out), traced, [0], range(6))
+
+
+def test_only_real_steps_are_written(folder, model, capsys):
+    x = np.load(folder / "x.npy")
+    assert trace(folder, "--lengths", "lengths.npy", "--rows", "0-4") == 0
+    table = read_csv(capsys.readouterr().out)
+    assert_is(table, model.trace(x, LENGTHS), range(5), range(6), LENGTHS)
+
+
+def test_a_row_of_no_steps_is_a_table_of_no_lines(folder, capsys):
+    assert trace(folder, "--lengths", "lengths.npy", "--rows", "1") == 0
+    assert capsys.readouterr().out == ",".join((*INDEX, *COLUMNS)) + "\n"
+
+
+def test_a_lower_layer(folder, model, capsys):
+    traced = model.trace(np.load(folder / "x.npy"), layer=0)
+    for layer in ("0", "-2"):
+        assert trace(folder, "--layer", layer) == 0
+        assert_is(read_csv(capsys.readouterr().out), traced, [0], range(5))
+
+
+def test_ids_in_float64(folder, capsys):
+    maker = Maker(5, "float64")
+    model = LSTM([maker.embedding(9, 4), maker.layer(4, 3)])
+    model.save(folder / "ids.npz")
+    ids = np.arange(12).reshape(2, 6) % 9
+    np.save(folder / "ids.npy", ids)
+    assert trace(folder, "--rows", "1", source="ids.npy", model="ids.npz") == 0
+    table = read_csv(capsys.readouterr().out, "float64")
+    assert_is(table, model.trace(ids), [1], range(3))
+
+
+def test_numbers_that_are_none(folder, capsys):
+    """NaN and infinity, and steps that are nearly zero, have their names in a .csv too."""
+    x = np.load(folder / "x.npy")
+    x[0, 1], x[1, 2] = np.nan, 1e38
+    np.save(folder / "odd.npy", x)
+    assert trace(folder, "--rows", "0", "1", source="odd.npy") == 0
+    table = read_csv(capsys.readouterr().out)
+    assert np.isnan(table["hidden_state"]).any()
+    assert np.isfinite(table["hidden_state"][table["row"] == 1]).all()
+    traced = fastlstm.load(folder / "model.npz").trace(x[:2])
+    np.testing.assert_array_equal(table["cell_state"], traced.cell_state.reshape(-1))
+
+
+def test_one_input_and_a_projection(folder, capsys):
+    """Hidden states of a projection mix all units: they have no place in the lines of units."""
+    maker = Maker(6, "float32")
+    model = LSTM([maker.layer(1, 5, 3)])
+    model.save(folder / "projected.npz")
+    x = np.random.default_rng(8).normal(size=(5, 7))
+    np.save(folder / "series.npy", x)
+    assert trace(folder, "--rows", "3", source="series.npy", model="projected.npz") == 0
+    printed = capsys.readouterr()
+    table = read_csv(printed.out)
+    assert tuple(table) == (*INDEX, *COLUMNS[:-1])
+    assert "projection" in printed.err
+    traced = model.trace(x)
+    for name in COLUMNS[:-1]:
+        assert_same_bits(table[name], getattr(traced, name)[3].reshape(-1), name)
+
+
+def test_only_the_chosen_rows_are_read(folder, model, capsys):
+    """The file is larger than memory: a terabyte, nearly all of it a hole."""
+    path, shape = folder / "huge.npy", (1 << 35, 4, 2)
+    x = np.load(folder / "x.npy")
+    with open(path, "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        file.write(x[0].tobytes())
+        try:
+            file.truncate(start + 4 * shape[0] * shape[1] * shape[2])
+        except OSError:
+            pytest.skip("this file system has no files of that size")
+    assert trace(folder, "--rows", "0", str(shape[0] - 1), source="huge.npy") == 0
+    expected = model.trace(np.stack([x[0], np.zeros_like(x[0])]))
+    table = read_csv(capsys.readouterr().out)
+    np.testing.assert_array_equal(table["hidden_state"], expected.hidden_state.reshape(-1))
+    assert set(table["row"]) == {0, shape[0] - 1}
+
+
+# --- drawings -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("suffix", "magic"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")]
+)
+def test_a_drawing(folder, suffix, magic):
+    path = folder / f"gates{suffix}"
+    assert trace(folder, "--rows", "0-1", "--unit", "0", "2", "-o", path.name) == 0
+    assert path.read_bytes().startswith(magic)
+    assert not list(folder.glob(".*"))
+
+
+def test_a_panel_for_each_row_and_unit(folder, model, monkeypatch):
+    from matplotlib import figure
+
+    drawn = []
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *_, **__: drawn.append(self))
+    options = ("--rows", "5", "2", "--lengths", "lengths.npy", "--unit", "1", "4")
+    assert trace(folder, *options, "-o", "gates.png") == 0
+    (one,) = drawn
+    traced = model.trace(np.load(folder / "x.npy"), LENGTHS)
+    panels = [(row, unit) for row in (5, 2) for unit in (1, 4)]
+    assert [ax.get_title() for ax in one.axes] == [f"row {n}, unit {u}" for n, u in panels]
+    assert not any(ax.get_legend() for ax in one.axes)
+    for ax, (n, u) in zip(one.axes, panels, strict=True):
+        for line, values in zip(ax.lines, traced.values.values(), strict=True):
+            assert line.get_xdata().tolist() == list(range(1, LENGTHS[n] + 1))
+            np.testing.assert_array_equal(line.get_ydata(), values[n, : LENGTHS[n], u])
+    (legend,) = one.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(traced.values)
+
+
+def test_a_drawing_is_of_one_row_and_unit_unless_told_otherwise(folder, monkeypatch):
+    from matplotlib import figure
+
+    drawn = []
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *_, **__: drawn.append(self))
+    assert trace(folder, "-o", "gates.svg") == 0
+    assert [ax.get_title() for ax in drawn[0].axes] == ["row 0, unit 0"]
+
+
+def test_a_drawing_changes_nothing_global(tmp_path):
+    """In a process of its own: other tests have imported pyplot, which is global state."""
+    code = """
+        import sys
+        from pathlib import Path
+        import numpy as np
+        from fastlstm.commands.trace_files import draw
+        from fastlstm.trace import Trace
+        draw(Path(sys.argv[1]), [4], [Trace(*np.zeros((6, 1, 5, 2)))], [0, 1])
+        print("matplotlib.figure" in sys.modules, "matplotlib.pyplot" in sys.modules)
+    """
+    assert run_child(code, str(tmp_path / "gates.png")).split() == ["True", "False"]
+    assert (tmp_path / "gates.png").exists()
+
+
+# --- errors -------------------------------------------------------------------------------------
+
+ERRORS = {
+    "no such row": ({}, ["--rows", "1", "4-9"], r"there is no row 9: .*x\.npy has rows 0 \.\.\. 5"),
+    "far too many rows": ({}, ["--rows", "0-999999999999999"], "there is no row 999999999999999"),
+    "no rows at all": ({"source": "none.npy"}, [], r"no row 0: .*none\.npy has no rows"),
+    "no such unit": (
+        {},
+        ["--unit", "0-6"],
+        r"there is no unit 6: layer -1 of the model has units 0 \.\.\. 5",
+    ),
+    "no such layer": ({}, ["--layer", "2"], r"expected layer within -2 \.\.\. 1, got 2"),
+    "no such file": ({"source": "nowhere.npy"}, [], "there is no file"),
+    "no such model": ({"model": "nowhere.npz"}, [], r"nowhere\.npz"),
+    "no such lengths": ({}, ["--lengths", "nowhere.npy"], "there is no file"),
+    "too few lengths": ({}, ["--lengths", "none.npy"], "no row 0: .*none.npy has no rows"),
+    "lengths too large": (
+        {"source": "x.npy"},
+        ["--lengths", "large.npy", "--rows", "2"],
+        r"row 2: expected lengths within 0 \.\.\. 4",
+    ),
+    "one sequence": ({"source": "flat.npy"}, [], r"of shape \(N, T, 2\), got rows of shape \(2,\)"),
+    "a single number": ({"source": "number.npy"}, [], "got a single number"),
+    "other inputs": ({"source": "wide.npy"}, [], r"expected x of shape \(N, T, 2\)"),
+    "words": ({"source": "words.npy"}, [], "real numbers"),
+    "an archive": ({"source": "archive.npz"}, [], r"got an \.npz archive"),
+    "another suffix": ({}, ["-o", "gates.txt"], r"expected a suffix of \.csv, \.npz, \.parquet"),
+    "output over the input": ({}, ["-o", "model.npz"], "also an input"),
+    "output in no folder": ({}, ["-o", "no/such.csv"], "there is no folder"),
+}
+
+
+@pytest.mark.parametrize(("files", "more", "message"), ERRORS.values(), ids=ERRORS)
+def test_errors(folder, capsys, files, more, message):
+    np.save(folder / "large.npy", LENGTHS + 5)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert trace(folder, *more, **files) == 1
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert re.search(message, line)
+    assert printed.out == ""
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_too_many_panels(folder, capsys, monkeypatch):
+    from fastlstm.commands import trace_files
+
+    monkeypatch.setattr(trace_files, "MOST_PANELS", 3)
+    assert trace(folder, "--rows", "0-1", "--unit", "0-1", "-o", "gates.png") == 1
+    assert "at most 3 panels in a drawing, got 4, 2 rows by 2 units" in capsys.readouterr().err
+    assert not (folder / "gates.png").exists()
+
+
+@pytest.mark.parametrize("rows", ["-1", "1-", "3-1", "a", "1.5", "0-1-2", "\u0663", ""])
+def test_what_is_no_row(folder, capsys, rows):
+    with pytest.raises(SystemExit) as stop:
+        trace(folder, "--rows", rows)
+    assert stop.value.code == 2
+    assert "expected a number from 0 or a range such as 7-9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("output", "module", "extra"),
+    [("gates.png", "matplotlib.figure", "plot"), ("gates.parquet", "pyarrow", "arrow")],
+)
+def test_a_missing_package_is_named(folder, capsys, monkeypatch, output, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert trace(folder, "-o", output) == 1
+    assert f'pip install "fastlstm[{extra}]"' in capsys.readouterr().err
+    assert not (folder / output).exists()
+    assert not list(folder.glob(".*"))
+
+
+def test_an_interrupted_trace_leaves_the_old_file(folder, monkeypatch, capsys):
+    def interrupted(self, x, *more, **options):
+        if len(x):
+            raise KeyboardInterrupt
+        return traced(self, x, *more, **options)
+
+    traced = LSTM.trace
+    (folder / "gates.csv").write_bytes(b"old")
+    monkeypatch.setattr(LSTM, "trace", interrupted)
+    assert trace(folder, "-o", "gates.csv") == 130
+    assert capsys.readouterr().err == "fastlstm: interrupted\n"
+    assert (folder / "gates.csv").read_bytes() == b"old"
+    assert not list(folder.glob(".*"))
