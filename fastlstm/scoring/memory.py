@@ -61,9 +61,11 @@ def chunk_bytes(memory: int, taken: int, reader: Reader, fields: Sequence[Field]
     )
     # what is read may be held twice: also as it was decoded
     share = STAGES * (2 + written / max(read, 1))
-    size = int((memory - taken - RESERVE) / share)
+    # some readers hold on to more than a chunk, such as the blocks of a file that they decode
+    reserve = taken + RESERVE + getattr(reader, "held", 0)
+    size = int((memory - reserve) / share)
     if size < LEAST_CHUNK:
-        needed = taken + int(LEAST_CHUNK * share) + RESERVE
+        needed = int(LEAST_CHUNK * share) + reserve
         raise ValueError(
             f"expected memory of at least {needed / 1e6:.0f} MB for this model and source, got "
             f"{memory / 1e6:.0f} MB"

@@ -94,7 +94,10 @@ class Partial:
             part = self.folder / name
             if part.exists():
                 if part.is_dir() and target.is_dir():
-                    shutil.rmtree(target)
+                    # whole or not at all: half of an old store would look like a store
+                    aside = self.folder / f"{name}.before"
+                    _remove(aside)
+                    os.replace(target, aside)
                 os.replace(part, target)
         sync_folder(self.folder.parent)
         self.discard()
