@@ -59,7 +59,8 @@ class ListColumn:
         elif kinds.is_struct(inner):
             fits = inner.num_fields == self.inputs
             found = [number_dtype(field.type) for field in inner]
-            dtype = None if None in found or not found else np.result_type(*found)
+            known = [k for k in found if k is not None]  # None == float64, for NumPy
+            dtype = np.result_type(*known) if len(known) == len(found) > 0 else None
         else:
             dtype = number_dtype(inner)
         if dtype is None:
