@@ -52,6 +52,9 @@ class LongReader:
         layout.refuse("a table with one row a step", "column")
         self.table, self.id, self.time = table, layout.id, layout.time
         self.inputs, self.again = model.input_size, table.again
+        for name, role in ((layout.id, "id"), (layout.time, "time")):
+            if name is not None:
+                table.type_of(name, role)
         names = [*([layout.id] if layout.id else []), *layout.keep]
         self.kept = kept_schema(table, names, layout.window)
         self.kept_names = [] if self.kept is None else list(dict.fromkeys(names))
