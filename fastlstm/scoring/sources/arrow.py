@@ -85,6 +85,7 @@ class ArrowStream:
     """
 
     rows: int | None = None
+    numeric: frozenset[str] = frozenset()
 
     def __init__(self, name: str, source: Any) -> None:
         self.name = name

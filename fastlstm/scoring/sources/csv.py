@@ -52,6 +52,11 @@ class CsvFile(FileOnDisk):
             first = next(_blocks(file, self.begin, FIRST_BLOCK), (0, b""))[1]
         with named(path):
             table, _ = self._parse(first, {})
+        self.numeric = frozenset(
+            name
+            for name, column in zip(table.column_names, table.columns, strict=True)
+            if _mostly_numbers(column)
+        )
         pa = pyarrow()
         self.schema = pa.schema(
             [
@@ -98,9 +103,9 @@ class CsvFile(FileOnDisk):
         """Return a block's rows, and the numbers of those that could not be parsed."""
         pa = pyarrow()
         kinds = {name: _number_kind(kind) for name, kind in types.items()}
+        bad: set[int] = set()
         try:
             table, wrong = self._parse(block, types)
-            bad: set[int] = set()
         except pa.ArrowInvalid:  # some cell: find it, one by one where they should be numbers
             texts = {n: pa.string() if kinds[n] else kind for n, kind in types.items()}
             table, wrong = self._parse(block, texts)
@@ -156,6 +161,18 @@ class CsvFile(FileOnDisk):
             ),
         )
         return table, wrong
+
+
+def _mostly_numbers(column: Any) -> bool:
+    """Tell whether a column would be one of numbers but for some cells."""
+    import pyarrow.compute as pc
+
+    if not pyarrow().types.is_string(column.type):
+        return False
+    texts = pc.utf8_trim_whitespace(column)
+    good = pc.sum(pc.match_substring_regex(texts, NUMBER["float"])).as_py() or 0
+    empty = pc.sum(pc.equal(texts, "")).as_py() or 0
+    return bool(2 * good > len(texts) - empty)
 
 
 def _numbers(texts: Any, kind: Any, form: str) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.sequences import NULL, REASONS, WRONG_INPUTS, Sequences
 from fastlstm.scoring.sources.table_files import Batch, Table, pyarrow, shown
 
-__all__ = ["ListColumn", "number_dtype", "numbers"]
+__all__ = ["ListColumn", "is_numeric", "number_dtype", "numbers"]
 
 Array = npt.NDArray[Any]
 
@@ -142,6 +142,11 @@ def number_dtype(kind: Any) -> np.dtype[Any] | None:
         dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
         return dtype
     return None
+
+
+def is_numeric(table: Table, name: str, kind: Any) -> bool:
+    """Tell whether a column holds numbers, or in text mostly numbers."""
+    return number_dtype(kind) is not None or name in table.numeric
 
 
 def _elements(array: Any) -> tuple[Any, npt.NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from fastlstm.inputs import count_of
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout
-from fastlstm.scoring.sources.lists import number_dtype, numbers
+from fastlstm.scoring.sources.lists import is_numeric, number_dtype, numbers
 from fastlstm.scoring.sources.order import (
     IdWatch,
     Order,
@@ -227,7 +227,7 @@ def _features(table: Table, layout: Layout, model: LSTM) -> list[str]:
         names = list(layout.features)
         for name in names:
             kind = table.type_of(name, "a feature")
-            if number_dtype(kind) is None:
+            if not is_numeric(table, name, kind):
                 raise TypeError(f"{table.name}: expected numbers in column {name!r}, got {kind}")
         which = "features"
     else:
@@ -235,7 +235,7 @@ def _features(table: Table, layout: Layout, model: LSTM) -> list[str]:
         names = [
             field.name
             for field in table.schema
-            if field.name not in others and number_dtype(field.type) is not None
+            if field.name not in others and is_numeric(table, field.name, field.type)
         ]
         which = "columns of numbers beside id, time and keep"
     if len(names) != inputs:

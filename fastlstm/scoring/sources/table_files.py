@@ -31,6 +31,7 @@ class TableFile(Protocol):
     name: str
     schema: Any  # pyarrow.Schema
     rows: int | None  # None if only reading tells
+    numeric: frozenset[str]  # columns of text that should be numbers, but for some cells
 
     def parts(self, types: Types, n_bytes: int, part: int, row: int) -> Iterator[Part]:
         """Yield some columns as these types, about `n_bytes` at a time, from a row on."""
@@ -102,6 +103,7 @@ class Table:
         self.files = list(files)
         first = self.files[0]
         self.name, self.schema = first.name, plain(first.schema)
+        self.numeric = first.numeric
         rows = [file.rows for file in self.files]
         self.rows = None if None in rows else sum(n or 0 for n in rows)
 
@@ -160,6 +162,8 @@ class Table:
 
 class FileOnDisk:
     """What tables on a disk have in common."""
+
+    numeric: frozenset[str] = frozenset()
 
     def __init__(self, path: str) -> None:
         self.name = path

@@ -9,7 +9,7 @@ from fastlstm.dense import Embedding
 from fastlstm.inputs import count_of
 from fastlstm.model import LSTM
 from fastlstm.scoring.sources import Layout
-from fastlstm.scoring.sources.lists import number_dtype, numbers
+from fastlstm.scoring.sources.lists import is_numeric, numbers
 from fastlstm.scoring.sources.sequences import NULL, UNPARSABLE, Sequences
 from fastlstm.scoring.sources.table_files import Batch, Table, pyarrow, shown
 
@@ -37,7 +37,7 @@ class WideRows:
         self.dtype = np.dtype(np.int64 if embeds else np.float64)
         others = {layout.id, *layout.keep}
         fields = [field for field in table.schema if field.name not in others]
-        texts = [field.name for field in fields if number_dtype(field.type) is None]
+        texts = [f.name for f in fields if not is_numeric(table, f.name, f.type)]
         if texts or len(fields) % self.inputs:
             wrong = f"no numbers in {', '.join(texts)}" if texts else f"{len(fields)} of them"
             raise ValueError(
