@@ -162,7 +162,7 @@ def test_arrow_stream_in_long_format(pipe, size):
 )
 def test_what_is_neither(pipe, data):
     pipe(data)
-    with pytest.raises(ValueError, match="expected an Arrow stream or an .npy file, got"):
+    with pytest.raises(ValueError, match=r"expected an Arrow stream or an \.npy file, got"):
         Read("-", make_model())
 
 

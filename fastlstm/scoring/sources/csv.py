@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,7 +40,7 @@ class CsvFile(FileOnDisk):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        with self._opened() as file:
+        with self._opened() as file, named(path):
             header = next(_blocks(file, 0, LEAST_BLOCK), (0, b""))[1]
             line = header[: _end_of_line(header)]
             try:
@@ -207,7 +208,10 @@ def _blocks(file: Any, at: int, size: int) -> Iterator[tuple[int, bytes]]:
     file.seek(at)
     left = b""
     while True:
-        more = file.read(size)
+        try:
+            more = file.read(size)
+        except (EOFError, zlib.error) as error:
+            raise OSError(str(error)) from None
         block = left + more
         end = _whole_lines(block) if more else len(block)
         if end:
