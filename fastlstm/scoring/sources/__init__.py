@@ -22,9 +22,13 @@ OPENERS = {
     ".npy": "npy",
     ".npz": "npz",
     ".parquet": "tables",
+    ".pq": "tables",
     ".feather": "tables",
     ".arrow": "tables",
+    ".arrows": "tables",
+    ".ipc": "tables",
     ".csv": "tables",
+    ".csv.gz": "tables",
     ".zarr": "zarr",
     ".h5": "hdf5",
     ".hdf5": "hdf5",
@@ -137,4 +141,6 @@ def split_inner(source: str) -> tuple[str, str | None]:
 
 
 def _suffix(path: str) -> str:
-    return Path(split_inner(path)[0]).suffix.lower()
+    name = Path(split_inner(path)[0])
+    suffix = name.suffix.lower()
+    return Path(name.stem).suffix.lower() + suffix if suffix == ".gz" else suffix
