@@ -479,3 +479,21 @@ def test_missing_packages(model, source, package, suffix, extra, monkeypatch):
     with pytest.raises(ImportError, match=rf'pip install "fastlstm\[{extra}\]"'):
         fastlstm.score(model, source, source.with_name("scores" + suffix))
     assert [path.name for path in source.parent.iterdir()] == ["x.npy"]
+
+
+def test_groups_and_blocks_are_of_one_piece(tmp_path, monkeypatch):
+    """Parquet's pages end where a piece does; blocks are what memory holds."""
+    monkeypatch.setattr(log, "GROUP_ROWS", 30)
+    monkeypatch.setattr(zarr_destination, "CHUNK_ROWS", 30)
+    batch = pa.RecordBatch.from_pydict({"x": pa.array(np.arange(100))})
+    journal = log.Log(tmp_path / "log", 0, batch.schema)
+    for first in range(0, 100, 7):
+        journal.append(batch.slice(first, 7))
+    for table in log.regrouped(journal.batches(100), batch.schema):
+        assert table["x"].num_chunks == 1
+    blocks = [columns[0] for columns in zarr_destination._blocks(journal.batches(100))]
+    assert [len(block) for block in blocks] == [30, 30, 30, 10]
+    np.testing.assert_array_equal(np.concatenate(blocks), np.arange(100))
+    with pytest.raises(ValueError, match="expected 101 rows, found 100"):
+        list(journal.batches(101))
+    journal.close()

@@ -385,6 +385,7 @@ def _archive(path: Path, header: str, data: bytes = b"", method: int = zipfile.Z
         ("(1, 7, 3)", "|O"),
         ("(1, 7, 3)", "V0"),
         ("(1, 7, 3)", "<f8"),
+        ("(1, 3, 3)", "<f4"),
         ("(1, 7", "<f8"),
     ],
 )

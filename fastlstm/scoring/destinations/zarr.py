@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,10 +98,7 @@ class ZarrWriter:
 
     def finish(self, written: int) -> None:
         """See `Writer`."""
-        path = self.partial.path("score.zarr")
-        if path.exists():  # of a run that came so far
-            shutil.rmtree(path)
-        store = Store(path)
+        store = Store(self.partial.path("score.zarr"))
         for name, (dtype, shape) in self.arrays.shapes.items():
             dimensions = _dimensions(name, len(shape))
             target = store.array(name, (written, *shape), dtype, dimensions)
@@ -136,7 +132,7 @@ class ZarrWriter:
 
 
 class Store:
-    """A new Zarr group, made by version 2 or 3 of the package."""
+    """A new Zarr group in place of an old one, made by version 2 or 3 of the package."""
 
     def __init__(self, path: Path) -> None:
         self.zarr = _import_zarr()
