@@ -75,8 +75,9 @@ def score(
         a sequence.
     keep : sequence of str
         Columns that are carried along to the destination; `id` always is. In long format they
-        have the value of a sequence's first step. With windows they come with a column
-        ``window``, the number of a window in its sequence, which begins at step number * stride.
+        have the value of the first step of a sequence, or of a window. With windows they come
+        with a column ``window``, the number of a window in its sequence, which begins at step
+        number * stride.
     window, stride : int, optional
         Score every stretch of `window` steps, each `stride` steps behind the one before.
     max_steps : int, optional
