@@ -295,16 +295,16 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(here, call, kin
 
 
 def test_a_file_that_becomes_shorter_is_an_error(here, small_chunks, monkeypatch):
-    from fastlstm.scoring import job
+    from fastlstm.scoring import scorer
 
     np.save("x.npy", X)
-    compute = job.compute
+    compute = scorer.compute
 
     def cut(*arguments):
         os.truncate("x.npy", 20_000)
         return compute(*arguments)
 
-    monkeypatch.setattr(job, "compute", cut)
+    monkeypatch.setattr(scorer, "compute", cut)
     with pytest.raises(OSError, match=r"x.npy cannot be read up to byte .* become shorter"):
         fastlstm.score(MODELS[2], "x.npy", "y.npy")
     assert not Path("y.npy").exists()

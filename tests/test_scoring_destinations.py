@@ -378,7 +378,7 @@ def test_nothing_on_standard_output_before_an_error(model, source, capfdbinary):
 def test_a_column_called_as_a_result(model, source, suffix, name, monkeypatch):
     batch = pa.RecordBatch.from_pydict({name: pa.array(np.arange(N))})
     sf.keep_columns(monkeypatch, batch)
-    monkeypatch.setattr(fastlstm.scoring.job, "compute", lambda *args: pytest.fail("computed"))
+    monkeypatch.setattr(fastlstm.scoring.scorer, "compute", lambda *args: pytest.fail("computed"))
     options: dict[str, Any] = {"state": True, "return_sequences": True, "lengths": np.full(N, 2)}
     with pytest.raises(ValueError, match=f"column '{name}' cannot be kept: it is the name of a re"):
         fastlstm.score(model, source, source.with_name("scores" + suffix), **options)

@@ -160,9 +160,9 @@ def test_other_memory_and_threads_do_not_matter(monkeypatch):
 
 def stopped(monkeypatch, error: BaseException, chunk: int = 3, **options) -> None:
     """Score until a chunk is to be scored, and fail there."""
-    from fastlstm.scoring import job
+    from fastlstm.scoring import scorer
 
-    compute, seen = job.compute, []
+    compute, seen = scorer.compute, []
 
     def failing(*arguments):
         seen.append(1)
@@ -171,7 +171,7 @@ def stopped(monkeypatch, error: BaseException, chunk: int = 3, **options) -> Non
         return compute(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(job, "compute", failing)
+        patch.setattr(scorer, "compute", failing)
         with pytest.raises(type(error)):
             score(**options)
 
@@ -186,16 +186,16 @@ def test_ctrl_c_keeps_every_finished_chunk(monkeypatch, capsys):
 
 
 def test_the_command_says_how_to_go_on(monkeypatch, capsys):
-    from fastlstm.scoring import job
+    from fastlstm.scoring import scorer
 
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
     command = ["score", "x.npy", "--model", "m.npz", "-o", "y.npy", "--on-bad-row", "skip"]
     with monkeypatch.context() as patch:
-        compute, seen = job.compute, []
+        compute, seen = scorer.compute, []
         patch.setattr(
-            job,
+            scorer,
             "compute",
             lambda *a: compute(*a) if not seen and not seen.append(1) else interrupted(),
         )

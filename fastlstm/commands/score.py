@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from fastlstm.commands.parsers import Commands
     from fastlstm.scoring.job import Job
 
+# The option --memory is of the whole process, unless that is somebody else's and larger.
+OWN_PROCESS = 200e6
 POLICIES = ("error", "nan", "skip")
 
 
@@ -99,6 +101,9 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--memory", default="500MB", help="of the whole process (500MB)")
     group.add_argument("--threads", type=positive, help="default: all that this process may use")
     group.add_argument(
+        "--dask", help="score on a Dask cluster: its address, such as tcp://HOST:8786, or local"
+    )
+    group.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
         help="a progress bar on stderr (default: if that is a terminal and tqdm is installed)",
@@ -138,6 +143,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _job(options: argparse.Namespace) -> Job:
     from fastlstm.scoring.job import Job
+    from fastlstm.scoring.memory import resident_bytes
     from fastlstm.scoring.outputs import Wanted
     from fastlstm.scoring.sources import Layout
 
@@ -162,8 +168,9 @@ def _job(options: argparse.Namespace) -> Job:
         max_steps=options.max_steps,
         on_bad_row=options.on_bad_row,
         memory=options.memory,
-        held=0,  # the option is of the whole process
+        held=0 if resident_bytes() < OWN_PROCESS else None,
         threads=options.threads,
+        dask=options.dask,
     )
 
 

@@ -38,6 +38,7 @@ def score(
     memory: int | str = "500MB",
     threads: int | None = None,
     progress: bool = False,
+    dask: Any = None,
 ) -> Summary:
     """Score the sequences of files and write the results to a file, in bounded memory.
 
@@ -100,6 +101,9 @@ def score(
         At most so many; by default what the process may use.
     progress : bool
         Draw a progress bar on stderr (needs tqdm).
+    dask : str or distributed.Client, optional
+        Score on the workers of a Dask cluster: its address, ``"local"``, or a client. They read
+        the files themselves, file by file or array rows by rows; the result is written here.
 
     Returns
     -------
@@ -141,6 +145,7 @@ def score(
         on_bad_row=on_bad_row,
         memory=memory,
         threads=threads,
+        dask=dask,
     )
     with job:
         return job.run(resume=resume, restart=restart, progress=progress)

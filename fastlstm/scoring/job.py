@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,14 +16,15 @@ import fastlstm
 from fastlstm.engine.progress import Progress
 from fastlstm.formats import load
 from fastlstm.model import LSTM
-from fastlstm.scoring.bad_rows import POLICIES, BadRows, find_bad_rows
-from fastlstm.scoring.chunk import Chunk, Position, Scored
+from fastlstm.scoring.bad_rows import POLICIES, BadRows
+from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.destinations import check_destination, open_stream, open_writer
 from fastlstm.scoring.digest import digest
-from fastlstm.scoring.ledger import Ledger
+from fastlstm.scoring.ledger import Entry, Ledger
 from fastlstm.scoring.memory import as_bytes, chunk_bytes, resident_bytes
-from fastlstm.scoring.outputs import Wanted, compute, fields_of, spoil, without
+from fastlstm.scoring.outputs import Wanted, fields_of
 from fastlstm.scoring.partial import Partial, partial_folder
+from fastlstm.scoring.scorer import Scorer
 from fastlstm.scoring.sources import Layout, open_source
 from fastlstm.scoring.stages import ahead, behind
 from fastlstm.scoring.summary import Summary
@@ -58,6 +60,7 @@ class Job:
         memory: int | str = "500MB",
         held: int | None = None,
         threads: int | None = None,
+        dask: Any = None,
     ) -> None:
         if on_bad_row not in POLICIES:
             raise ValueError(f"expected on_bad_row to be one of {POLICIES}, got {on_bad_row!r}")
@@ -74,11 +77,16 @@ class Job:
         if wanted.return_sequences is None:
             wanted = wanted._replace(return_sequences=self.model.return_sequences)
         self.wanted, self.max_steps, self.on_bad_row = wanted, max_steps, on_bad_row
-        self.threads = threads
+        self.scorer = Scorer(self.model, wanted, max_steps, on_bad_row, threads)
+        self.cluster = dask
         self.layout = layout
         self.fields = fields_of(self.model, wanted)
         # before the memory is counted: what compiling takes is not the chunks'
         self.model.predict(np.zeros((1, 1, self.model.input_size), self._input_dtype))
+        if dask is not None:
+            from fastlstm.scoring.cluster import check_source
+
+            check_source(self.source, layout)
         self.reader = open_source(self.source, layout, self.model)
 
     @property
@@ -112,6 +120,7 @@ class Job:
             "dtype": self.model.dtype.name,
             "max_steps": self.max_steps,
             "destination": Path(self.destination).suffix,
+            "cluster": self.cluster is not None,
         }
 
     def run(
@@ -166,44 +175,46 @@ class Job:
         return self._summary(ledger, time.perf_counter() - started)
 
     def _score(self, ledger: Ledger, progress: bool) -> None:
-        chunks = self._checked_chunks(ledger.position, ledger.read)
         done = ledger.read
         with Progress(self.reader.count, progress, done) as bar:
             try:
-                with ahead(chunks) as reading, behind(ledger.enter) as writing:
-                    for chunk, bad in reading:
-                        writing.put((self._scored(chunk, done, bad), chunk.count, chunk.after, bad))
-                        done += chunk.count
+                with self._results(ledger.position, done) as results, behind(ledger.enter) as to:
+                    for entry in results:
+                        to.put(entry)
+                        done += entry[1]
                         bar.show(done)
             except BaseException:
                 ledger.rescue()
                 raise
 
+    @contextmanager
+    def _results(self, position: Position, done: int) -> Iterator[Iterator[Entry]]:
+        """What is scored here, or on a cluster."""
+        if self.cluster is None:
+            with ahead(self._checked_chunks(position, done)) as chunks:
+                yield self._scored_chunks(chunks, done)
+        else:
+            from fastlstm.scoring.cluster import connected, make_pieces, score_pieces
+
+            pieces = make_pieces(self.source, self.layout, self.scorer)
+            with connected(self.cluster) as client:
+                yield score_pieces(client, self.scorer, self.layout, pieces, position, done)
+
     def _checked_chunks(
         self, position: Position, done: int
     ) -> Iterator[tuple[Chunk, dict[int, str]]]:
         for chunk in self.reader.chunks(self.chunk_bytes(), position):
-            yield chunk, self._bad_rows(chunk, done)
+            bad = self.scorer.bad_rows(chunk)
+            self.scorer.refuse(bad, self.source, done)
+            yield chunk, bad
             done += chunk.count
 
-    def _bad_rows(self, chunk: Chunk, first: int) -> dict[int, str]:
-        bad = find_bad_rows(self.model, chunk, self.max_steps)
-        if bad and self.on_bad_row == "error":
-            row = min(bad)
-            more = f" ({len(bad) - 1} more in its chunk)" if len(bad) > 1 else ""
-            raise ValueError(
-                f"{self.source}: sequence {first + row} is bad: {bad[row]}{more}; on_bad_row 'nan' "
-                "writes NaN for it, 'skip' leaves it out"
-            )
-        return bad
-
-    def _scored(self, chunk: Chunk, first: int, bad: dict[int, str]) -> Scored:
-        values, lengths = compute(self.model, chunk, self.wanted, self.threads)
-        rows = np.arange(first, first + chunk.count)
-        scored = Scored(rows, values, lengths, chunk.kept)
-        if bad and self.on_bad_row == "nan":
-            spoil(scored, list(bad))
-        return without(scored, list(bad)) if bad and self.on_bad_row == "skip" else scored
+    def _scored_chunks(
+        self, chunks: Iterator[tuple[Chunk, dict[int, str]]], done: int
+    ) -> Iterator[Entry]:
+        for chunk, bad in chunks:
+            yield self.scorer.score(chunk, done, bad), chunk.count, chunk.after, bad
+            done += chunk.count
 
     def _summary(self, ledger: Ledger, seconds: float) -> Summary:
         bad: BadRows = ledger.bad

@@ -13,11 +13,12 @@ from fastlstm.scoring.chunk import Position, Scored
 from fastlstm.scoring.destinations.writer import Writer
 from fastlstm.scoring.partial import Partial
 
-__all__ = ["Ledger"]
+__all__ = ["Entry", "Ledger"]
 
 # Waiting for the disk costs little this often, and no more than this is lost.
 SECONDS_BETWEEN_COMMITS = 2.0
 
+# results, sequences read for them, where reading goes on, and the bad rows among them
 Entry = tuple[Scored, int, Position, dict[int, str]]
 
 

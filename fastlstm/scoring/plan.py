@@ -7,9 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fastlstm.scoring.bad_rows import find_bad_rows
 from fastlstm.scoring.memory import RESERVE, STAGES, resident_bytes
-from fastlstm.scoring.outputs import compute
 
 if TYPE_CHECKING:
     from fastlstm.scoring.job import Job
@@ -115,8 +113,7 @@ def _seconds(job: Job, count: int) -> float:
         started = time.perf_counter()
         chunks = job.reader.chunks(min(SAMPLE, job.chunk_bytes()), None)
         for chunk in itertools.islice(chunks, 1):
-            find_bad_rows(job.model, chunk, job.max_steps)
-            compute(job.model, chunk, job.wanted, job.threads)
+            job.scorer.score(chunk, 0, job.scorer.bad_rows(chunk))
             rates.append((time.perf_counter() - started) / max(chunk.count, 1))
     return count * min(rates, default=0.0)
 

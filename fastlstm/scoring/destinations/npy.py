@@ -83,6 +83,7 @@ class NpyWriter:
             if len(shape) == 2 and array.shape[1] != shape[0]:
                 padded = np.zeros((len(array), *shape), dtype)
                 padded[:, : array.shape[1]] = array
+                padded[_unread(scored)] = np.nan
                 array = padded
             self.files[name].write(np.ascontiguousarray(array))
 
@@ -132,6 +133,11 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
         stream, {"descr": described, "fortran_order": False, "shape": shape}
     )
     return stream.getvalue()
+
+
+def _unread(scored: Scored) -> list[int]:
+    """Return the bad rows of which no step is known: padding would look like a result."""
+    return [] if scored.lengths is None else [n for n in scored.bad if not scored.lengths[n]]
 
 
 def _lengths(scored: Scored) -> npt.NDArray[np.int64]:

@@ -14,7 +14,7 @@ import numpy as np
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Reader
 
-__all__ = ["OPENERS", "Layout", "open_source"]
+__all__ = ["OPENERS", "Layout", "find_files", "open_source", "split_inner"]
 
 # By suffix the module whose `open_reader(paths, layout, model)` reads such files. Several files
 # are one source: their sequences follow each other.
@@ -98,7 +98,7 @@ def open_source(source: str, layout: Layout, model: LSTM) -> Reader:
         from fastlstm.scoring.sources.stdin import open_stdin
 
         return open_stdin(layout, model)
-    paths = _paths(source)
+    paths = find_files(source)
     suffixes = {_suffix(path) for path in paths}
     if len(suffixes) > 1:
         raise ValueError(f"{source}: expected files of one kind, got {', '.join(sorted(suffixes))}")
@@ -110,8 +110,14 @@ def open_source(source: str, layout: Layout, model: LSTM) -> Reader:
     return reader
 
 
-def _paths(source: str) -> list[str]:
-    """Return the files of a source, in the order of their names."""
+def find_files(source: str) -> list[str]:
+    """Return the files of a source, in the order of their names.
+
+    Raises
+    ------
+    FileNotFoundError
+        There are none.
+    """
     path = Path(source)
     if path.is_dir() and path.suffix != ".zarr":
         inside = [p for p in path.iterdir() if not p.name.startswith((".", "_"))]

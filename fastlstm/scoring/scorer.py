@@ -1,0 +1,63 @@
+"""From a chunk as it was read to results as they are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastlstm.model import LSTM
+from fastlstm.scoring.bad_rows import find_bad_rows
+from fastlstm.scoring.chunk import Chunk, Scored
+from fastlstm.scoring.outputs import Wanted, compute, spoil, without
+
+__all__ = ["Scorer"]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model, and what is wanted of it; the words are those of `fastlstm.score`."""
+
+    model: LSTM
+    wanted: Wanted
+    max_steps: int | None
+    on_bad_row: str
+    threads: int | None
+
+    def bad_rows(self, chunk: Chunk) -> dict[int, str]:
+        """Return what is wrong with which rows, and make the chunk safe to compute."""
+        return find_bad_rows(self.model, chunk, self.max_steps)
+
+    def refuse(self, bad: dict[int, str], source: str, first: int) -> None:
+        """End the run at a bad row, if that is the policy.
+
+        Parameters
+        ----------
+        bad
+            As `bad_rows` gives them.
+        source
+            What was read.
+        first
+            Number of the chunk's first row in it.
+
+        Raises
+        ------
+        ValueError
+            There is one.
+        """
+        if bad and self.on_bad_row == "error":
+            row = min(bad)
+            more = f" ({len(bad) - 1} more in its chunk)" if len(bad) > 1 else ""
+            raise ValueError(
+                f"{source}: sequence {first + row} is bad: {bad[row]}{more}; on_bad_row 'nan' "
+                "writes NaN for it, 'skip' leaves it out"
+            )
+
+    def score(self, chunk: Chunk, first: int, bad: dict[int, str]) -> Scored:
+        """Return a chunk's results; bad rows are NaN or left out."""
+        values, lengths = compute(self.model, chunk, self.wanted, self.threads)
+        rows = np.arange(first, first + chunk.count)
+        scored = Scored(rows, values, lengths, chunk.kept)
+        if bad and self.on_bad_row == "nan":
+            spoil(scored, list(bad))
+        return without(scored, list(bad)) if bad and self.on_bad_row == "skip" else scored
