@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import sys
 from pathlib import Path
@@ -207,3 +209,58 @@ def test_the_progress_bar_is_drawn_on_a_terminal(monkeypatch, installed, termina
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     assert command.wants_progress(None) is (installed and terminal)
     assert command.wants_progress(False) is False
+
+
+def test_json_is_all_that_stdout_gets(folder, capsys):
+    assert score(folder, "--json", "--on-bad-row", "nan") == 0
+    printed = capsys.readouterr()
+    said = json.loads(printed.out)
+    assert (said["sequences"], said["written"], said["resumed"]) == (20, 20, 0)
+    assert said["bad_rows"] == {"count": 0, "reasons": {}, "first": []}
+    assert said["outputs"] == {"score": str(folder / "scores.npy")}
+    assert printed.err == ""
+
+
+def test_a_dry_run_says_what_would_be_done(folder, capsys):
+    assert score(folder, "--dry-run", "--return-sequences", "--state") == 0
+    text = capsys.readouterr().out
+    for part in ("20 x 7 x 2 float32", "score (20, 7, 2), h_n (20, 3), c_n (20, 3)", "about"):
+        assert part in text
+    assert score(folder, "--dry-run", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["sequences"], said["steps"], said["inputs"]) == (20, 7, 2)
+    assert said["outputs"] == {"score": [20, 2]}
+    assert said["bytes_written"] == 160
+    assert said["seconds"] > 0
+    assert not (folder / "scores.npy").exists()
+    assert not leftovers(folder)
+
+
+def test_scores_to_standard_output(folder, model, capfdbinary):
+    pytest.importorskip("pyarrow")
+    assert score(folder, "-o", "-") == 0
+    printed = capfdbinary.readouterr()
+    rows = np.loadtxt(io.BytesIO(printed.out), delimiter=",", skiprows=1, dtype="float32")
+    np.testing.assert_array_equal(rows[:, 1:], model.predict(np.load(folder / "windows.npy")))
+    assert printed.out.startswith(b"row,score_0,score_1\n")
+    assert b"standard output: 20 sequences" in printed.err
+
+
+@pytest.mark.parametrize("more", [["--json"], ["--resume"]], ids=" ".join)
+def test_what_does_not_go_with_standard_output(folder, capsys, more):
+    assert score(folder, "-o", "-", *more) == 1
+    assert "standard output" in capsys.readouterr().err
+
+
+def test_hints_for_models_that_need_them(folder, model, capsys):
+    tensors = {
+        f"rnn.{name}_l0": getattr(model.layers[0], field)
+        for name, field in [("weight_ih", "w_ih"), ("weight_hh", "w_hh")]
+    }
+    tensors |= {"fc.weight": model.head[0].weight, "fc.bias": model.head[0].bias}
+    np.savez(folder / "torch.npz", **tensors)
+    assert score(folder, "--head", "fc", "--prefix", "rnn.", model="torch.npz") == 0
+    expected = fastlstm.load(folder / "torch.npz", head="fc", prefix="rnn.").predict(
+        np.load(folder / "windows.npy")
+    )
+    np.testing.assert_array_equal(np.load(folder / "scores.npy"), expected)

@@ -49,7 +49,8 @@ class Summary:
         return {**asdict(self), "rate": self.rate}
 
     def __str__(self) -> str:
-        text = f"{self.destination}: {self.written:,} sequences in {self.seconds:.2f} s"
+        where = "standard output" if self.destination == "-" else self.destination
+        text = f"{where}: {self.written:,} sequences in {self.seconds:.2f} s"
         if self.resumed:
             text += f", {self.resumed:,} of them from an earlier run"
         if self.bad_rows["count"]:
