@@ -17,7 +17,17 @@ import fastlstm
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("fastlstm", "Python", "numpy", "numba", "llvmlite")
-RIVALS = ("torch", "onnxruntime", "openvino", "jax", "jaxlib", "keras", "onnx", "tensorflow")
+RIVALS = (
+    "torch",
+    "onnxruntime",
+    "openvino",
+    "jax",
+    "jaxlib",
+    "keras",
+    "onnx",
+    "tensorflow",
+    "pyarrow",
+)
 
 
 def describe(threads: int) -> dict[str, Any]:
