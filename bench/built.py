@@ -44,11 +44,11 @@ class Engine(NamedTuple):
     flops: float | None = None  # of a call, if they are not the row's
     dtypes: tuple[str, ...] = ("float32", "float64")
     from_file: bool = False  # `build` takes the file of the input, not an array
-    most_sequences: float = math.inf
+    most_sequences: float = math.inf  # that are timed
 
     def sequences(self, row: Row) -> int:
         """How many of the row's sequences are timed; the times are scaled to all of them."""
-        if row.N > self.most_sequences:
+        if self.most_sequences < row.N:
             return int(self.most_sequences)
         if row.N * row.work_a_sequence <= self.most_work:
             return row.N

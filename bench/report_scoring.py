@@ -87,11 +87,12 @@ def section(rows: list[Results], memory: list[Results]) -> str:
             lines.append([*line, f"{timed:,}" if timed < row["N"] else ""])
     header = ["row", "engine", "settings", "M sequences/s", "s", "quartiles", "largest error"]
     every = table([*header, "timed"], lines, 3)
-    held = [
-        [row["name"], name, megabytes(engine), f"{engine.get('held', 0) / 1e6:.0f}"]
-        for row in memory
-        for name, engine in row["engines"].items()
-    ]
-    processes = table(["row", "engine", "peak, MB", "before"], held, 2)
+    held = []
+    for row in memory:
+        for name, engine in row["engines"].items():
+            line = [row["name"], name, engine.get("settings", engine.get("failed", ""))]
+            before = f"{engine['held'] / 1e6:.0f}" if "held" in engine else ""
+            held.append([*line, megabytes(engine), before])
+    processes = table(["row", "engine", "settings", "peak, MB", "before"], held, 3)
     title = "## From file to file: millions of sequences a second"
     return f"{title}\n\n{overview(rows, memory)}\n\n{every}\n\n### Memory\n\n{processes}"

@@ -37,11 +37,11 @@ def peak(engine: str, row: ScoringRow, threads: int, path: Path) -> dict[str, in
 def main(engine: str, row: str, dtype: str, N: str, threads: str, path: str) -> None:
     """Run in the child."""
     work = ScoringRow.named(row, dtype).with_sequences(int(N))
-    call = ENGINES[engine].build(work, Path(path), int(threads)).call
+    call, settings = ENGINES[engine].build(work, Path(path), int(threads))
     held = resident("VmRSS")
     RESET.write_text("5")  # what was tried to build the engine does not count
     call()
-    print(json.dumps({"held": held, "peak": resident("VmHWM")}))
+    print(json.dumps({"held": held, "peak": resident("VmHWM"), "settings": settings}))
 
 
 if __name__ == "__main__":

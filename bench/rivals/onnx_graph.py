@@ -48,7 +48,8 @@ def model_bytes(model: LSTM, N: int | str, T: int, state: bool = False) -> bytes
 
     The result is ``y``: the head on the last layer's states, or these ``(N, K)``, or with
     `model.return_sequences` the layer's outputs ``(T, N, K)``. With `state`, it takes ``h0``,
-    ``c0``, ``h1`` ... for each layer, ``(1, N, H)``, and returns ``h0_out``, ``c0_out`` ... instead.
+    ``c0``, ``h1`` ... for each layer, ``(1, N, H)``, and returns ``h0_out``, ``c0_out`` ...
+    instead.
 
     Raises
     ------
