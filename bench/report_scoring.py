@@ -95,4 +95,5 @@ def section(rows: list[Results], memory: list[Results]) -> str:
             held.append([*line, megabytes(engine), before])
     processes = table(["row", "engine", "settings", "peak, MB", "before"], held, 3)
     title = "## From file to file: millions of sequences a second"
-    return f"{title}\n\n{overview(rows, memory)}\n\n{every}\n\n### Memory\n\n{processes}"
+    parts = [title, overview(rows, memory), every]
+    return "\n\n".join(parts + (["### Memory", processes] if held else []))
