@@ -217,7 +217,7 @@ ENGINES = {
         ("onnxruntime", "onnx"),
         dtypes=FLOAT32,
         from_file=True,
-        most_sequences=250_000,
+        most_sequences=100_000,
     ),
     "read file": Engine(file_engines.build_read, from_file=True),
     # every value of every step

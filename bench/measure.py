@@ -22,8 +22,7 @@ Array = npt.NDArray[Any]
 
 MOST_CHECK_WORK = 4e10  # the comparison with float64 takes no more operations, but at least ...
 LEAST_CHECKED = 32  # ... so many sequences are compared
-MOST_SECONDS = 12.0  # an engine that took so long sits out the rounds that remain ...
-LEAST_ROUNDS = 3  # ... after so many
+LEAST_ROUNDS = 3  # an engine that took too long for its row sits out those that remain
 # A larger error means that something else was computed: bfloat16 is at 1e-3 and above.
 MOST_ERROR = {"float32": 1e-4, "float64": 1e-11}
 
@@ -98,7 +97,7 @@ def take_turns(
     for number in range(rounds):
         first = number % max(1, len(workers))
         for worker in [*workers[first:], *workers[:first]]:
-            sits_out = number >= LEAST_ROUNDS and worker.spent > MOST_SECONDS
+            sits_out = number >= LEAST_ROUNDS and worker.spent > worker.row.most_seconds
             seconds[worker.engine].append(None if sits_out else worker.turn(turn_seconds))
     return seconds
 

@@ -31,7 +31,7 @@ RESULT_BYTES = 200  # a sequence: what all engines write, twice
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    options.add(parser, list(SCORING), ENGINES, PARTS, rounds=7, dtypes=("float32",))
+    options.add(parser, list(SCORING), ENGINES, PARTS, rounds=5, dtypes=("float32",))
     parser.add_argument(
         "--folder", type=Path, metavar="PATH", help="where files lie meanwhile (default: temporary)"
     )

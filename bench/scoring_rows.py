@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,8 @@ SCORING = {
 @dataclass(frozen=True)
 class ScoringRow(Row):
     """A row whose sequences lie in a file, and whose network has a head of one output."""
+
+    most_seconds: ClassVar[float] = 60.0  # a call takes several
 
     @classmethod
     def named(cls, name: str, dtype: str) -> ScoringRow:

@@ -162,7 +162,7 @@ def test_a_head_that_is_not_written_is_refused():
 
 def test_of_a_long_file_only_some_sequences_are_timed_with_onnx_runtime():
     engine, row = ENGINES["ONNX Runtime, chunks"], ScoringRow.named("npy_1", "float32")
-    assert engine.sequences(row) == 250_000
+    assert engine.sequences(row) == 100_000
     assert engine.sequences(NPY) == 50
     assert ENGINES["fastlstm, score"].sequences(row) == 10_000_000
 
