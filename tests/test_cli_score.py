@@ -12,6 +12,7 @@ import pytest
 import fastlstm
 from fastlstm import Dense, Layer, cli
 from fastlstm.commands import score as command
+from fastlstm.scoring.destinations import appended
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def score(folder: Path, *more: str, windows: str = "windows.npy", model: str = "
 
 
 def leftovers(folder: Path) -> list[Path]:
-    return list(folder.glob(".*"))
+    return [*folder.glob(".*"), *folder.glob("*.partial")]
 
 
 GOOD_OPTIONS = {
@@ -78,7 +79,6 @@ def test_score_writes_what_predict_returns(folder, model, capsys, options, call)
     assert printed.out == ""
     (summary,) = printed.err.splitlines()
     assert "20 sequences in" in summary
-    assert "x".join(map(str, expected.shape)) in summary
     assert not leftovers(folder)
 
 
@@ -124,7 +124,7 @@ BAD_INPUT = {
     "an empty file": ({"windows": "empty.npy"}, "empty.npy: expected an .npy file"),
     "half a file": ({"windows": "half.npy"}, "half.npy: expected an .npy file"),
     "too few lengths": ({"more": ["--lengths", "short.npy"]}, "lengths"),
-    "another suffix": ({"more": ["-o", "scores.npz"]}, "written as .npy"),
+    "another suffix": ({"more": ["-o", "scores.npz"]}, "expected a destination ending in .npy"),
     "output in no folder": ({"more": ["-o", "no/such.npy"]}, "there is no folder"),
     "output over the input": ({"more": ["-o", "windows.npy"]}, "also an input"),
 }
@@ -174,12 +174,12 @@ def test_ctrl_c_is_exit_code_130_and_leaves_the_old_file(folder, monkeypatch, ca
 
 
 def test_a_failed_write_leaves_the_old_file(folder, monkeypatch, capsys):
-    def full(stream, *arguments, **options):
-        stream.write(b"some")
+    def full(file, data):
+        file.file.write(b"some")
         raise OSError(28, "No space left on device")
 
     (folder / "scores.npy").write_bytes(b"old")
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(appended.Appended, "write", full)
     assert score(folder) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert (folder / "scores.npy").read_bytes() == b"old"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-__all__ = ["add_hints", "given_hints"]
+__all__ = ["add_hints", "add_model_hints", "given_hints"]
 
 READS = ("final", "last", "max", "mean")
 NAMES = ("prefix", "head", "activation", "embedding", "read", "return_sequences", "node")
@@ -13,19 +13,25 @@ NAMES = ("prefix", "head", "activation", "embedding", "read", "return_sequences"
 
 def add_hints(parser: argparse.ArgumentParser) -> None:
     """Add them to the parser of a command."""
-    hints = parser.add_argument_group("hints, where the file does not say")
-    hints.add_argument("--prefix", nargs="+", help="where the LSTM is; several follow each other")
-    hints.add_argument("--head", nargs="+", help="names of the dense layers behind")
-    hints.add_argument("--activation", nargs="+", help="one for each dense layer; linear is one")
-    hints.add_argument("--embedding", help="name of the embedding in front")
-    hints.add_argument("--read", choices=READS, help="what the head reads of a whole sequence")
+    hints = add_model_hints(parser)
     hints.add_argument(
         "--return-sequences",
         action="store_true",
         default=None,
         help="the head is applied to every step",
     )
+
+
+def add_model_hints(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add those that are about the network alone."""
+    hints = parser.add_argument_group("hints, where the file does not say")
+    hints.add_argument("--prefix", nargs="+", help="where the LSTM is; several follow each other")
+    hints.add_argument("--head", nargs="+", help="names of the dense layers behind")
+    hints.add_argument("--activation", nargs="+", help="one for each dense layer; linear is one")
+    hints.add_argument("--embedding", help="name of the embedding in front")
+    hints.add_argument("--read", choices=READS, help="what the head reads of a whole sequence")
     hints.add_argument("--node", help="the LSTM operator of an ONNX graph")
+    return hints
 
 
 def given_hints(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,20 +1,21 @@
-"""`fastlstm score`: an array of sequences through a model."""
+"""`fastlstm score`: from files to files."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import sys
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import fastlstm
-from fastlstm.commands.files import check_destination, map_array
+from fastlstm.commands.hints import add_model_hints, given_hints
 from fastlstm.commands.parsers import DTYPES, new_parser, positive
 
 if TYPE_CHECKING:
     from fastlstm.commands.parsers import Commands
+    from fastlstm.scoring.job import Job
+
+POLICIES = ("error", "nan", "skip")
 
 
 def add_parser(commands: Commands) -> None:
@@ -23,65 +24,154 @@ def add_parser(commands: Commands) -> None:
         commands,
         "score",
         run,
-        help="score an array of sequences with a model",
-        description="Score an array of sequences (N, T, I), or (N, T) for a model with one "
-        "input, that fits in memory.",
-        examples=("fastlstm score windows.npy --model model.safetensors -o scores.npy",),
+        help="score the sequences of files, larger than memory",
+        description="Score the sequences of files and write the scores to a file, in bounded "
+        "memory. The destination appears when it is complete; until then DESTINATION.partial "
+        "holds what is done, and the same command with --resume goes on from there. Scores are "
+        "all that goes to standard output, or the summary with --json or --dry-run.",
+        examples=(
+            "fastlstm score windows.npy --model model.npz -o scores.npy",
+            "fastlstm score events.parquet --model model.npz --id user --time at "
+            "--features price size -o scores.parquet",
+            "fastlstm score series.npy --model model.npz --window 48 -o scores.npy --resume",
+            "fastlstm score 'data/*.parquet' --model model.npz --column history --keep user "
+            "-o scores.csv",
+        ),
     )
-    parser.add_argument("windows", type=Path, help="the sequences: an .npy file")
     parser.add_argument(
-        "--model", type=Path, required=True, help="a model file that needs no hints"
+        "source",
+        help="a file, a folder or a quoted glob of files of one kind: .npy, .npz, .parquet, "
+        ".feather, .arrow, .csv, .zarr, .h5 (FILE.h5:/path); - for standard input (an Arrow "
+        "stream or .npy)",
     )
+    parser.add_argument("--model", required=True, help="a model file of any kind")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="the scores: an .npy file to write"
+        "-o",
+        "--output",
+        required=True,
+        help="the scores: .npy, .parquet, .zarr, .csv, or - for CSV on standard output",
     )
-    parser.add_argument("--lengths", type=Path, help="real length of each sequence: an .npy file")
-    parser.add_argument(
+    _add_layout(parser)
+    _add_outputs(parser)
+    _add_running(parser)
+    add_model_hints(parser)
+
+
+def _add_layout(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how the sequences lie in the source")
+    group.add_argument("--lengths", help="real length of each padded row: an .npy file")
+    group.add_argument("--column", help="the column of lists, if a table has several")
+    group.add_argument("--id", help="the column that tells sequences apart")
+    group.add_argument("--time", help="one row a step: the column that orders a sequence")
+    group.add_argument("--features", nargs="+", help="one row a step: the columns of the inputs")
+    group.add_argument("--keep", nargs="+", default=[], help="columns that are carried along")
+    group.add_argument("--window", type=positive, help="score every stretch of so many steps")
+    group.add_argument("--stride", type=positive, default=1, help="windows so far apart (1)")
+    group.add_argument("--max-steps", type=positive, help="longer sequences are bad rows")
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is written")
+    group.add_argument(
         "--return-sequences",
         action="store_true",
         default=None,
         help="a score for every step, not for the last alone",
     )
-    parser.add_argument("--dtype", choices=DTYPES, help="compute in this (default: the model's)")
-    parser.add_argument("--threads", type=positive, help="default: all that this process may use")
-    parser.add_argument(
+    group.add_argument("--state", action="store_true", help="the final states h_n and c_n, too")
+    group.add_argument("--trace", action="store_true", help="the gates at every step, too")
+    group.add_argument("--dtype", choices=DTYPES, help="compute in this (default: the model's)")
+    group.add_argument(
+        "--on-bad-row",
+        choices=POLICIES,
+        default="error",
+        help="a sequence with NaN or infinity, too long, or unreadable ends the run (the "
+        "default), becomes NaN, or is left out",
+    )
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how it runs")
+    group.add_argument(
+        "--resume", action="store_true", help="go on with what an earlier run left, if it did"
+    )
+    group.add_argument("--restart", action="store_true", help="throw away what an earlier run left")
+    group.add_argument("--memory", default="500MB", help="of the whole process (500MB)")
+    group.add_argument("--threads", type=positive, help="default: all that this process may use")
+    group.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
         help="a progress bar on stderr (default: if that is a terminal and tqdm is installed)",
+    )
+    group.add_argument("--json", action="store_true", help="the summary as JSON on stdout")
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be read and written, and about how long it would take",
     )
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    import numpy as np
-
-    from fastlstm.files import replaced
-
+    if options.json and options.output == "-" and not options.dry_run:
+        raise ValueError("standard output takes the scores or the summary: --json needs -o FILE")
     progress = wants_progress(options.progress)
-    if options.output.suffix != ".npy":
-        raise ValueError(f"{options.output}: the scores are written as .npy, name them so")
-    check_destination(options.output, (options.windows, options.lengths, options.model))
-    x = map_array(options.windows)
-    lengths = None if options.lengths is None else map_array(options.lengths)
-    model = fastlstm.load(options.model)
-    if options.dtype is not None:
-        model = model.astype(options.dtype)
-    started = time.perf_counter()
-    scores = model.predict(
-        x,
-        lengths=lengths,
-        return_sequences=options.return_sequences,
+    with _job(options) as job:
+        if options.dry_run:
+            _print_plan(job, options.json)
+            return
+        try:
+            summary = job.run(resume=options.resume, restart=options.restart, progress=progress)
+        except BaseException:
+            if job.resumable:
+                print(
+                    f"fastlstm: {job.partial_folder} holds what is done: the same command with "
+                    "--resume goes on from there",
+                    file=sys.stderr,
+                )
+            raise
+    if options.json:
+        print(json.dumps(summary.as_dict()))
+    else:
+        print(summary, file=sys.stderr)
+
+
+def _job(options: argparse.Namespace) -> Job:
+    from fastlstm.scoring.job import Job
+    from fastlstm.scoring.outputs import Wanted
+    from fastlstm.scoring.sources import Layout
+
+    layout = Layout(
+        lengths=options.lengths,
+        column=options.column,
+        id=options.id,
+        time=options.time,
+        features=None if options.features is None else tuple(options.features),
+        keep=tuple(options.keep),
+        window=options.window,
+        stride=options.stride,
+    )
+    return Job(
+        options.model,
+        options.source,
+        options.output,
+        layout=layout,
+        wanted=Wanted(options.return_sequences, options.state, options.trace),
+        hints={k: v for k, v in given_hints(options).items() if k != "return_sequences"},
+        dtype=options.dtype,
+        max_steps=options.max_steps,
+        on_bad_row=options.on_bad_row,
+        memory=options.memory,
+        held=0,  # the option is of the whole process
         threads=options.threads,
-        progress=progress,
     )
-    seconds = time.perf_counter() - started
-    with replaced(options.output) as stream:
-        np.save(stream, scores, allow_pickle=False)
-    print(
-        f"{options.output}: {'x'.join(map(str, scores.shape))} {scores.dtype}, "
-        f"{len(scores):,} sequences in {seconds:.2f} s (compiling included)",
-        file=sys.stderr,
-    )
+
+
+def _print_plan(job: Job, as_json: bool) -> None:
+    from fastlstm.scoring.plan import make_plan
+
+    plan = make_plan(job)
+    print(json.dumps(plan.as_dict()) if as_json else plan)
 
 
 def wants_progress(asked: bool | None) -> bool:

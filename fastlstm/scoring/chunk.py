@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -75,3 +75,4 @@ class Scored:
     values: dict[str, Array]  # by field: (n, width), or (n, T, width)
     lengths: npt.NDArray[np.int64] | None  # (n,) steps that count; None for all T
     kept: Any  # pyarrow.RecordBatch of n rows, or None
+    bad: Sequence[int] = ()  # rows in the chunk whose results are NaN

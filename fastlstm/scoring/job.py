@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,7 +22,7 @@ from fastlstm.scoring.digest import digest
 from fastlstm.scoring.ledger import Ledger
 from fastlstm.scoring.memory import as_bytes, chunk_bytes, resident_bytes
 from fastlstm.scoring.outputs import Wanted, compute, fields_of, spoil, without
-from fastlstm.scoring.partial import Partial
+from fastlstm.scoring.partial import Partial, partial_folder
 from fastlstm.scoring.sources import Layout, open_source
 from fastlstm.scoring.stages import ahead, behind
 from fastlstm.scoring.summary import Summary
@@ -33,7 +33,14 @@ __all__ = ["Job"]
 class Job:
     """A model, a source and a destination that fit together; a context manager.
 
-    Parameters and exceptions are those of `fastlstm.score`.
+    Parameters and exceptions are those of `fastlstm.score`, and
+
+    Parameters
+    ----------
+    hints
+        For `fastlstm.load`.
+    held
+        What of the process's memory does not count; by default what it holds already.
     """
 
     def __init__(
@@ -44,10 +51,12 @@ class Job:
         *,
         layout: Layout,
         wanted: Wanted,
+        hints: Mapping[str, Any] | None = None,
         dtype: Any = None,
         max_steps: int | None = None,
         on_bad_row: str = "error",
         memory: int | str = "500MB",
+        held: int | None = None,
         threads: int | None = None,
     ) -> None:
         if on_bad_row not in POLICIES:
@@ -56,21 +65,21 @@ class Job:
             if value is not None and (not isinstance(value, int | np.integer) or value < 1):
                 raise ValueError(f"expected {name} to be an integer of 1 or more, got {value!r}")
         self.memory = as_bytes(memory)
-        self.held = resident_bytes()
+        self.held = resident_bytes() if held is None else held
         self.source, self.destination = os.fspath(source), os.fspath(destination)
         model_path = None if isinstance(model, LSTM) else os.fspath(model)
         check_destination(self.destination, [self.source, model_path, layout.lengths])
-        loaded = model if isinstance(model, LSTM) else load(model)
+        loaded = model if isinstance(model, LSTM) else load(model, **(hints or {}))
         self.model = loaded if dtype is None else loaded.astype(dtype)
         if wanted.return_sequences is None:
             wanted = wanted._replace(return_sequences=self.model.return_sequences)
         self.wanted, self.max_steps, self.on_bad_row = wanted, max_steps, on_bad_row
         self.threads = threads
         self.layout = layout
-        self.reader = open_source(self.source, layout, self.model)
         self.fields = fields_of(self.model, wanted)
         # before the memory is counted: what compiling takes is not the chunks'
         self.model.predict(np.zeros((1, 1, self.model.input_size), self._input_dtype))
+        self.reader = open_source(self.source, layout, self.model)
 
     @property
     def _input_dtype(self) -> Any:
@@ -88,8 +97,8 @@ class Job:
 
     def chunk_bytes(self) -> int:
         """Return how many bytes of input are read at a time."""
-        left = self.memory - max(0, resident_bytes() - self.held)
-        return chunk_bytes(left, self.reader, self.fields)
+        taken = max(0, resident_bytes() - self.held)
+        return chunk_bytes(self.memory, taken, self.reader, self.fields)
 
     def identity(self) -> dict[str, Any]:
         """Return what the bytes of the result depend on."""
@@ -115,8 +124,7 @@ class Job:
             raise ValueError(
                 f"cannot resume from {self.reader.describe()}: it cannot be read a second time"
             )
-        destination = Path(os.path.realpath(self.destination))
-        partial = Partial(destination, self.identity(), resume, restart)
+        partial = Partial(self._target, self.identity(), resume, restart)
         started = time.perf_counter()
         try:
             ledger = Ledger.from_journal(partial.journal, self.on_bad_row)
@@ -132,6 +140,20 @@ class Job:
         finally:
             partial.close()
         return self._summary(ledger, time.perf_counter() - started)
+
+    @property
+    def _target(self) -> Path:
+        return Path(os.path.realpath(self.destination))  # a link stays a link
+
+    @property
+    def partial_folder(self) -> Path:
+        """Where the result lies until it is complete."""
+        return partial_folder(self._target)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether there is something that a run could take up."""
+        return self.destination != "-" and (self.partial_folder / "journal.json").exists()
 
     def _run_to_stream(self, resume: bool, progress: bool) -> Summary:
         if resume:

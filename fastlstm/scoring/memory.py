@@ -10,7 +10,7 @@ from fastlstm.scoring.chunk import Field, Reader
 
 __all__ = ["as_bytes", "chunk_bytes", "resident_bytes"]
 
-# Larger chunks are no faster; of 16 MB ten seconds of a hundred are spent between them.
+# Larger chunks are no faster; with 16 MB the smallest networks take a tenth longer.
 MOST_CHUNK = 64 * 2**20
 LEAST_CHUNK = 2**18
 # Chunks at once: one is read, one waits, one is scored; results are computed, wait, are written.
@@ -37,13 +37,13 @@ def as_bytes(size: int | float | str) -> int:
     return int(float(match[1]) * unit)
 
 
-def chunk_bytes(memory: int, reader: Reader, fields: Sequence[Field]) -> int:
+def chunk_bytes(memory: int, taken: int, reader: Reader, fields: Sequence[Field]) -> int:
     """Return how many bytes of input a chunk may have.
 
     Parameters
     ----------
-    memory
-        What the process may take from now on.
+    memory, taken
+        What scoring may take, and what it has taken already.
     reader, fields
         What is read and written; of unequal sequences the mean is not known, and each step's
         results are taken to stand beside its inputs.
@@ -61,12 +61,14 @@ def chunk_bytes(memory: int, reader: Reader, fields: Sequence[Field]) -> int:
     )
     # what is read may be held twice: also as it was decoded
     share = STAGES * (2 + written / max(read, 1))
-    size = int((memory - RESERVE) / share)
+    # some readers hold on to more than a chunk, such as the blocks of a file that they decode
+    reserve = taken + RESERVE + getattr(reader, "held", 0)
+    size = int((memory - reserve) / share)
     if size < LEAST_CHUNK:
-        needed = int(LEAST_CHUNK * share) + RESERVE
+        needed = int(LEAST_CHUNK * share) + reserve
         raise ValueError(
-            f"expected at least {needed / 1e6:.0f} MB of memory beside what the process takes "
-            f"already, got {memory / 1e6:.0f} MB"
+            f"expected memory of at least {needed / 1e6:.0f} MB for this model and source, got "
+            f"{memory / 1e6:.0f} MB"
         )
     return min(size, MOST_CHUNK)
 

@@ -72,6 +72,7 @@ def compute(
 
 def spoil(scored: Scored, rows: Sequence[int]) -> None:
     """Write NaN over the results of some rows, at every step that counts."""
+    scored.bad = rows
     for array in scored.values.values():
         for row in rows:
             steps = slice(None)

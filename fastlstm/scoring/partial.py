@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from fastlstm.files import replaced, sync_folder
 
-__all__ = ["Partial"]
+__all__ = ["Partial", "partial_folder"]
 
 VERSION = 1
 
@@ -32,7 +32,7 @@ class Partial:
     identity
         What the result depends on, as JSON can say it.
     resume
-        Go on with what an earlier run left; it must have had the same identity.
+        Go on with what an earlier run left, if it did; it must have had the same identity.
     restart
         Throw away what an earlier run left.
 
@@ -42,8 +42,6 @@ class Partial:
         Another run is at work there.
     FileExistsError
         An earlier run left something and neither `resume` nor `restart` is asked for.
-    FileNotFoundError
-        There is nothing to resume.
     ValueError
         What is there was made of something else; the message says what has changed.
     """
@@ -52,14 +50,9 @@ class Partial:
         self, destination: Path, identity: dict[str, Any], resume: bool, restart: bool
     ) -> None:
         self.destination = destination
-        self.folder = destination.with_name(destination.name + ".partial")
+        self.folder = partial_folder(destination)
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         there = self.folder.is_dir()
-        if resume and not there:
-            raise FileNotFoundError(
-                f"there is nothing to resume: no folder {self.folder}"
-                + (f", but {destination} is complete" if destination.exists() else "")
-            )
         self.folder.mkdir(exist_ok=True)
         try:
             self.lock = _locked(self.folder)
@@ -101,7 +94,10 @@ class Partial:
             part = self.folder / name
             if part.exists():
                 if part.is_dir() and target.is_dir():
-                    shutil.rmtree(target)
+                    # whole or not at all: half of an old store would look like a store
+                    aside = self.folder / f"{name}.before"
+                    _remove(aside)
+                    os.replace(target, aside)
                 os.replace(part, target)
         sync_folder(self.folder.parent)
         self.discard()
@@ -150,6 +146,11 @@ class Partial:
                 f"cannot resume {self.destination}: {'; '.join(changes)} "
                 "(restart throws the partial result away)"
             )
+
+
+def partial_folder(destination: Path) -> Path:
+    """Return where the result of a destination lies until it is complete."""
+    return destination.with_name(destination.name + ".partial")
 
 
 def _changes(before: Any, now: Any, name: str = "") -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from fastlstm.scoring.chunk import Field
 from fastlstm.scoring.destinations.writer import StreamWriter, Writer
 from fastlstm.scoring.partial import Partial
+from fastlstm.scoring.sources import split_inner
 
 __all__ = ["WRITERS", "check_destination", "open_stream", "open_writer"]
 
@@ -18,6 +19,8 @@ __all__ = ["WRITERS", "check_destination", "open_stream", "open_writer"]
 WRITERS = {
     ".npy": ("npy", "NpyWriter"),
     ".parquet": ("parquet", "ParquetWriter"),
+    ".arrow": ("parquet", "ArrowWriter"),
+    ".feather": ("parquet", "ArrowWriter"),
     ".zarr": ("zarr", "ZarrWriter"),
     ".csv": ("csv", "CsvWriter"),
 }
@@ -43,12 +46,14 @@ def check_destination(destination: str, inputs: Sequence[Any]) -> None:
         )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
-    if path.is_dir() and path.suffix.lower() != ".zarr":
+    if path.suffix.lower() == ".zarr":
+        _check_store(path)
+    elif path.is_dir():
         raise IsADirectoryError(f"{path} is a folder")
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(f"{path} is no regular file")
     for source in inputs:
-        if isinstance(source, str | os.PathLike) and _same(path, Path(source)):
+        if isinstance(source, str | os.PathLike) and _holds(path, os.fspath(source)):
             raise ValueError(f"{path} is also an input; name another file for the scores")
 
 
@@ -78,5 +83,20 @@ def open_stream(fields: Sequence[Field], job: Any) -> StreamWriter:
     return CsvStream(fields, job)
 
 
-def _same(path: Path, other: Path) -> bool:
-    return path.exists() and other.exists() and path.samefile(other)
+def _check_store(path: Path) -> None:
+    """Refuse to replace what is no Zarr store."""
+    if path.is_file():
+        raise FileExistsError(f"{path} is a file, where a Zarr store, a folder, would be written")
+    marks = (".zgroup", ".zarray", "zarr.json")
+    if path.is_dir() and any(path.iterdir()) and not any((path / mark).is_file() for mark in marks):
+        raise FileExistsError(
+            f"{path} is a folder that holds something else than a Zarr store; name another one"
+        )
+
+
+def _holds(path: Path, source: str) -> bool:
+    """Whether writing to a path would destroy a source."""
+    other = Path(split_inner(source)[0])
+    if not (path.exists() and other.exists()):
+        return False
+    return path.samefile(other) or path.resolve() in other.resolve().parents

@@ -40,6 +40,8 @@ class Appended:
 
     def write(self, data: Any) -> None:
         """Append all of `data`."""
+        if not memoryview(data).nbytes:
+            return
         left = memoryview(data).cast("B")
         while left:
             written = self.file.write(left)

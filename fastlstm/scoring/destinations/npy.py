@@ -63,11 +63,15 @@ class NpyWriter:
         if self.with_lengths:
             self.shapes["lengths"] = np.dtype(np.int64), ()
         self.files: dict[str, Appended] = {}
-        for name, (dtype, shape) in self.shapes.items():
-            file = Appended(partial.path(f"{name}.npy"), sizes.get(f"{name}.npy", 0))
-            if not file.size:
-                file.write(npy_header(dtype, (0, *shape)))
-            self.files[name] = file
+        try:
+            for name, (dtype, shape) in self.shapes.items():
+                file = Appended(partial.path(f"{name}.npy"), sizes.get(f"{name}.npy", 0))
+                self.files[name] = file
+                if not file.size:
+                    file.write(npy_header(dtype, (0, *shape)))
+        except BaseException:
+            self.close()
+            raise
 
     def write(self, scored: Scored) -> None:
         """See `Writer`."""

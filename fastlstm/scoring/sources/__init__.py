@@ -22,9 +22,13 @@ OPENERS = {
     ".npy": "npy",
     ".npz": "npz",
     ".parquet": "tables",
+    ".pq": "tables",
     ".feather": "tables",
     ".arrow": "tables",
+    ".arrows": "tables",
+    ".ipc": "tables",
     ".csv": "tables",
+    ".csv.gz": "tables",
     ".zarr": "zarr",
     ".h5": "hdf5",
     ".hdf5": "hdf5",
@@ -117,12 +121,12 @@ def _paths(source: str) -> list[str]:
                 f"{source}: there are no files in it that end in {', '.join(OPENERS)}"
             )
         return found
-    if not path.exists() and glob.has_magic(source):
-        found = sorted(glob.glob(source))
+    name, inner = split_inner(source)
+    if not os.path.exists(name) and glob.has_magic(name):
+        found = sorted(glob.glob(name))
         if not found:
-            raise FileNotFoundError(f"no file matches {source}")
-        return found
-    name = split_inner(source)[0]
+            raise FileNotFoundError(f"no file matches {name}")
+        return [f if inner is None else f"{f}:{inner}" for f in found]
     if not os.path.exists(name):
         raise FileNotFoundError(f"there is no file {name}")
     return [source]
@@ -137,4 +141,6 @@ def split_inner(source: str) -> tuple[str, str | None]:
 
 
 def _suffix(path: str) -> str:
-    return Path(split_inner(path)[0]).suffix.lower()
+    name = Path(split_inner(path)[0])
+    suffix = name.suffix.lower()
+    return Path(name.stem).suffix.lower() + suffix if suffix == ".gz" else suffix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,8 +59,16 @@ class ArrayReader:
     kept = None
 
     def __init__(self, file: ArrayFile, layout: Layout, model: LSTM) -> None:
+        self.file = file
+        try:
+            self._fit(file, layout, model)
+        except BaseException:
+            file.close()
+            raise
+
+    def _fit(self, file: ArrayFile, layout: Layout, model: LSTM) -> None:
         layout.refuse("an array", "column", "id", "time", "features", "keep")
-        self.file, self.window, self.stride = file, layout.window, layout.stride
+        self.window, self.stride = layout.window, layout.stride
         self.dtype, self.inputs = file.dtype, model.input_size
         embeds = isinstance(model.layers[0], Embedding)
         self.computing_dtype = np.dtype(np.int64) if embeds else model.dtype
@@ -81,6 +90,7 @@ class ArrayReader:
                 )
             self.windows = (self.row_steps - self.window) // self.stride + 1
             self.count, self.steps = self.rows * self.windows, self.window
+        self.held: int = getattr(file, "held", 0)
         self.step_bytes = self.inputs * self.dtype.itemsize
         self.row_bytes: int | None = self.step_bytes * (
             self.stride if self.window else max(self.row_steps, 1)
@@ -101,7 +111,9 @@ class ArrayReader:
 
     def identity(self) -> dict[str, Any]:
         """See `Reader`."""
-        lengths = None if self.lengths is None else self.lengths.tolist()
+        lengths = None
+        if self.lengths is not None:
+            lengths = hashlib.sha256(self.lengths.tobytes()).hexdigest()
         return {**self.file.identity(), "lengths": lengths}
 
     def chunks(self, n_bytes: int, position: Position | None) -> Iterator[Chunk]:

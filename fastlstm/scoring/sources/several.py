@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,19 +14,26 @@ from fastlstm.scoring.sources import Layout
 __all__ = ["joined"]
 
 
-def joined(readers: Sequence[Reader], layout: Layout) -> Reader:
-    """Return one reader for all; a single one as it is.
+def joined(readers: Iterable[Reader], layout: Layout) -> Reader:
+    """Return one reader for all; a single one as it is. If one cannot be opened, close the others.
 
     Raises
     ------
     ValueError
         They keep different columns, or one array of lengths was given for several files.
     """
-    if len(readers) == 1:
-        return readers[0]
-    if layout.lengths is not None:
-        raise ValueError("lengths go with one file; score the files one by one")
-    return Several(readers)
+    opened: list[Reader] = []
+    try:
+        opened.extend(readers)
+        if len(opened) == 1:
+            return opened[0]
+        if layout.lengths is not None:
+            raise ValueError("lengths go with one file; score the files one by one")
+        return Several(opened)
+    except BaseException:
+        for reader in opened:
+            reader.close()
+        raise
 
 
 class Several:
@@ -50,6 +57,7 @@ class Several:
         self.row_bytes = None if None in sizes else max(n or 0 for n in sizes)
         self.inputs, self.kept = first.inputs, first.kept
         self.dtype = np.result_type(*(reader.dtype for reader in self.readers))
+        self.held = sum(getattr(reader, "held", 0) for reader in self.readers)
         self.again = all(reader.again for reader in self.readers)
 
     def describe(self) -> str:
@@ -66,6 +74,7 @@ class Several:
         for i in range(file, len(self.readers)):
             for chunk in self.readers[i].chunks(n_bytes, inside):
                 yield replace(chunk, after=(i, chunk.after))
+            self.readers[i].close()  # with the memory that it reads into
             inside = None
 
     def close(self) -> None:

@@ -1,0 +1,212 @@
+"""Results as CSV, in a file or on standard output."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.scoring.chunk import Field, Scored
+from fastlstm.scoring.destinations.appended import Appended
+from fastlstm.scoring.destinations.arrow import (
+    import_pyarrow,
+    kept_columns,
+    kept_schema,
+    refuse_same,
+)
+from fastlstm.scoring.partial import Partial
+
+__all__ = ["CsvStream", "CsvWriter"]
+
+Array = npt.NDArray[Any]
+
+LINES = 2**15  # made at once
+
+
+class Lines:
+    """Makes lines of results: one a sequence, or one a step if a field has numbers at every step.
+
+    A field of several numbers is several columns, ``h_n_0``, ``h_n_1`` and so on. With one line a
+    step, what belongs to the sequence stands on each, and a sequence of no steps has one line
+    without a step.
+
+    Parameters
+    ----------
+    fields
+        What is written.
+    kept : pyarrow.Schema or None
+        What the reader carries along.
+
+    Raises
+    ------
+    ValueError
+        A column that is carried along cannot be written, or is called as a result is.
+    """
+
+    def __init__(self, fields: Sequence[Field], kept: Any) -> None:
+        pyarrow = import_pyarrow("writing CSV")
+        import pyarrow.csv as arrow_csv
+
+        self.fields, self.kept = fields, kept_schema(kept)
+        self.long = any(field.stepwise for field in fields)
+        results = ["step"] if self.long else []
+        for field in fields:
+            results += _names(field)
+        refuse_same(self.kept.names, results)
+        self.names = [*self.kept.names, *results]
+        self.options = arrow_csv.WriteOptions(include_header=False)
+        for column in self.kept:
+            try:
+                arrow_csv.write_csv(pyarrow.schema([column]).empty_table(), io.BytesIO())
+            except pyarrow.ArrowException:
+                raise ValueError(
+                    f"column {column.name!r} cannot be kept in CSV: it is of type {column.type}; "
+                    "leave it out, or write .parquet"
+                ) from None
+
+    def header(self) -> bytes:
+        """Return the first line."""
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(self.names)
+        return text.getvalue().encode()
+
+    def of(self, scored: Scored) -> Iterator[Any]:
+        """Yield the lines of a chunk, some at a time, as bytes."""
+        import pyarrow as pa
+        import pyarrow.csv as arrow_csv
+
+        kept = pa.record_batch(kept_columns(scored, self.kept), schema=self.kept)
+        lengths = self._lengths(scored)
+        if lengths is None:
+            lines_of, ends = None, np.arange(1, len(scored.rows) + 1)
+        else:
+            lines_of = np.maximum(lengths, 1)
+            ends = np.cumsum(lines_of)
+        count = int(ends[-1]) if len(ends) else 0
+        for first in range(0, count, LINES):
+            lines = np.arange(first, min(first + LINES, count))
+            if lengths is None or lines_of is None:
+                columns = [*kept.slice(first, len(lines)).columns, *self._plain(scored, lines)]
+            else:
+                rows = np.searchsorted(ends, lines, "right")
+                steps = lines - ends[rows] + lines_of[rows]
+                leading = kept.take(pa.array(rows)).columns
+                columns = [*leading, *self._long(scored, rows, steps, lengths[rows] > 0)]
+            out = pa.BufferOutputStream()
+            arrow_csv.write_csv(pa.record_batch(columns, names=self.names), out, self.options)
+            yield out.getvalue()
+
+    def _lengths(self, scored: Scored) -> npt.NDArray[np.int64] | None:
+        if not self.long or scored.lengths is not None:
+            return scored.lengths if self.long else None
+        every = next(field.name for field in self.fields if field.stepwise)
+        return np.full(len(scored.rows), scored.values[every].shape[1])
+
+    def _plain(self, scored: Scored, rows: Array) -> Iterator[Any]:
+        import pyarrow as pa
+
+        for field in self.fields:
+            for column in scored.values[field.name][rows].T:
+                yield pa.array(np.ascontiguousarray(column))
+
+    def _long(self, scored: Scored, rows: Array, steps: Array, real: Array) -> Iterator[Any]:
+        import pyarrow as pa
+
+        yield pa.array(steps, mask=~real)
+        for field in self.fields:
+            values = scored.values[field.name]
+            if not field.stepwise:
+                numbers = values[rows]
+            else:
+                numbers = np.zeros((len(rows), field.width), field.dtype)
+                numbers[real] = values[rows[real], steps[real]]
+            for column in numbers.T:
+                missing = ~real if field.stepwise else None
+                yield pa.array(np.ascontiguousarray(column), mask=missing)
+
+
+def _names(field: Field) -> list[str]:
+    if field.width == 1:
+        return [field.name]
+    return [f"{field.name}_{i}" for i in range(field.width)]
+
+
+class CsvWriter:
+    """Writes the lines of `Lines` to a file.
+
+    Parameters and exceptions are those of `NpyWriter` and of `Lines`.
+    """
+
+    def __init__(
+        self, partial: Partial, fields: Sequence[Field], job: Any, sizes: Mapping[str, int]
+    ) -> None:
+        self.partial = partial
+        self.lines = Lines(fields, job.reader.kept)
+        self.file = Appended(partial.path("score.csv"), sizes.get("score.csv", 0))
+        try:
+            if not self.file.size:
+                self.file.write(self.lines.header())
+        except BaseException:
+            self.file.close()
+            raise
+
+    def write(self, scored: Scored) -> None:
+        """See `Writer`."""
+        for lines in self.lines.of(scored):
+            self.file.write(lines)
+
+    def sizes(self) -> dict[str, int]:
+        """See `Writer`."""
+        return {"score.csv": self.file.size}
+
+    def sync(self) -> None:
+        """See `Writer`."""
+        self.file.sync()
+
+    def cut(self, sizes: Mapping[str, int]) -> None:
+        """See `Writer`."""
+        self.file.cut(sizes["score.csv"])
+
+    def finish(self, written: int) -> None:
+        """See `Writer`."""
+        self.file.sync()
+
+    def targets(self) -> dict[str, Path]:
+        """See `Writer`."""
+        return {"score.csv": self.partial.destination}
+
+    def close(self) -> None:
+        """See `Writer`."""
+        self.file.close()
+
+
+class CsvStream:
+    """Writes the lines of `Lines` to standard output; see `StreamWriter`."""
+
+    def __init__(self, fields: Sequence[Field], job: Any) -> None:
+        self.lines = Lines(fields, job.reader.kept)
+        self.begun = False
+
+    def write(self, scored: Scored) -> None:
+        """See `StreamWriter`."""
+        self._begin()
+        for lines in self.lines.of(scored):
+            sys.stdout.buffer.write(lines)
+
+    def finish(self) -> None:
+        """See `StreamWriter`."""
+        self._begin()
+        sys.stdout.buffer.flush()
+
+    def _begin(self) -> None:
+        """Write the header when there is something to say: not before an error."""
+        if not self.begun:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(self.lines.header())
+            self.begun = True

@@ -1,0 +1,123 @@
+"""Arrow's own files (Feather) and streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastlstm.scoring.sources.table_files import (
+    FileOnDisk,
+    Part,
+    Types,
+    cast,
+    named,
+    pyarrow,
+)
+
+__all__ = ["ArrowFile", "ArrowStream", "is_stream"]
+
+FILE, OLD, STREAM = b"ARROW1", b"FEA1", b"\xff\xff\xff\xff"
+BUFFER = 2**20
+
+
+class ArrowFile(FileOnDisk):
+    """A file in Arrow's file or stream format; see `TableFile`. Its parts are record batches.
+
+    A record batch is read as a whole: whoever writes the file bounds the memory that takes.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        with open(path, "rb") as file:
+            magic = file.read(6)
+        if magic.startswith(OLD):
+            raise ValueError(f"{path}: Feather's first version is not read: write its version 2")
+        self.streamed = magic != FILE
+        if self.streamed and not is_stream(magic):
+            raise ValueError(f"{path}: expected a file or stream in Arrow's format")
+        self.rows: int | None = None
+        with self._source() as source, named(path):
+            self.schema = self._reader(source).schema
+        if not self.streamed:
+            from pyarrow import dataset
+
+            with named(path):  # by the batches' headers
+                self.rows = dataset.dataset(path, format="ipc").count_rows()
+
+    def _source(self) -> Any:
+        # no map: its pages count as memory, and a file that shrinks under it ends the process
+        return pyarrow().OSFile(self.name) if not self.streamed else open(self.name, "rb", BUFFER)
+
+    def _reader(self, source: Any, types: Types | None = None) -> Any:
+        pa = pyarrow()
+        options = pa.ipc.IpcReadOptions(use_threads=False)
+        if types is not None:
+            options.included_fields = sorted(self.schema.get_field_index(n) for n in types)
+        return (pa.ipc.open_stream if self.streamed else pa.ipc.open_file)(source, options=options)
+
+    def parts(self, types: Types, n_bytes: int, part: int, row: int) -> Iterator[Part]:
+        """See `TableFile`."""
+        self.check()
+        with self._source() as source:
+            with named(self.name):
+                reader = self._reader(source, types)
+            if self.streamed:
+                yield from stream_parts(reader, types, self.name, part, row)
+            else:
+                for number in range(part, reader.num_record_batches):
+                    with named(self.name):
+                        batch = reader.get_batch(number)
+                    yield Part(number, row, cast(batch.slice(row), types, self.name))
+                    row = 0
+                    del batch
+        self.check()
+
+
+class ArrowStream:
+    """A stream that is read once; see `TableFile`.
+
+    Parameters
+    ----------
+    name
+        What errors call it.
+    source
+        A binary file object.
+    """
+
+    rows: int | None = None
+    numeric: frozenset[str] = frozenset()
+
+    def __init__(self, name: str, source: Any) -> None:
+        self.name = name
+        with named(name):
+            self.reader = pyarrow().ipc.open_stream(source)
+        self.schema = self.reader.schema
+
+    def parts(self, types: Types, n_bytes: int, part: int, row: int) -> Iterator[Part]:
+        """See `TableFile`."""
+        return stream_parts(self.reader, types, self.name, part, row)
+
+    def identity(self) -> dict[str, Any]:
+        """See `TableFile`."""
+        return {"name": self.name}
+
+
+def stream_parts(reader: Any, types: Types, name: str, part: int, row: int) -> Iterator[Part]:
+    """Yield the record batches of a stream from one on."""
+    number = 0
+    while True:
+        try:
+            with named(name):
+                batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        if number >= part:
+            skip = row if number == part else 0
+            yield Part(number, skip, cast(batch.slice(skip), types, name))
+        number += 1
+        del batch
+
+
+def is_stream(magic: bytes) -> bool:
+    """Tell whether bytes begin a stream of Arrow's, which may also be of an older version."""
+    return magic.startswith(STREAM) or magic[2:4] == b"\0\0"

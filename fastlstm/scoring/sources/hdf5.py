@@ -1,0 +1,80 @@
+"""Datasets in HDF5 files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fastlstm.model import LSTM
+from fastlstm.scoring.chunk import Reader
+from fastlstm.scoring.sources import Layout, split_inner
+from fastlstm.scoring.sources.arrays import ArrayReader
+from fastlstm.scoring.sources.chunked import ChunkedFile, choose, refuse_packed
+from fastlstm.scoring.sources.fingerprint import fingerprint
+from fastlstm.scoring.sources.several import joined
+
+__all__ = ["open_dataset", "open_reader"]
+
+
+def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
+    """Open datasets, ``file.h5`` or ``file.h5:/path``, as one source."""
+    return joined((ArrayReader(open_dataset(path), layout, model) for path in paths), layout)
+
+
+def open_dataset(source: str) -> ChunkedFile:
+    """Open a dataset.
+
+    Raises
+    ------
+    ImportError
+        The package h5py is not installed.
+    FileNotFoundError
+        A file that a virtual dataset is made of is missing.
+    ValueError
+        It is no HDF5 file, or does not say which dataset is meant.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise ImportError('reading HDF5 needs a package: pip install "fastlstm[hdf5]"') from None
+    name, inner = split_inner(source)
+    with open(name, "rb"):  # whether that is allowed, in the system's own words
+        pass
+    try:
+        file = h5py.File(name, "r")
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{name}: expected an HDF5 file: {error}") from None
+    try:
+        datasets: dict[str, Any] = {}
+        file.visititems(
+            lambda key, item: datasets.update(
+                {key: item} if isinstance(item, h5py.Dataset) and item.shape is not None else {}
+            )
+        )
+        if inner is None and len(datasets) > 1:  # coordinates of netCDF
+            datasets = {k: d for k, d in datasets.items() if not d.is_scale}
+        path = choose(name, inner, datasets)
+        dataset = datasets[path]
+        refuse_packed(f"{name}:/{path}", dict(dataset.attrs))
+        _check_parts(name, dataset)
+    except RuntimeError as error:  # a damaged tree
+        file.close()
+        raise ValueError(f"{name} is damaged: {error}") from None
+    except BaseException:
+        file.close()
+        raise
+    identity = {"dataset": f"/{path}"}
+    return ChunkedFile(
+        f"{name}:/{path}", dataset, lambda: {**fingerprint(name), **identity}, file.close
+    )
+
+
+def _check_parts(name: str, dataset: Any) -> None:
+    """Refuse a virtual dataset that lacks a file: it would give fill values for it."""
+    for part in dataset.virtual_sources() if dataset.is_virtual else ():
+        path = Path(name).parent / part.file_name
+        if part.file_name != "." and "%" not in part.file_name and not path.exists():
+            raise FileNotFoundError(f"{name}:{dataset.name} is made of {path}, which is missing")

@@ -1,0 +1,205 @@
+"""How the rows of a long table are ordered: found out by its ids and times alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.scoring.sources.table_files import Batch, Table, pyarrow
+
+__all__ = ["IdWatch", "Order", "decreasing", "refuse_nulls", "run_starts", "survey"]
+
+Array = npt.NDArray[Any]
+
+BYTES = 4 * 2**20  # read at a time
+LEAST_CHECK = 2**16  # runs
+WEIGHTS = np.random.default_rng(5).integers(1, 2**63, 4096, np.uint64) * np.uint64(2) + np.uint64(1)
+
+
+@dataclass
+class Order:
+    """What is known of a long table before it is read."""
+
+    contiguous: bool = True  # the rows of each id follow each other
+    ordered: bool = True  # and are sorted by time
+    # of contiguous ones; None if not known
+    sequences: int | None = None
+    shortest: int | None = None
+    longest: int | None = None
+    windows: int | None = None
+
+
+def survey(
+    table: Table, id: str | None, time: str | None, window: int | None, stride: int
+) -> Order:
+    """Read the ids and times of a table.
+
+    Parameters
+    ----------
+    table
+        One that can be read again.
+    id, time
+        Names of its columns. Without an id all rows are one sequence.
+    window, stride
+        Those of the layout.
+
+    Raises
+    ------
+    ValueError
+        An id or a time is null.
+    """
+    types = {name: table.type_of(name, "id or time") for name in (id, time) if name is not None}
+    if not types:
+        rows = table.rows
+        if rows is None:
+            return Order()
+        fit = None if window is None else max(0, (rows - window) // stride + 1)
+        return Order(True, True, min(rows, 1), rows, rows, fit)
+    order = Order(sequences=0, windows=0)
+    watch, running, last = IdWatch(), 0, None
+
+    def ended(lengths: Array) -> None:
+        if not len(lengths):
+            return
+        order.sequences = (order.sequences or 0) + len(lengths)
+        order.shortest = min(int(lengths.min()), order.shortest or 2**62)
+        order.longest = max(int(lengths.max()), order.longest or 0)
+        if window is not None:
+            fit = np.maximum((lengths - window) // stride + 1, 0)
+            order.windows = (order.windows or 0) + int(fit.sum())
+
+    for batch in table.batches(types, BYTES):
+        refuse_nulls(table, batch, id, time)
+        ids = None if id is None else batch.data.column(id)
+        starts = run_starts(ids, len(batch), last, id)
+        if time is not None and order.ordered:
+            order.ordered = not len(decreasing(batch, time, starts, last))
+        if ids is not None and not watch.fresh(ids.take(pyarrow().array(starts))):
+            return Order(contiguous=False, ordered=False)
+        ends = np.append(starts, len(batch))
+        lengths = np.diff(ends, prepend=-running)
+        ended(lengths[:-1][lengths[:-1] > 0] if last is None else lengths[:-1])
+        running = int(lengths[-1])
+        last = batch.data.slice(len(batch) - 1)
+    if running:
+        ended(np.array([running]))
+    if not watch.all_fresh():
+        return Order(contiguous=False, ordered=False)
+    return order
+
+
+def refuse_nulls(table: Table, batch: Batch, *names: str | None) -> None:
+    """Refuse rows that do not say which sequence they are of, or where in it.
+
+    Raises
+    ------
+    ValueError
+        An id or a time is null.
+    """
+    for name in names:
+        if name is not None and batch.data.column(name).null_count:
+            null = batch.data.column(name).is_null().to_numpy(zero_copy_only=False)
+            row = int(np.argmax(null))
+            file, part, at = batch.address(row)
+            reason = f" ({batch.unparsable[row]})" if row in batch.unparsable else ""
+            raise ValueError(
+                f"{table.files[file].name}: expected column {name!r} in every row, got null at "
+                f"row {at} of part {part}{reason}"
+            )
+
+
+def run_starts(ids: Any, rows: int, last: Any, name: str | None) -> npt.NDArray[np.int64]:
+    """Return the rows that begin a new run of one id.
+
+    Parameters
+    ----------
+    ids
+        The ids of `rows` rows; None if all are of one sequence.
+    last
+        The row before, as a record batch; None if there is none.
+    name
+        The column of ids in it.
+    """
+    import pyarrow.compute as pc
+
+    if ids is None:
+        return np.zeros(int(last is None), np.int64)
+    new = np.ones(rows, bool)
+    new[1:] = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+    if last is not None:
+        new[0] = last.column(name)[0] != ids[0]
+    return np.flatnonzero(new)
+
+
+def decreasing(batch: Batch, time: str, starts: Array, last: Any) -> npt.NDArray[np.int64]:
+    """Return the rows whose time is before that of the row above, in one sequence."""
+    import pyarrow.compute as pc
+
+    times = batch.data.column(time)
+    before = np.zeros(len(batch), bool)
+    before[1:] = pc.less(times[1:], times[:-1]).to_numpy(zero_copy_only=False)
+    if last is not None:
+        before[0] = pc.less(times[0], last.column(time)[0]).as_py()
+    before[starts] = False
+    return np.flatnonzero(before)
+
+
+class IdWatch:
+    """Notices ids that come again after another one; it keeps 8 bytes for each.
+
+    Two ids are told apart by a hash: that they seem to be one, although they are not, is very
+    unlikely, and then rows are sorted that need not be.
+    """
+
+    def __init__(self) -> None:
+        self.keys: list[Array] = []
+        self.count, self.checked = 0, LEAST_CHECK
+
+    def fresh(self, ids: Any) -> bool:
+        """Take ids note of that begin a run; False if one is known to have come before."""
+        self.keys.append(_keys(ids))
+        self.count += len(ids)
+        if self.count < self.checked:
+            return True
+        self.checked = 2 * self.count
+        return self.all_fresh()
+
+    def all_fresh(self) -> bool:
+        """Tell whether no id has come before."""
+        if not self.keys:
+            return True
+        keys = np.concatenate(self.keys)
+        keys.sort()
+        self.keys = [keys]
+        return not (keys[1:] == keys[:-1]).any()
+
+
+def _keys(ids: Any) -> npt.NDArray[np.uint64]:
+    """Return a number for each id."""
+    pa = pyarrow()
+    kinds, kind = pa.types, ids.type
+    if kinds.is_integer(kind):
+        return np.array(ids.to_numpy(zero_copy_only=False)).astype(np.uint64)
+    if kinds.is_floating(kind):
+        return np.array(ids.to_numpy(zero_copy_only=False), np.float64).view(np.uint64)
+    if kinds.is_temporal(kind) and kind.bit_width in (32, 64):
+        whole = ids.view(pa.int64() if kind.bit_width == 64 else pa.int32())
+        return np.array(whole.to_numpy(zero_copy_only=False)).astype(np.uint64)
+    if not (kinds.is_binary(kind) or kinds.is_large_binary(kind)):
+        ids = ids.cast(pa.binary() if kinds.is_fixed_size_binary(kind) else pa.large_string())
+    ids = ids.cast(pa.large_binary())
+    _, offset_buffer, data = ids.buffers()
+    offsets = np.frombuffer(offset_buffer, np.int64)[ids.offset : ids.offset + len(ids) + 1]
+    if data is None or offsets[-1] == offsets[0]:
+        return np.zeros(len(ids), np.uint64)
+    characters = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
+    offsets = offsets - offsets[0]
+    places = np.arange(len(characters)) - np.repeat(offsets[:-1], np.diff(offsets))
+    sums = np.zeros(len(characters) + 1, np.uint64)
+    weighted = (characters.astype(np.uint64) + np.uint64(1)) * WEIGHTS[places % len(WEIGHTS)]
+    np.cumsum(weighted, out=sums[1:])
+    hashes: npt.NDArray[np.uint64] = sums[offsets[1:]] - sums[offsets[:-1]]
+    return hashes

@@ -1,0 +1,137 @@
+"""Standard input: an ``.npy`` file or a stream of Arrow's, told apart by how it begins."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.model import LSTM
+from fastlstm.scoring.chunk import Reader
+from fastlstm.scoring.sources import Layout
+from fastlstm.scoring.sources.arrays import ArrayReader
+
+__all__ = ["NpyStream", "open_stdin"]
+
+Array = npt.NDArray[Any]
+
+NAME = "standard input"
+NPY = b"\x93NUMPY"
+BUFFER = 2**20
+
+
+def open_stdin(layout: Layout, model: LSTM) -> Reader:
+    """Open standard input.
+
+    Raises
+    ------
+    ValueError
+        It is neither of both, or a terminal.
+    """
+    stream = sys.stdin.buffer
+    if stream.isatty():
+        raise ValueError(f"{NAME} is a terminal: pipe an Arrow stream or an .npy file into it")
+    magic = stream.read(len(NPY))
+    source = io.BufferedReader(_Prefixed(magic, stream), BUFFER)
+    if magic == NPY:
+        reader = ArrayReader(NpyStream(source), layout, model)
+        reader.again = False
+        return reader
+    from fastlstm.scoring.sources.arrow import ArrowStream, is_stream
+    from fastlstm.scoring.sources.table_files import Table
+    from fastlstm.scoring.sources.tables import reader_of
+
+    if not is_stream(magic):
+        found = f"{magic!r} ..." if magic else "nothing"
+        raise ValueError(f"{NAME}: expected an Arrow stream or an .npy file, got {found}")
+    table = Table([ArrowStream(NAME, source)])
+    table.again = False
+    return reader_of(table, layout, model)
+
+
+class NpyStream:
+    """An ``.npy`` file that is read once, from its beginning to its end; see `ArrayFile`.
+
+    Raises
+    ------
+    ValueError
+        Its header is damaged, or it is in Fortran's order.
+    """
+
+    name = NAME
+
+    def __init__(self, source: Any) -> None:
+        form = np.lib.format
+        try:
+            version = form.read_magic(source)
+            read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
+            self.shape, fortran, self.dtype = read(source)
+        except (EOFError, ValueError) as error:
+            raise ValueError(f"{NAME}: expected an .npy file of numbers: {error}") from None
+        if fortran and len(self.shape) > 1:
+            raise ValueError(
+                f"{NAME}: expected an array in C order, got Fortran's, which cannot be read from "
+                "its beginning to its end: write np.ascontiguousarray of it, or a file"
+            )
+        self.source = source
+        self.last = np.empty(0, self.dtype)  # what was read last: windows overlap
+        self.at = 0  # its first number
+
+    def read(self, rows: slice, steps: slice) -> Array:
+        """See `ArrayFile`; only forwards, from within what was read last on."""
+        first, last, _ = rows.indices(self.shape[0])
+        if len(self.shape) == 1:
+            return self._numbers(first, last)
+        inner = int(np.prod(self.shape[2:], dtype=np.int64))
+        begin, end, _ = steps.indices(self.shape[1])
+        if end - begin != self.shape[1] and last - first != 1:
+            raise ValueError(f"{NAME}: expected whole rows, or steps of one row")
+        row = self.shape[1] * inner
+        numbers = self._numbers(first * row + begin * inner, (last - 1) * row + end * inner)
+        return numbers.reshape(last - first, end - begin, *self.shape[2:])
+
+    def _numbers(self, first: int, last: int) -> Array:
+        known = self.at + len(self.last)
+        out = np.empty(max(last - first, 0), self.dtype)
+        overlap = max(0, known - first)
+        out[:overlap] = self.last[len(self.last) - overlap :]
+        for skipped in range(known, first, BUFFER):  # between windows that are far apart
+            self._fill(np.empty(min(BUFFER, first - skipped), self.dtype))
+        self._fill(out[overlap:])
+        self.last, self.at = out, first
+        return out
+
+    def _fill(self, out: Array) -> None:
+        left = out.view(np.uint8).data if out.size else memoryview(b"")
+        while left:
+            n = self.source.readinto(left)
+            if not n:
+                raise OSError(f"{NAME} ended before the array of shape {self.shape} was complete")
+            left = left[n:]
+
+    def identity(self) -> dict[str, Any]:
+        """See `ArrayFile`."""
+        return {"name": NAME}
+
+    def close(self) -> None:
+        """See `ArrayFile`."""
+
+
+class _Prefixed(io.RawIOBase):
+    """A stream with what was taken from its beginning put back."""
+
+    def __init__(self, prefix: bytes, stream: Any) -> None:
+        self.prefix, self.stream = prefix, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self.prefix:
+            n = min(len(buffer), len(self.prefix))
+            buffer[:n], self.prefix = self.prefix[:n], self.prefix[n:]
+            return n
+        return int(self.stream.readinto(buffer))

@@ -1,0 +1,331 @@
+"""Bulk scoring of arrays: what is written, how it is cut, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastlstm
+from fastlstm import Dense, Embedding, Layer
+from fastlstm.scoring import memory
+
+GATES = ("forget_gate", "input_gate", "candidate_cell", "cell_state", "output_gate", "hidden_state")
+
+
+def make_model(inputs: int = 2, outputs: int = 2) -> fastlstm.LSTM:
+    rng = np.random.default_rng(5)
+
+    def draw(*shape: int) -> np.ndarray:
+        return rng.normal(scale=0.5, size=shape).astype("float32")
+
+    first = Layer(draw(12, inputs), draw(12, 3), draw(12), draw(12))
+    second = Layer(draw(16, 3), draw(16, 4), draw(16), draw(16))
+    return fastlstm.LSTM([first, second], head=Dense(draw(outputs, 4), draw(outputs)))
+
+
+MODELS = {inputs: make_model(inputs) for inputs in (1, 2)}
+X = np.random.default_rng(6).normal(size=(403, 9, 2)).astype("float32")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def small_chunks(monkeypatch) -> None:
+    """Chunks of few sequences, so that there are many."""
+    monkeypatch.setattr(memory, "MOST_CHUNK", 1 << 10)
+
+
+def windows_of(series: np.ndarray, window: int, stride: int) -> np.ndarray:
+    """All windows (N, window, I) of a series (L, I), materialised."""
+    every = np.lib.stride_tricks.sliding_window_view(series, window, axis=0)
+    return np.ascontiguousarray(every[::stride].swapaxes(1, 2))
+
+
+FORMS = {
+    "as it is": lambda x: x,
+    "Fortran's order": np.asfortranarray,
+    "float64": lambda x: x.astype("float64"),
+    "float16": lambda x: x.astype("float16"),
+    "big-endian": lambda x: x.astype(">f4"),
+    "integers": lambda x: (10 * x).astype("int16"),
+    "one sequence": lambda x: x[0],
+    "no sequences": lambda x: x[:0],
+    "no steps": lambda x: x[:, :0],
+    "one step": lambda x: x[:, :1],
+}
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_scores_are_what_predict_gives_byte_for_byte(here, small_chunks, form, every, inputs):
+    x = form(X[..., :inputs])
+    np.save("x.npy", x)
+    summary = fastlstm.score(MODELS[inputs], "x.npy", "y.npy", return_sequences=every)
+    expected = MODELS[inputs].predict(x, return_sequences=every)
+    np.save("expected.npy", expected)
+    assert Path("y.npy").read_bytes() == Path("expected.npy").read_bytes()
+    assert (summary.sequences, summary.written, summary.resumed) == (len(expected),) * 2 + (0,)
+    assert sorted(os.listdir()) == ["expected.npy", "x.npy", "y.npy"]
+
+
+@pytest.mark.parametrize("shape", [(403, 9), (9,), (403, 9, 1)])
+def test_arrays_of_one_input_may_lack_axes(here, shape):
+    x = X[..., 0].reshape(-1)[: np.prod(shape)].reshape(shape)
+    np.save("x.npy", x)
+    fastlstm.score(MODELS[1], "x.npy", "y.npy")
+    np.testing.assert_array_equal(np.load("y.npy"), MODELS[1].predict(x))
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_lengths_of_padded_rows(here, small_chunks, as_file):
+    lengths = np.arange(len(X)) % 10
+    x = X.copy()
+    x[np.arange(9) >= lengths[:, np.newaxis]] = np.nan  # padding may hold anything
+    np.save("x.npy", x)
+    np.save("lengths.npy", lengths)
+    given = "lengths.npy" if as_file else lengths
+    fastlstm.score(MODELS[2], "x.npy", "y.npy", lengths=given, return_sequences=True)
+    expected = MODELS[2].predict(x, lengths=lengths, return_sequences=True)
+    np.testing.assert_array_equal(np.load("y.npy"), expected)
+    np.testing.assert_array_equal(np.load("y.lengths.npy"), lengths)
+
+
+def test_states_and_gates_lie_beside_the_scores(here, small_chunks):
+    np.save("x.npy", X)
+    model = MODELS[2]
+    summary = fastlstm.score(model, "x.npy", "y.npy", state=True, trace=True)
+    np.testing.assert_array_equal(np.load("y.npy"), model.predict(X))
+    _, state = model(X)
+    for name in ("h_n", "c_n"):
+        parts = [getattr(layer, name[0])[0] for layer in state]
+        np.testing.assert_array_equal(np.load(f"y.{name}.npy"), np.concatenate(parts, axis=1))
+    trace = model.trace(X)
+    for name in GATES:
+        np.testing.assert_array_equal(np.load(f"y.{name}.npy"), getattr(trace, name))
+    assert {Path(path).name for path in summary.outputs.values()} == {
+        *(f"y.{name}.npy" for name in (*GATES, "h_n", "c_n")),
+        "y.npy",
+    }
+
+
+@pytest.mark.parametrize("stride", [1, 4, 30])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_windows_of_a_series(here, small_chunks, inputs, dtype, stride):
+    series = (10 * np.random.default_rng(7).normal(size=(997, inputs))).astype(dtype)
+    np.save("x.npy", series)
+    fastlstm.score(MODELS[inputs], "x.npy", "y.npy", window=20, stride=stride)
+    expected = MODELS[inputs].predict(windows_of(series, 20, stride))
+    np.testing.assert_array_equal(np.load("y.npy"), expected)
+
+
+@pytest.mark.parametrize("chunk", [1 << 9, 1 << 12, 1 << 16])
+def test_windows_of_many_series(here, monkeypatch, chunk):
+    """Of a part of a series at a time, of one, and of several."""
+    monkeypatch.setattr(memory, "MOST_CHUNK", chunk)
+    many = np.random.default_rng(7).normal(size=(7, 150, 2))
+    np.save("x.npy", many)
+    fastlstm.score(MODELS[2], "x.npy", "y.npy", window=20, stride=3)
+    expected = np.concatenate([MODELS[2].predict(windows_of(s, 20, 3)) for s in many])
+    np.testing.assert_array_equal(np.load("y.npy"), expected)
+
+
+def test_several_files_follow_each_other(here, small_chunks):
+    Path("in").mkdir()
+    for i, part in enumerate(np.split(X, [100, 100, 250])):
+        np.save(f"in/part-{i}.npy", part)
+    Path("in/_SUCCESS").touch()
+    for source in ("in", "in/*.npy", Path("in")):
+        fastlstm.score(MODELS[2], source, "y.npy")
+        np.testing.assert_array_equal(np.load("y.npy"), MODELS[2].predict(X))
+
+
+def test_a_model_file_and_another_dtype(here):
+    np.save("x.npy", X)
+    MODELS[2].save("m.npz")
+    fastlstm.score("m.npz", "x.npy", "y.npy", dtype="float64")
+    np.testing.assert_array_equal(np.load("y.npy"), MODELS[2].astype("float64").predict(X))
+
+
+# --- bad rows -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", ">f4"])
+@pytest.mark.parametrize("policy", ["nan", "skip", "error"])
+def test_rows_with_nan_or_infinity(here, small_chunks, policy, dtype, value):
+    x = X.astype(dtype)
+    bad = [0, 77, 78, 402]
+    for row in bad:
+        x[row, row % 9, row % 2] = value
+    np.save("x.npy", x)
+    if policy == "error":
+        with pytest.raises(ValueError, match=r"x.npy: sequence 0 is bad: NaN or infinity"):
+            fastlstm.score(MODELS[2], "x.npy", "y.npy")
+        assert os.listdir() == ["x.npy"]  # nothing was done that is worth keeping
+        return
+    summary = fastlstm.score(MODELS[2], "x.npy", "y.npy", on_bad_row=policy)
+    scores, good = np.load("y.npy"), MODELS[2].predict(X.astype(dtype))
+    if policy == "nan":
+        assert np.isnan(scores[bad]).all()
+        scores = np.delete(scores, bad, axis=0)
+    np.testing.assert_array_equal(scores, np.delete(good, bad, axis=0))
+    assert summary.bad_rows == {"count": 4, "reasons": {"NaN or infinity": 4}, "first": bad}
+    assert summary.written == (403 if policy == "nan" else 399)
+
+
+def test_nan_at_every_step_that_counts(here):
+    x, lengths = X.copy(), np.full(len(X), 9)
+    x[7, 1] = np.nan
+    lengths[7] = 4
+    np.save("x.npy", x)
+    fastlstm.score(
+        MODELS[2], "x.npy", "y.npy", lengths=lengths, return_sequences=True, on_bad_row="nan"
+    )
+    row = np.load("y.npy")[7]
+    assert np.isnan(row[:4]).all()
+    assert (row[4:] == 0).all()
+
+
+def test_numbers_that_sum_to_infinity_are_no_bad_rows(here):
+    x = np.full((50, 9, 2), 1e38, dtype="float32")
+    np.save("x.npy", x)
+    fastlstm.score(MODELS[2], "x.npy", "y.npy")
+    np.testing.assert_array_equal(np.load("y.npy"), MODELS[2].predict(x))
+
+
+def test_windows_over_a_bad_step(here, small_chunks):
+    series = np.random.default_rng(7).normal(size=(300, 2))
+    series[100, 1] = np.inf
+    np.save("x.npy", series)
+    summary = fastlstm.score(MODELS[2], "x.npy", "y.npy", window=20, on_bad_row="skip")
+    every = MODELS[2].predict(windows_of(series, 20, 1))
+    np.testing.assert_array_equal(np.load("y.npy"), np.delete(every, range(81, 101), axis=0))
+    assert summary.bad_rows["first"] == list(range(81, 91))
+
+
+def test_sequences_that_are_too_long(here, small_chunks):
+    lengths = np.arange(len(X)) % 10
+    np.save("x.npy", X)
+    summary = fastlstm.score(
+        MODELS[2], "x.npy", "y.npy", lengths=lengths, max_steps=7, on_bad_row="nan"
+    )
+    np.testing.assert_array_equal(np.isnan(np.load("y.npy")).all(1), lengths > 7)
+    assert summary.bad_rows["reasons"] == {"more than 7 steps": int((lengths > 7).sum())}
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_unknown_ids(here, small_chunks, windows):
+    rng = np.random.default_rng(8)
+    table = Embedding(rng.normal(size=(30, 2)).astype("float32"))
+    model = fastlstm.LSTM([table, *MODELS[2].layers], MODELS[2].head)
+    ids = rng.integers(0, 30, 900 if windows else (300, 9))
+    good = windows_of(ids.reshape(-1, 1), 9, 1)[..., 0] if windows else ids.copy()
+    bad = [4] if not windows else list(range(36, 45))
+    if windows:
+        ids[44] = 30
+    else:
+        ids[4, 3] = -1
+    np.save("x.npy", ids)
+    summary = fastlstm.score(
+        model, "x.npy", "y.npy", on_bad_row="skip", window=9 if windows else None
+    )
+    expected = np.delete(model.predict(good), bad, axis=0)
+    np.testing.assert_array_equal(np.load("y.npy"), expected)
+    assert summary.bad_rows["reasons"] == {"an id outside 0 ... 29": len(bad)}
+
+
+# --- what is refused ------------------------------------------------------------------------
+
+WRONG = {
+    "no such source": ({"source": "no.npy"}, FileNotFoundError, "there is no file no.npy"),
+    "no match": ({"source": "no*.npy"}, FileNotFoundError, r"no file matches no\*.npy"),
+    "an empty folder": ({"source": "empty"}, FileNotFoundError, "there are no files in it"),
+    "a suffix": ({"source": "x.txt"}, ValueError, "expected a source ending in .npy"),
+    "text": ({"source": "text.npy"}, ValueError, "text.npy: expected an .npy file of numbers"),
+    "half a file": ({"source": "half.npy"}, ValueError, "half.npy: expected an .npy file"),
+    "words": ({"source": "words.npy"}, TypeError, "words.npy: expected real numbers"),
+    "inputs": ({"source": "wide.npy"}, ValueError, r"wide.npy: expected x of shape .*\(5, 4, 3\)"),
+    "two kinds": ({"source": "mixed"}, ValueError, "expected files of one kind"),
+    "a destination": ({"destination": "y.txt"}, ValueError, "expected a destination ending in"),
+    "in no folder": ({"destination": "no/y.npy"}, FileNotFoundError, "there is no folder no"),
+    "a folder": ({"destination": "empty.npy"}, IsADirectoryError, "empty.npy is a folder"),
+    "the input": ({"destination": "x.npy"}, ValueError, "also an input"),
+    "the model": ({"model": "m.npy", "destination": "m.npy"}, ValueError, "also an input"),
+    "a policy": ({"on_bad_row": "drop"}, ValueError, "expected on_bad_row to be one of"),
+    "a size": ({"memory": "lots"}, ValueError, "expected a size such as 500MB"),
+    "little memory": ({"memory": "1MB"}, ValueError, "expected memory of at least"),
+    "a long window": ({"window": 10}, ValueError, "at least the 10 steps of a window, got 9"),
+    "no window": ({"window": 0}, ValueError, "expected window to be an integer of 1 or more"),
+    "a stride alone": ({"stride": 2}, ValueError, "give a window"),
+    "columns": ({"column": "a"}, ValueError, "column says nothing about an array"),
+    "lengths": ({"lengths": np.array([1])}, ValueError, "expected lengths of shape"),
+    "threads": ({"threads": 0}, ValueError, "expected threads to be an integer of 1 or more"),
+}
+
+
+@pytest.mark.parametrize(("call", "kind", "message"), WRONG.values(), ids=WRONG)
+def test_what_does_not_fit_is_refused_before_anything_is_written(here, call, kind, message):
+    np.save("x.npy", X)
+    np.save("m.npy", X)
+    np.save("words.npy", np.full((5, 4, 2), "word"))
+    np.save("wide.npy", np.zeros((5, 4, 3)))
+    Path("text.npy").write_text("1,2,3\n")
+    Path("x.txt").touch()
+    Path("half.npy").write_bytes(Path("x.npy").read_bytes()[:1000])
+    for folder in ("empty", "mixed", "empty.npy"):
+        Path(folder).mkdir()
+    np.save("mixed/a.npy", X)
+    np.savez("mixed/b.npz", x=X)
+    before = sorted(os.listdir())
+    arguments = {"model": MODELS[2], "source": "x.npy", "destination": "y.npy", **call}
+    with pytest.raises(kind, match=message):
+        fastlstm.score(**arguments)
+    assert sorted(os.listdir()) == before
+
+
+def test_a_file_that_becomes_shorter_is_an_error(here, small_chunks, monkeypatch):
+    from fastlstm.scoring import job
+
+    np.save("x.npy", X)
+    compute = job.compute
+
+    def cut(*arguments):
+        os.truncate("x.npy", 20_000)
+        return compute(*arguments)
+
+    monkeypatch.setattr(job, "compute", cut)
+    with pytest.raises(OSError, match=r"x.npy cannot be read up to byte .* become shorter"):
+        fastlstm.score(MODELS[2], "x.npy", "y.npy")
+    assert not Path("y.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("500MB", 500_000_000), ("1.5 GiB", 3 << 29), (4096, 4096), ("2k", None), ("0", None)],
+)
+def test_sizes(text, size):
+    if size is None:
+        with pytest.raises(ValueError, match=re.escape(f"got {text!r}")):
+            memory.as_bytes(text)
+    else:
+        assert memory.as_bytes(text) == size
+
+
+def test_the_summary_is_what_json_can_say(here):
+    np.save("x.npy", X)
+    summary = fastlstm.score(MODELS[2], "x.npy", "y.npy")
+    said = json.loads(json.dumps(summary.as_dict()))
+    assert said["sequences"] == 403
+    assert said["rate"] > 0
+    assert "403 sequences" in str(summary)
