@@ -35,7 +35,7 @@ def rng():
 def long_table(sequences, rng, ids="integers", how="sorted"):
     """One row a step: sorted; unsorted by time in each sequence; or scattered."""
     rows = [
-        {"who": IDS[ids](n), "when": 5 * t - 20, "shop": f"s{n}", "step": t}
+        {"who": IDS[ids](n), "when": 5 * t - 20, "shop": f"s{n} {t}", "step": t}
         | {f"x{k}": float(v) for k, v in enumerate(step)}
         for n, s in enumerate(sequences)
         for t, step in enumerate(s)
@@ -83,14 +83,15 @@ def test_long_format(tmp_path, rng, how, inputs, window):
     numbers = in_order(table, sequences)
     if window is None:
         expected = fastlstm.Ragged.from_list([sequences[n] for n in numbers])
-        kept = [{"who": IDS["integers"](n), "shop": f"s{n}"} for n in numbers]
+        kept = [{"who": IDS["integers"](n), "shop": f"s{n} 0"} for n in numbers]
     else:
         places = [(n, k) for n in numbers for k in range(len(sequences[n]) - window + 1)]
         expected = np.array([sequences[n][k : k + window] for n, k in places])
-        kept = [{"who": IDS["integers"](n), "shop": f"s{n}", "window": k} for n, k in places]
+        kept = [{"who": IDS["integers"](n), "shop": f"s{n} {k}", "window": k} for n, k in places]
     assert_same_bits(read.scores, model.predict(expected))
     assert read.kept == kept
     assert (read.reader.count is None) == (how == "scattered")
+    assert read.reader.order.ordered == (how == "sorted")
     longest = max(map(len, sequences))
     assert read.reader.steps == (window or (None if how == "scattered" else longest))
 

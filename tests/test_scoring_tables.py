@@ -202,6 +202,7 @@ def test_a_null_list_may_hide_numbers(tmp_path):
     read = check_everywhere(path, model)
     assert read.bad == {1: "null"}
     assert_same_bits(read.scores[[0, 2]], model.predict([np.array([1.0, 2]), np.array([5.0])]))
+    assert len(Read(path, model, window=1).scores) == 4  # one for the list that is not there
 
 
 def test_bad_rows_are_treated_as_in_any_source(tmp_path):

@@ -52,8 +52,13 @@ def score(
         The model, or a file that `fastlstm.load` reads without hints.
     source : path
         ``.npy``, ``.npz``, ``.parquet``, ``.feather``, ``.arrow``, ``.zarr``,
-        ``.h5:/path/inside``, ``.csv``, a folder or a glob of files of one kind, or ``"-"`` for
-        standard input (an Arrow stream or ``.npy``).
+        ``.h5:/path/inside``, ``.csv``, ``.csv.gz``, a folder or a glob of files of one kind, or
+        ``"-"`` for standard input (an Arrow stream or ``.npy``).
+
+        A table holds its sequences as lists, one row a sequence: lists of numbers, or for I
+        inputs lists of lists, or of structs, of I numbers. In CSV the cells of a row are the
+        steps, and empty cells at the end shorten the sequence. With `time` or `features` a table
+        has one row a step.
     destination : path
         ``.npy``, ``.parquet``, ``.zarr``, ``.csv``, or ``"-"`` for CSV on standard output.
     lengths : array (N,) of int or path to an .npy file, optional
@@ -62,10 +67,17 @@ def score(
         The column that holds the sequences as lists, if there are several.
     id, time, features : str, str, sequence of str, optional
         Columns of a table in long format, with one row a step: which sequence it is of, its
-        order in it, and the inputs. `id` alone names the column that tells sequences apart in a
-        table of lists.
+        order in it, and the inputs (by default all other columns of numbers). Sequences come in
+        the order in which their ids appear first, and rows of the same id and time in the order
+        of the table. The rows of an id need not follow each other; a table where they do not,
+        and that is larger than memory, is sorted by DuckDB. Without `id` all rows are one
+        sequence. `id` alone names the column that tells sequences apart in a table with one row
+        a sequence.
     keep : sequence of str
-        Columns that are carried along to the destination; `id` always is.
+        Columns that are carried along to the destination; `id` always is. In long format they
+        have the value of the first step of a sequence, or of a window. With windows they come
+        with a column ``window``, the number of a window in its sequence, which begins at step
+        number * stride.
     window, stride : int, optional
         Score every stretch of `window` steps, each `stride` steps behind the one before.
     max_steps : int, optional

@@ -37,7 +37,7 @@ class LongReader:
 
     Sequences come in the order in which their ids appear first; in each the steps are sorted by
     time, and those of one time stay in their order. Without `id` all rows are one sequence. A
-    column that is kept has the value of the first step.
+    column that is kept has the value of the first step, of a window that of its own first step.
 
     A position is the address of a row, the number of that step in its sequence, and the number of
     the next window in it.
@@ -204,16 +204,17 @@ class LongReader:
         if len(columns) > 1:
             values = np.stack([column for column, _ in columns], axis=1)
         heads = offsets[:-1]
+        steps: Any = np.arange(rows)
         if self.sorts_each:
             runs = np.repeat(np.arange(len(heads)), np.diff(offsets))
             order = order_of(rows, pyarrow().array(runs), data.column(self.time)).to_numpy()
-            values, bad, heads = values[order], bad[order], order[heads]
+            values, bad, steps = values[order], bad[order], order
         kept = None
         if self.kept_names:
             names = self.kept_names
-            taken = data.take(pyarrow().array(heads))
+            taken = data.take(pyarrow().array(steps if self.window else steps[heads]))
             kept = batch_of([taken.column(name) for name in names], names)
-        return Sequences(values, offsets, bad if bad.any() else None, kept=kept)
+        return Sequences(values, offsets, bad if bad.any() else None, kept=kept, kept_by_step=True)
 
     def close(self) -> None:
         """See `Reader`."""

@@ -32,6 +32,7 @@ class Sequences:
     bad: npt.NDArray[np.uint8] | None = None  # (L,), None if no step is
     broken: dict[int, str] = field(default_factory=dict)  # sequences that are not there: empty
     kept: Any = None  # pyarrow.RecordBatch of n rows
+    kept_by_step: bool = False  # or of L rows: a window has the values of its first step
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -127,7 +128,9 @@ class Cutter:
                 Windows(series, starts[part] - low, self.window),
                 part.stop - first,
                 after(int(row[part.stop - 1]), int(number[part.stop - 1]) + 1),
-                kept=_kept_of(found.kept, row[part], number[part]),
+                kept=_kept_of(
+                    found.kept, (starts if found.kept_by_step else row)[part], number[part]
+                ),
                 broken=broken,
             )
 

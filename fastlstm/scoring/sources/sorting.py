@@ -15,7 +15,7 @@ from fastlstm.scoring.sources.table_files import Address, Batch, Table, Types, a
 __all__ = ["Sorted", "order_of"]
 
 # Up to so many chunks a table is sorted in memory.
-IN_MEMORY = 8
+IN_MEMORY = 4
 LEAST_MEMORY = 2**26  # that DuckDB works with
 
 
