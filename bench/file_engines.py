@@ -65,15 +65,20 @@ def build_naive(row: ScoringRow, path: Path, threads: int) -> Built:
 
 
 def build_onnx_runtime(row: ScoringRow, path: Path, threads: int) -> Built:
-    """A chunk at a time, of the size that is the fastest."""
-    tried = row.with_sequences(min(row.N, TRIED))
+    """A chunk at a time, of the size that is the fastest, which is noted beside the file."""
+    noted = path.with_name("onnx-chunk.txt")
+    if not noted.exists():
+        noted.write_text(str(best_chunk(row.with_sequences(min(row.N, TRIED)), path, threads)))
+    size = int(noted.read_text())
+    call = onnx_runtime_script(row, path, threads, size)
+    return Built(call, f"{threads} threads, chunks of {size:,}")
 
+
+def best_chunk(row: ScoringRow, path: Path, threads: int) -> int:
     def way(size: int) -> Callable[[], Callable[[], Array]]:
-        return lambda: onnx_runtime_script(tried, path, threads, size)
+        return lambda: onnx_runtime_script(row, path, threads, size)
 
-    sizes = {f"chunks of {size:,}": size for size in CHUNKS}
-    best = fastest({name: way(size) for name, size in sizes.items()}).settings
-    return Built(onnx_runtime_script(row, path, threads, sizes[best]), f"{threads} threads, {best}")
+    return int(fastest({str(size): way(size) for size in CHUNKS}).settings)
 
 
 def onnx_runtime_script(
