@@ -8,9 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import compare, diff, gates, loop, networks, plots, readme, report, results
+from bench import compare, diff, gates, loop, networks, plots, readme, report, results, scoring
 
-MEASURING = {"compare": compare, "loop": loop, "trace": gates, "networks": networks}
+MEASURING = {
+    "compare": compare,
+    "loop": loop,
+    "trace": gates,
+    "networks": networks,
+    "score": scoring,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,15 +37,19 @@ class Built(NamedTuple):
 class Engine(NamedTuple):
     """One way to do a row's work. `build` imports what it needs."""
 
-    build: Callable[[Row, Array, int], Built]  # for a row, its input (N, T, I), and threads
+    build: Callable[[Any, Any, int], Built]  # for a row, its input (N, T, I), and threads
     needs: tuple[str, ...] = ()  # modules that have to be installed
     most_work: float = math.inf  # operations a call: of a longer row, only some sequences ...
     share: int = 1  # ... a multiple of so many
     flops: float | None = None  # of a call, if they are not the row's
     dtypes: tuple[str, ...] = ("float32", "float64")
+    from_file: bool = False  # `build` takes the file of the input, not an array
+    most_sequences: float = math.inf  # that are timed
 
     def sequences(self, row: Row) -> int:
         """How many of the row's sequences are timed; the times are scaled to all of them."""
+        if self.most_sequences < row.N:
+            return int(self.most_sequences)
         if row.N * row.work_a_sequence <= self.most_work:
             return row.N
         shares = int(self.most_work / row.work_a_sequence) // self.share

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench import file_engines
 from bench.built import Built, Engine, fastest
 from bench.network_rows import NetworkRow
 from bench.rows import Row
@@ -207,6 +208,18 @@ ENGINES = {
     "fastlstm, step": Engine(build_step),
     "PyTorch, step": rival("pytorch", "build_step", "torch"),
     "ONNX Runtime, step": rival("onnx_runtime", "build_step", "onnxruntime", "onnx"),
+    # from file to file
+    "fastlstm, score": Engine(file_engines.build_score, from_file=True),
+    "fastlstm, score .npy": Engine(file_engines.build_score_npy, from_file=True),
+    "naive script": Engine(file_engines.build_naive, from_file=True),
+    "ONNX Runtime, chunks": Engine(
+        file_engines.build_onnx_runtime,
+        ("onnxruntime", "onnx"),
+        dtypes=FLOAT32,
+        from_file=True,
+        most_sequences=100_000,
+    ),
+    "read file": Engine(file_engines.build_read, from_file=True),
     # every value of every step
     "trace": Engine(build_trace),
     "fill": Engine(build_fill),

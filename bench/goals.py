@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from bench import goals_loop, network_costs, results
+from bench import goals_loop, goals_scoring, network_costs, results
 from bench.results import ONE_THREAD, OWN
 
 Results = dict[str, Any]
@@ -50,10 +50,9 @@ class Goal(NamedTuple):
 
 def check(found: Results) -> list[Goal]:
     """Every goal that the results of a command say something about."""
-    if found["command"] == "loop":
-        return [Goal(*goal) for goal in goals_loop.check(found)]
-    if found["command"] == "networks":
-        return [Goal(*goal) for goal in network_costs.check(found)]
+    others = {"loop": goals_loop, "networks": network_costs, "score": goals_scoring}
+    if found["command"] in others:
+        return [Goal(*goal) for goal in others[found["command"]].check(found)]
     rows = found.get("rows", [])
     single = [row for row in rows if row["dtype"] == "float32"]
     return [

@@ -18,6 +18,7 @@ import fastlstm
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("fastlstm", "Python", "numpy", "numba", "llvmlite")
 RIVALS = ("torch", "onnxruntime", "openvino", "jax", "jaxlib", "keras", "onnx", "tensorflow")
+FILES = ("pyarrow",)
 
 
 def describe(threads: int) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def describe(threads: int) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {name: facts[name] for name in PACKAGES}
         | {"BLAS of NumPy": f"{blas['name']} {blas['version']}"}
-        | {name: version for name in RIVALS if (version := installed(name))},
+        | {name: version for name in RIVALS + FILES if (version := installed(name))},
     }
 
 

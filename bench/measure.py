@@ -22,14 +22,18 @@ Array = npt.NDArray[Any]
 
 MOST_CHECK_WORK = 4e10  # the comparison with float64 takes no more operations, but at least ...
 LEAST_CHECKED = 32  # ... so many sequences are compared
-MOST_SECONDS = 12.0  # an engine that took so long sits out the rounds that remain ...
-LEAST_ROUNDS = 3  # ... after so many
+LEAST_ROUNDS = 3  # an engine that took too long for its row sits out those that remain
 # A larger error means that something else was computed: bfloat16 is at 1e-3 and above.
 MOST_ERROR = {"float32": 1e-4, "float64": 1e-11}
 
 
 def compare(
-    row: Row, engines: Sequence[str], threads: int, rounds: int, turn_seconds: float
+    row: Row,
+    engines: Sequence[str],
+    threads: int,
+    rounds: int,
+    turn_seconds: float,
+    input_file: Path | None = None,
 ) -> dict[str, Any]:
     """Time engines on a row, taking turns.
 
@@ -45,6 +49,8 @@ def compare(
         In each, every engine has one turn; who begins changes from round to round.
     turn_seconds
         How long a turn lasts; one call at least.
+    input_file
+        An ``.npy`` file of the row's input; without one, it is drawn and written.
 
     Returns
     -------
@@ -58,12 +64,11 @@ def compare(
     checked = checked_sequences(row)
     found: dict[str, Any] = {}
     with thread_count(threads), ExitStack() as stack:
-        folder = stack.enter_context(TemporaryDirectory())
-        input_file = Path(folder) / "x.npy"  # drawing it anew in each process takes longer
-        x = row.inputs()
-        np.save(input_file, x)
-        exact = float64_outputs(row, checked, x)
-        del x
+        if input_file is None:
+            folder = stack.enter_context(TemporaryDirectory())
+            input_file = Path(folder) / "x.npy"  # drawing it anew in each process takes longer
+            np.save(input_file, row.inputs())
+        exact = float64_outputs(row, checked, np.load(input_file, "r"))
         workers = []
         for name in engines:
             found[name] = {}  # in the order of the names
@@ -92,7 +97,7 @@ def take_turns(
     for number in range(rounds):
         first = number % max(1, len(workers))
         for worker in [*workers[first:], *workers[:first]]:
-            sits_out = number >= LEAST_ROUNDS and worker.spent > MOST_SECONDS
+            sits_out = number >= LEAST_ROUNDS and worker.spent > worker.row.most_seconds
             seconds[worker.engine].append(None if sits_out else worker.turn(turn_seconds))
     return seconds
 
@@ -112,6 +117,7 @@ def float64_outputs(row: Row, checked: Array, x: Array | None = None) -> Array:
     return reference.predict(
         model.layers,
         some.astype("float64") if some.dtype.kind == "f" else some,  # ids stay ids
+        model.head,
         lengths=lengths,
         return_sequences=model.return_sequences,
     )

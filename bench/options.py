@@ -70,12 +70,25 @@ class Run:
     def wants(self, part: str) -> bool:
         return part in self.options.parts
 
+    def sized(self, row: Row) -> Row:
+        """The row, or with fewer sequences in a quick run."""
+        if not self.options.quick:
+            return row
+        return row.with_sequences(max(min(16, row.N), row.N // QUICK))
+
     def compare(
-        self, row: Row, engines: Sequence[str], threads: int | None = None
+        self,
+        row: Row,
+        engines: Sequence[str],
+        threads: int | None = None,
+        input_file: Path | None = None,
     ) -> dict[str, Any]:
-        """Time those of the engines that are installed and compute in the row's dtype."""
-        if self.options.quick:
-            row = row.with_sequences(max(min(16, row.N), row.N // QUICK))
+        """Time those of the engines that are installed and compute in the row's dtype.
+
+        With a file of its input, the row is taken as it is.
+        """
+        if input_file is None:
+            row = self.sized(row)
         say(f"{row.name} {row.dtype} {row.lengths if row.lengths != 'full' else ''}")
         present = []
         for name in engines:
@@ -83,7 +96,9 @@ class Run:
                 self.results["missing"][name] = f"not installed: {', '.join(missing)}"
             elif row.dtype in ENGINES[name].dtypes:
                 present.append(name)
-        found = measure.compare(row, present, threads or self.threads, self.rounds, self.turn)
+        found = measure.compare(
+            row, present, threads or self.threads, self.rounds, self.turn, input_file
+        )
         for name, engine in found["engines"].items():
             if "failed" in engine:
                 say(f"  {name} failed: {engine['failed']}")

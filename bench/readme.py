@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench import goals, report, report_networks, results
+from bench import goals, report, report_networks, report_scoring, results
 from bench.machine import ROOT
 from bench.results import OWN
 from bench.tables import number, percent, table
@@ -17,7 +17,7 @@ from bench.tables import number, percent, table
 Results = dict[str, Any]
 
 README = ROOT / "README.md"
-MARKS = {"compare": "bench", "networks": "networks"}  # of a command's section
+MARKS = {"compare": "bench", "networks": "networks", "score": "scoring"}  # of a command's section
 ENGINES = ("OpenVINO", "ONNX Runtime", "PyTorch", "JAX", "Keras", "numpy")
 
 
@@ -37,6 +37,8 @@ def write(stored: Path, path: Path) -> None:
     stored.with_suffix(".md").write_text(report.render(found), encoding="utf-8")
     if found["command"] == "networks":
         tables = network_text(found)
+    elif found["command"] == "score":
+        tables = scoring_text(found)
     else:
         tables = "\n\n".join([text(found), *pictures(stored, path.parent)])
     document = replaced(path.read_text(encoding="utf-8"), tables, MARKS[found["command"]])
@@ -73,6 +75,26 @@ def network_text(found: Results) -> str:
             "of time steps a second; *takes x*: times as long as the network beside it.",
             report_networks.overview(found["networks"]),
             f"Of the project's own {len(checked)} goals for these figures, {met} are met.",
+        ]
+    )
+
+
+def scoring_text(found: Results) -> str:
+    """What stands between the markers of scoring from file to file."""
+    machine = found["machine"]
+    versions = machine["versions"]
+    packages = ("onnxruntime", "numpy", "pyarrow")
+    others = ", ".join(f"{name} {versions[name]}" for name in packages if name in versions)
+    checked = goals.check(found)
+    told = [f"- {g.what}: {g.got}, wanted {g.wanted}" for g in goals.missed(checked)]
+    met = f"{len(checked) - len(told)} are met" + (", but not:" if told else ".")
+    return "\n\n".join(
+        [
+            f"Measured {machine['date'][:10]} on {machine['threads']} threads; {others}. Millions "
+            "of sequences a second, float32; MB: the peak memory of the process.",
+            report_scoring.overview(found["scoring"], found.get("scoring_memory", [])),
+            f"Of the project's own {len(checked)} goals for these figures, {met}",
+            *(["\n".join(told)] if told else []),
         ]
     )
 

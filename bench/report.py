@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bench import goals, report_loop, report_networks, results
+from bench import goals, report_loop, report_networks, report_scoring, results
 from bench.results import LIMITS, ONE_THREAD, OWN
 from bench.roofline import bandwidth
 from bench.tables import error, number, percent, quartiles, shape, table
@@ -33,6 +33,8 @@ def render(found: Results) -> str:
         "memory": report_loop.memory,
     }
     sections += [section(found[name]) for name, section in parts.items() if found.get(name)]
+    if rows := found.get("scoring"):
+        sections.append(report_scoring.section(rows, found.get("scoring_memory", [])))
     if not found["settings"]["quick"]:
         sections.append(goal_table(goals.check(found)))
     return "\n\n".join(sections) + "\n"

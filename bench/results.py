@@ -11,6 +11,7 @@ from bench import spread
 from bench.measure import computes_the_same
 from bench.network_rows import NETWORKS
 from bench.rows import BENCHMARK_ROWS
+from bench.scoring_rows import SCORING
 
 Results = dict[str, Any]
 
@@ -18,7 +19,7 @@ FOLDER = Path(__file__).parent / "results"
 FORMAT = 2
 OWN, ONE_THREAD = "fastlstm", "fastlstm, 1 thread"
 PLAIN = "fastlstm, plain"  # the plain network beside another kind
-LIMITS = ("peak", "read", "fill")  # not engines, but what bounds one
+LIMITS = ("peak", "read", "fill", "read file")  # not engines, but what bounds one
 
 
 def write(results: Results, path: Path) -> None:
@@ -78,7 +79,7 @@ def update(results: Results, older: Results) -> Results:
 
 def place(row: Results) -> tuple[Any, ...]:
     """Where a row stands in its part: by dtype, then as in the table of rows."""
-    names = [*BENCHMARK_ROWS, *NETWORKS]
+    names = [*BENCHMARK_ROWS, *NETWORKS, *SCORING]
     known = names.index(row["name"]) if row["name"] in names else len(names)
     return row.get("dtype", ""), known
 

@@ -121,8 +121,11 @@ def serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     try:
         n = ENGINES[engine].sequences(row)
-        x = row.inputs()[:n] if input_file is None else np.array(np.load(input_file, "r")[:n])
-        call, settings = ENGINES[engine].build(row, x, threads)
+        if ENGINES[engine].from_file:
+            call, settings = ENGINES[engine].build(row.with_sequences(n), input_file, threads)
+        else:
+            x = row.inputs()[:n] if input_file is None else np.array(np.load(input_file, "r")[:n])
+            call, settings = ENGINES[engine].build(row, x, threads)
         outputs = call()
         if outputs is not None:
             outputs = np.asarray(outputs)[checked[checked < n]]

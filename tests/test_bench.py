@@ -27,7 +27,8 @@ from fastlstm import reference
 
 def is_another(name):
     """Whether it is another library that gives last hidden states of sequences of equal length."""
-    return ENGINES[name].needs and not name.endswith((", step", ", packed"))
+    engine = ENGINES[name]
+    return engine.needs and not engine.from_file and not name.endswith((", step", ", packed"))
 
 
 ROWS = {
@@ -229,7 +230,7 @@ def test_an_engine_that_is_not_installed_is_reported(monkeypatch):
     assert run.results["missing"] == {"nowhere": "not installed: no_such_module"}
 
 
-@pytest.mark.parametrize("command", ["compare", "loop", "trace", "networks"])
+@pytest.mark.parametrize("command", ["compare", "loop", "trace", "networks", "score"])
 def test_a_whole_run_is_stored_and_no_other(command, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     for more, stored in (["--threads", "3"], 1), (["--quick"], 0), (["--engines", "fastlstm"], 0):

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm import LSTM, Embedding, Layer
-from fastlstm.activations import STANDARD, Activation
+from fastlstm import LSTM, Dense, Embedding, Layer
+from fastlstm.activations import LINEAR, STANDARD, Activation
 
 Array = npt.NDArray[Any]
 
@@ -43,23 +43,27 @@ class Graph:
         return name
 
 
-def model_bytes(model: LSTM, N: int, T: int, state: bool = False) -> bytes:
-    """The network without its head, for input ``x (T, N, I)`` or ids ``(T, N)`` of this shape.
+def model_bytes(model: LSTM, N: int | str, T: int, state: bool = False) -> bytes:
+    """The network for input ``x (T, N, I)`` or ids ``(T, N)`` of this shape; a name fits any N.
 
-    The result is ``y``: the last layer's states ``(N, K)``, or with `model.return_sequences` its
-    outputs ``(T, N, K)``. With `state`, it takes ``h0``, ``c0``, ``h1`` ... for each layer,
-    ``(1, N, H)``, and returns ``h0_out``, ``c0_out`` ... instead.
+    The result is ``y``: the head on the last layer's states, or these ``(N, K)``, or with
+    `model.return_sequences` the layer's outputs ``(T, N, K)``. With `state`, it takes ``h0``,
+    ``c0``, ``h1`` ... for each layer, ``(1, N, H)``, and returns ``h0_out``, ``c0_out`` ...
+    instead.
 
     Raises
     ------
     NotImplementedError
-        ONNX' LSTM does not have what the network has.
+        ONNX' LSTM does not have what the network has, or this does not write it.
     """
     from onnx import TensorProto, helper
 
+    if model.head and (model.return_sequences or state):
+        raise NotImplementedError("a head on anything but the last states is not written")
+
     kind = helper.np_dtype_to_tensor_dtype(model.dtype)
 
-    def value(name: str, *shape: int) -> Any:
+    def value(name: str, *shape: int | str) -> Any:
         return helper.make_tensor_value_info(name, kind, shape)
 
     graph, below = Graph(), "x"
@@ -83,10 +87,11 @@ def model_bytes(model: LSTM, N: int, T: int, state: bool = False) -> bytes:
             below = together(graph, name, f"Y{k}", len(layer.cells), (T, N, layer.output_size))
     if not model.return_sequences and not state:
         size = len(layer.cells), (N, layer.output_size)
-        together(graph, "y", f"h{top}_out", *size)
+        states = together(graph, "states" if model.head else "y", f"h{top}_out", *size)
+        add_head(graph, model.head, states)
     if not state:
         steps = (T,) if model.return_sequences else ()
-        outputs.append(value("y", *steps, N, model.recurrent[-1].output_size))
+        outputs.append(value("y", *steps, N, model.output_size))
     made = helper.make_graph(graph.nodes, "lstm", inputs, outputs, graph.constants)
     opset = [helper.make_opsetid("", OPSET)]
     whole = helper.make_model(made, opset_imports=opset, ir_version=IR_VERSION)
@@ -126,7 +131,18 @@ def add_lstm(
     graph.add("LSTM", taken, given, **options)
 
 
-def together(graph: Graph, name: str, value: str, directions: int, shape: tuple[int, ...]) -> str:
+def add_head(graph: Graph, head: Sequence[Dense], below: str) -> None:
+    """Dense layers from a value ``(N, H)`` to ``y (N, K)``."""
+    for k, dense in enumerate(head, 1):
+        if dense.activation != LINEAR or dense.bias is None:
+            raise NotImplementedError("a head with an activation or no bias is not written")
+        arrays = {"weight": dense.weight, "bias": dense.bias}
+        taken = [below, *(graph.constant(f"head_{name}{k}", a) for name, a in arrays.items())]
+        name = "y" if k == len(head) else f"head{k}"
+        below = graph.add("Gemm", taken, [name], transB=1)
+
+
+def together(graph: Graph, name: str, value: str, directions: int, shape: tuple[Any, ...]) -> str:
     """The directions of a value ``(..., D, N, H)`` side by side: ``(..., N, D * H)``."""
     ahead = len(shape) - 2  # axes before that of the directions
     if directions == 1:
