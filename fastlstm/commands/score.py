@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from fastlstm.commands.hints import add_model_hints, given_hints
+from fastlstm.commands.layout import SOURCE, add_layout, given_layout
 from fastlstm.commands.parsers import DTYPES, new_parser, positive
 
 if TYPE_CHECKING:
@@ -40,12 +41,7 @@ def add_parser(commands: Commands) -> None:
             "-o scores.csv",
         ),
     )
-    parser.add_argument(
-        "source",
-        help="a file, a folder or a quoted glob of files of one kind: .npy, .npz, .parquet, "
-        ".feather, .arrow, .csv, .zarr, .h5 (FILE.h5:/path); - for standard input (an Arrow "
-        "stream or .npy)",
-    )
+    parser.add_argument("source", help=SOURCE)
     parser.add_argument("--model", required=True, help="a model file of any kind")
     parser.add_argument(
         "-o",
@@ -53,23 +49,11 @@ def add_parser(commands: Commands) -> None:
         required=True,
         help="the scores: .npy, .parquet, .zarr, .csv, or - for CSV on standard output",
     )
-    _add_layout(parser)
+    layout = add_layout(parser, keep="columns that are carried along")
+    layout.add_argument("--max-steps", type=positive, help="longer sequences are bad rows")
     _add_outputs(parser)
     _add_running(parser)
     add_model_hints(parser)
-
-
-def _add_layout(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("how the sequences lie in the source")
-    group.add_argument("--lengths", help="real length of each padded row: an .npy file")
-    group.add_argument("--column", help="the column of lists, if a table has several")
-    group.add_argument("--id", help="the column that tells sequences apart")
-    group.add_argument("--time", help="one row a step: the column that orders a sequence")
-    group.add_argument("--features", nargs="+", help="one row a step: the columns of the inputs")
-    group.add_argument("--keep", nargs="+", default=[], help="columns that are carried along")
-    group.add_argument("--window", type=positive, help="score every stretch of so many steps")
-    group.add_argument("--stride", type=positive, default=1, help="windows so far apart (1)")
-    group.add_argument("--max-steps", type=positive, help="longer sequences are bad rows")
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -145,23 +129,12 @@ def _job(options: argparse.Namespace) -> Job:
     from fastlstm.scoring.job import Job
     from fastlstm.scoring.memory import resident_bytes
     from fastlstm.scoring.outputs import Wanted
-    from fastlstm.scoring.sources import Layout
 
-    layout = Layout(
-        lengths=options.lengths,
-        column=options.column,
-        id=options.id,
-        time=options.time,
-        features=None if options.features is None else tuple(options.features),
-        keep=tuple(options.keep),
-        window=options.window,
-        stride=options.stride,
-    )
     return Job(
         options.model,
         options.source,
         options.output,
-        layout=layout,
+        layout=given_layout(options),
         wanted=Wanted(options.return_sequences, options.state, options.trace),
         hints={k: v for k, v in given_hints(options).items() if k != "return_sequences"},
         dtype=options.dtype,
