@@ -47,7 +47,8 @@ def add_parser(commands: Commands) -> None:
         "-o",
         "--output",
         required=True,
-        help="the scores: .npy, .parquet, .zarr, .csv, or - for CSV on standard output",
+        help="the scores: .npy, .parquet, .arrow, .feather, .zarr, .csv, or - for CSV on standard "
+        "output",
     )
     layout = add_layout(parser, keep="columns that are carried along")
     layout.add_argument("--max-steps", type=positive, help="longer sequences are bad rows")
@@ -82,7 +83,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on with what an earlier run left, if it did"
     )
     group.add_argument("--restart", action="store_true", help="throw away what an earlier run left")
-    group.add_argument("--memory", default="500MB", help="of the whole process (500MB)")
+    group.add_argument("--memory", default="500MB", help="what the process may take (500MB)")
     group.add_argument("--threads", type=positive, help="default: all that this process may use")
     group.add_argument(
         "--dask", help="score on a Dask cluster: its address, such as tcp://HOST:8786, or local"
@@ -158,5 +159,5 @@ def wants_progress(asked: bool | None) -> bool:
     """Decide on the bar: as asked, or if it can be drawn on a terminal."""
     installed = importlib.util.find_spec("tqdm") is not None
     if asked and not installed:
-        raise ImportError("--progress needs tqdm: pip install 'fastlstm[cli]'")
+        raise ImportError('--progress needs tqdm: pip install "fastlstm[cli]"')
     return installed and sys.stderr.isatty() if asked is None else asked
