@@ -1,7 +1,7 @@
 """The user guide: its commands run and print what the page shows.
 
 A line that begins with ``$`` in a block ``console`` is a command, the lines below are what it
-prints on standard error and then on standard output. ``...`` stands for anything, and so does any time.
+prints on standard error and then on standard output. ``...`` stands for anything, as any time does.
 A command fails with exit code 1 if an error is shown, else it succeeds.
 """
 
@@ -62,7 +62,7 @@ def test_the_page(tmp_path, monkeypatch):
                 ["bash", "-o", "pipefail", "-c", command],
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=300,  # a disk that others keep busy
                 env=env,
             )
             found = done.stderr + done.stdout
