@@ -199,7 +199,7 @@ def test_the_progress_bar_needs_tqdm(folder, monkeypatch, capsys):
     assert score(folder) == 0
     capsys.readouterr()
     assert score(folder, "--progress") == 1
-    assert "pip install 'fastlstm[cli]'" in capsys.readouterr().err
+    assert 'pip install "fastlstm[cli]"' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("installed", [True, False])
@@ -264,3 +264,27 @@ def test_hints_for_models_that_need_them(folder, model, capsys):
         np.load(folder / "windows.npy")
     )
     np.testing.assert_array_equal(np.load(folder / "scores.npy"), expected)
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "message"),
+    [
+        ("data/*.npy", "data/a.npy", "is also an input"),
+        ("data", "data/a.npy", "is also an input|one of the files"),
+        ("data/*.npy", "data/new.npy", "one of the files of .*data"),
+        ("data", "data/new.csv", "one of the files of .*data"),
+    ],
+)
+def test_the_scores_do_not_become_a_source(folder, monkeypatch, capsys, source, output, message):
+    monkeypatch.chdir(folder)
+    (folder / "data").mkdir()
+    for name in ("a", "b"):
+        np.save(folder / "data" / f"{name}.npy", np.load(folder / "windows.npy"))
+    before = (folder / "data" / "a.npy").read_bytes()
+    assert cli.main(["score", source, "--model", "model.npz", "-o", output]) == 1
+    assert re.search(message, capsys.readouterr().err)
+    assert sorted(p.name for p in (folder / "data").iterdir()) == ["a.npy", "b.npy"]
+    assert (folder / "data" / "a.npy").read_bytes() == before
+    (folder / "data" / "inside").mkdir()
+    assert cli.main(["score", source, "--model", "model.npz", "-o", "data/inside/y.npy"]) == 0
+    assert np.load("data/inside/y.npy").shape == (40, 2)

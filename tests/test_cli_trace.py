@@ -8,10 +8,13 @@ import re
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
+import pyarrow as pa
 import pytest
 from helpers import assert_same_bits, run_child
 from networks import Maker
+from pyarrow import feather, parquet
 
 import fastlstm
 from fastlstm import LSTM, cli
@@ -49,7 +52,7 @@ def folder(tmp_path: Path, model: LSTM) -> Path:
     np.save(tmp_path / "none.npy", np.zeros((0, 4, 2)))
     np.save(tmp_path / "wide.npy", np.zeros((6, 4, 3)))
     np.save(tmp_path / "words.npy", np.full((6, 4, 2), "word"))
-    np.savez(tmp_path / "archive.npz", x=np.zeros((6, 4, 2)))
+    (tmp_path / "text.txt").write_text("1,2\n")
     return tmp_path
 
 
@@ -252,6 +255,104 @@ def test_a_drawing_changes_nothing_global(tmp_path):
     assert (tmp_path / "gates.png").exists()
 
 
+# --- sources ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sources(folder: Path) -> Path:
+    """The same six sequences in files of many kinds, those of unequal length with real steps."""
+    x = np.load(folder / "x.npy")
+    real = [row[:n] for row, n in zip(x, LENGTHS, strict=True)]
+    np.savez(folder / "padded.npz", x=x, lengths=LENGTHS)
+    np.savez_compressed(folder / "packed.npz", x=np.asfortranarray(x))
+    offsets = np.concatenate([[0], np.cumsum(LENGTHS)])
+    np.savez(folder / "ragged.npz", values=np.concatenate(real), offsets=offsets)
+    with h5py.File(folder / "x.h5", "w") as file:
+        file["inside/x"] = x
+    (folder / "two").mkdir()
+    np.save(folder / "two" / "a.npy", x[:4])
+    np.save(folder / "two" / "b.npy", x[4:])
+    kind = pa.list_(pa.list_(pa.float32()))
+    lists = [None if n == 4 else list(map(list, row)) for n, row in enumerate(real)]
+    parquet.write_table(pa.table({"x": pa.array(lists, kind)}), folder / "lists.parquet")
+    steps = [(f"u{n}", t, *x[n, t]) for n in range(6) for t in range(4)]
+    names = ["user", "at", "a", "b"]
+    long = pa.table(dict(zip(names, zip(*steps, strict=True), strict=True)))
+    feather.write_feather(long, folder / "long.feather")
+    lines = [",".join(map(str, [n, *row.reshape(-1)])) for n, row in enumerate(x)]
+    (folder / "cells.csv").write_text("\n".join(["name,a,b,c,d,e,f,g,h", *lines]) + "\n")
+    return folder
+
+
+SOURCES = {
+    "one sequence": ("x1.npy", [], [0], None),
+    "padded": ("padded.npz", [], [5, 0, 2, 1], LENGTHS),
+    "compressed": ("packed.npz", [], [5, 0, 2], None),
+    "ragged": ("ragged.npz", [], [5, 0, 2, 1], LENGTHS),
+    "hdf5": ("x.h5", [], [3, 1], None),
+    "a folder": ("two", [], [5, 1, 4], None),
+    "lists": ("lists.parquet", [], [5, 0, 3], LENGTHS),
+    "one row a step": ("long.feather", ["--id", "user", "--time", "at"], [5, 0, 3], None),
+    "cells": ("cells.csv", ["--keep", "name"], [4, 0], None),
+}
+
+
+@pytest.mark.parametrize(("source", "more", "rows", "lengths"), SOURCES.values(), ids=SOURCES)
+def test_a_source_of_any_kind(sources, model, capsys, source, more, rows, lengths):
+    x = np.load(sources / "x.npy")
+    np.save(sources / "x1.npy", x[0])
+    chosen = ["--rows", *map(str, rows)]
+    assert trace(sources, *more, *chosen, source=source) == 0, capsys.readouterr().err
+    table = read_csv(capsys.readouterr().out)
+    assert_is(table, model.trace(x, lengths), rows, range(6), lengths)
+
+
+@pytest.mark.parametrize("source", ["x.npy", "lists.parquet", "two"])
+def test_windows(sources, model, capsys, source):
+    """Of sequences of 4 steps the windows 0, 1, 2 of 2 steps each; a table has fewer of them."""
+    x = np.load(sources / "x.npy")
+    assert trace(sources, "--window", "2", "--rows", "2", "1", source=source) == 0
+    table = read_csv(capsys.readouterr().out)
+    windows = np.stack([x[0, k : k + 2] for k in range(3)])
+    assert_is(table, model.trace(windows), [2, 1], range(6))
+
+
+@pytest.mark.parametrize("embedded", ["ids.npz", "ids.parquet"])
+def test_ids_of_unequal_length(folder, capsys, embedded):
+    maker = Maker(5, "float32")
+    model = LSTM([maker.embedding(9, 4), maker.layer(4, 3)])
+    model.save(folder / "embedding.npz")
+    ids = [np.array([3, 8, 0]), np.array([7, 1])]
+    np.savez(folder / "ids.npz", values=np.concatenate(ids), offsets=[0, 3, 5])
+    parquet.write_table(pa.table({"ids": list(map(list, ids))}), folder / "ids.parquet")
+    assert trace(folder, "--rows", "1", source=embedded, model="embedding.npz") == 0
+    padded = np.array([[3, 8, 0], [7, 1, 0]])
+    expected = model.trace(padded, [3, 2])
+    assert_is(read_csv(capsys.readouterr().out), expected, [1], range(3), [3, 2])
+
+
+def test_only_what_is_needed_is_read(sources, model, capsys, monkeypatch):
+    """Of an array the chosen rows, of another source chunks up to the last chosen row."""
+    from fastlstm.commands import trace_rows
+    from fastlstm.scoring.sources.npy import NpyFile
+
+    monkeypatch.setattr(trace_rows, "CHUNK", 1)
+    read = []
+    original = NpyFile.read
+
+    def counted(self, rows, steps):
+        read.append(rows)
+        return original(self, rows, steps)
+
+    monkeypatch.setattr(NpyFile, "read", counted)
+    assert trace(sources, "--rows", "4", "2") == 0
+    assert read == [slice(2, 3), slice(4, 5)]
+    read.clear()
+    assert trace(sources, "--rows", "1", source="two") == 0
+    assert read == [slice(0, 1), slice(1, 2)]
+    capsys.readouterr()
+
+
 # --- errors -------------------------------------------------------------------------------------
 
 ERRORS = {
@@ -267,17 +368,32 @@ ERRORS = {
     "no such file": ({"source": "nowhere.npy"}, [], "there is no file"),
     "no such model": ({"model": "nowhere.npz"}, [], r"nowhere\.npz"),
     "no such lengths": ({}, ["--lengths", "nowhere.npy"], "there is no file"),
-    "too few lengths": ({}, ["--lengths", "none.npy"], "no row 0: .*none.npy has no rows"),
+    "too few lengths": ({}, ["--lengths", "none.npy"], r"expected lengths of shape \(6,\)"),
     "lengths too large": (
         {"source": "x.npy"},
         ["--lengths", "large.npy", "--rows", "2"],
-        r"row 2: expected lengths within 0 \.\.\. 4",
+        r"expected lengths within 0 \.\.\. 4",
     ),
-    "one sequence": ({"source": "flat.npy"}, [], r"of shape \(N, T, 2\), got rows of shape \(2,\)"),
-    "a single number": ({"source": "number.npy"}, [], "got a single number"),
+    "one sequence": ({"source": "flat.npy"}, ["--rows", "1"], r"flat\.npy has rows 0 \.\.\. 0"),
+    "a single number": ({"source": "number.npy"}, [], r"expected x of shape .*, got \(\)"),
     "other inputs": ({"source": "wide.npy"}, [], r"expected x of shape \(N, T, 2\)"),
     "words": ({"source": "words.npy"}, [], "real numbers"),
-    "an archive": ({"source": "archive.npz"}, [], r"got an \.npz archive"),
+    "another kind of source": ({"source": "text.txt"}, [], "expected a source ending in"),
+    "a row that cannot be read": (
+        {"source": "lists.parquet"},
+        ["--rows", "4"],
+        "row 4 cannot be read: null",
+    ),
+    "no such row of a table": (
+        {"source": "lists.parquet"},
+        ["--rows", "6"],
+        r"no row 6: .*lists\.parquet has rows 0 \.\.\. 5",
+    ),
+    "no such row of cells": (
+        {"source": "cells.csv"},
+        ["--rows", "2", "0-999999999999", "--keep", "name"],
+        r"no row 999999999999: .*cells\.csv has rows 0 \.\.\. 5",
+    ),
     "another suffix": ({}, ["-o", "gates.txt"], r"expected a suffix of \.csv, \.npz, \.parquet"),
     "output over the input": ({}, ["-o", "model.npz"], "also an input"),
     "output in no folder": ({}, ["-o", "no/such.csv"], "there is no folder"),
@@ -285,15 +401,17 @@ ERRORS = {
 
 
 @pytest.mark.parametrize(("files", "more", "message"), ERRORS.values(), ids=ERRORS)
-def test_errors(folder, capsys, files, more, message):
+def test_errors(sources, capsys, files, more, message):
+    folder = sources
     np.save(folder / "large.npy", LENGTHS + 5)
-    before = {path: path.read_bytes() for path in folder.iterdir()}
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert trace(folder, *more, **files) == 1
     printed = capsys.readouterr()
     (line,) = printed.err.splitlines()
     assert re.search(message, line)
     assert printed.out == ""
-    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    now = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert now == before
 
 
 def test_too_many_panels(folder, capsys, monkeypatch):

@@ -17,7 +17,7 @@ from fastlstm.scoring.sources import csv
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Parse some lines at a time: not fewer, as some versions of pyarrow take 10 ms for a block."""
-    monkeypatch.setattr(csv, "LEAST_BLOCK", 250)
+    monkeypatch.setattr(csv, "LEAST_BLOCK", 1000)
 
 
 def write(path, text):

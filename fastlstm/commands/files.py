@@ -1,15 +1,11 @@
-"""Files that commands read and write, checked before any work is done."""
+"""Files that commands write, checked before any work is done."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-__all__ = ["check_destination", "map_array"]
+__all__ = ["check_destination"]
 
 
 def check_destination(path: Path, inputs: Iterable[Path | None]) -> None:
@@ -29,27 +25,3 @@ def check_destination(path: Path, inputs: Iterable[Path | None]) -> None:
     for source in inputs:
         if source is not None and path.exists() and source.exists() and path.samefile(source):
             raise ValueError(f"{path} is also an input; name another file to write")
-
-
-def map_array(path: Path) -> npt.NDArray[Any]:
-    """Map an .npy file of numbers into memory.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If it holds something else.
-    """
-    import numpy as np
-
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (EOFError, ValueError) as error:
-        raise ValueError(f"{path}: expected an .npy file of numbers: {error}") from None
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise ValueError(f"{path}: expected one array in an .npy file, got an .npz archive")
-    return array

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from fastlstm.commands.hints import add_model_hints, given_hints
+from fastlstm.commands.layout import SOURCE, add_layout, given_layout
 from fastlstm.commands.parsers import DTYPES, new_parser, positive
 
 if TYPE_CHECKING:
@@ -40,36 +41,20 @@ def add_parser(commands: Commands) -> None:
             "-o scores.csv",
         ),
     )
-    parser.add_argument(
-        "source",
-        help="a file, a folder or a quoted glob of files of one kind: .npy, .npz, .parquet, "
-        ".feather, .arrow, .csv, .zarr, .h5 (FILE.h5:/path); - for standard input (an Arrow "
-        "stream or .npy)",
-    )
+    parser.add_argument("source", help=SOURCE)
     parser.add_argument("--model", required=True, help="a model file of any kind")
     parser.add_argument(
         "-o",
         "--output",
         required=True,
-        help="the scores: .npy, .parquet, .zarr, .csv, or - for CSV on standard output",
+        help="the scores: .npy, .parquet, .arrow, .feather, .zarr, .csv, or - for CSV on standard "
+        "output",
     )
-    _add_layout(parser)
+    layout = add_layout(parser, keep="columns that are carried along")
+    layout.add_argument("--max-steps", type=positive, help="longer sequences are bad rows")
     _add_outputs(parser)
     _add_running(parser)
     add_model_hints(parser)
-
-
-def _add_layout(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("how the sequences lie in the source")
-    group.add_argument("--lengths", help="real length of each padded row: an .npy file")
-    group.add_argument("--column", help="the column of lists, if a table has several")
-    group.add_argument("--id", help="the column that tells sequences apart")
-    group.add_argument("--time", help="one row a step: the column that orders a sequence")
-    group.add_argument("--features", nargs="+", help="one row a step: the columns of the inputs")
-    group.add_argument("--keep", nargs="+", default=[], help="columns that are carried along")
-    group.add_argument("--window", type=positive, help="score every stretch of so many steps")
-    group.add_argument("--stride", type=positive, default=1, help="windows so far apart (1)")
-    group.add_argument("--max-steps", type=positive, help="longer sequences are bad rows")
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +83,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on with what an earlier run left, if it did"
     )
     group.add_argument("--restart", action="store_true", help="throw away what an earlier run left")
-    group.add_argument("--memory", default="500MB", help="of the whole process (500MB)")
+    group.add_argument("--memory", default="500MB", help="what the process may take (500MB)")
     group.add_argument("--threads", type=positive, help="default: all that this process may use")
     group.add_argument(
         "--dask", help="score on a Dask cluster: its address, such as tcp://HOST:8786, or local"
@@ -145,23 +130,12 @@ def _job(options: argparse.Namespace) -> Job:
     from fastlstm.scoring.job import Job
     from fastlstm.scoring.memory import resident_bytes
     from fastlstm.scoring.outputs import Wanted
-    from fastlstm.scoring.sources import Layout
 
-    layout = Layout(
-        lengths=options.lengths,
-        column=options.column,
-        id=options.id,
-        time=options.time,
-        features=None if options.features is None else tuple(options.features),
-        keep=tuple(options.keep),
-        window=options.window,
-        stride=options.stride,
-    )
     return Job(
         options.model,
         options.source,
         options.output,
-        layout=layout,
+        layout=given_layout(options),
         wanted=Wanted(options.return_sequences, options.state, options.trace),
         hints={k: v for k, v in given_hints(options).items() if k != "return_sequences"},
         dtype=options.dtype,
@@ -185,5 +159,5 @@ def wants_progress(asked: bool | None) -> bool:
     """Decide on the bar: as asked, or if it can be drawn on a terminal."""
     installed = importlib.util.find_spec("tqdm") is not None
     if asked and not installed:
-        raise ImportError("--progress needs tqdm: pip install 'fastlstm[cli]'")
+        raise ImportError('--progress needs tqdm: pip install "fastlstm[cli]"')
     return installed and sys.stderr.isatty() if asked is None else asked

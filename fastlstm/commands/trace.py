@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import fastlstm
-from fastlstm.commands.files import check_destination, map_array
+from fastlstm.commands.files import check_destination
+from fastlstm.commands.layout import SOURCE, add_layout, given_layout
 from fastlstm.commands.parsers import MODEL, new_parser, positive
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from fastlstm.commands.parsers import Commands
     from fastlstm.trace import Trace
 
@@ -38,9 +38,10 @@ def add_parser(commands: Commands) -> None:
             "fastlstm trace windows.npy --model model.npz --rows 0 3 7-9 > gates.csv",
             "fastlstm trace windows.npy --model model.npz --layer 0 --unit 5 -o gates.parquet",
             "fastlstm trace windows.npy --model model.npz --rows 0-2 --unit 0 5 -o gates.png",
+            "fastlstm trace events.parquet --model model.npz --id user --time at -o gates.csv",
         ),
     )
-    parser.add_argument("source", type=Path, help="the sequences: an .npy file")
+    parser.add_argument("source", help=SOURCE)
     parser.add_argument("--model", type=Path, required=True, help=MODEL)
     parser.add_argument(
         "--rows",
@@ -50,7 +51,6 @@ def add_parser(commands: Commands) -> None:
         metavar="ROW",
         help="which sequences: numbers, or ranges such as 7-9 with both ends (default: 0)",
     )
-    parser.add_argument("--lengths", type=Path, help="real length of each sequence: an .npy file")
     parser.add_argument(
         "--layer", type=int, default=-1, help="which recurrent layer (default: -1, the last)"
     )
@@ -71,11 +71,16 @@ def add_parser(commands: Commands) -> None:
         help=f"the table ({', '.join(TABLES)}) or drawing ({', '.join(DRAWINGS)}) to write "
         "(default: -, a .csv on stdout)",
     )
+    add_layout(parser, keep="columns that are no steps, where a row of a CSV file is a sequence")
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    import numpy as np
+
     from fastlstm.commands import trace_files
+    from fastlstm.commands.trace_rows import check_numbers, expanded, read_rows
+    from fastlstm.scoring.sources import open_source, split_inner
 
     output: Path = options.output
     if output != STDOUT:
@@ -84,22 +89,17 @@ def run(options: argparse.Namespace) -> None:
                 f"{output}: expected a suffix of {', '.join(TABLES)} for a table or "
                 f"{', '.join(DRAWINGS)} for a drawing"
             )
-        check_destination(output, (options.source, options.lengths, options.model))
+        inputs = (split_inner(options.source)[0], options.lengths, options.model)
+        check_destination(output, [Path(path) for path in inputs if path is not None])
     drawn = output.suffix in DRAWINGS
-    sequences = read_rows(options.source, options.rows)
-    lengths = None if options.lengths is None else read_rows(options.lengths, options.rows)
-    rows = expanded(options.rows)
     model = fastlstm.load(options.model)
     layer: int = options.layer
+    with closing(open_source(options.source, given_layout(options), model)) as reader:
+        sequences = read_rows(reader, options.rows, options.source)
+    rows = expanded(options.rows)
 
     # No sequence at all is enough to see that all fits together.
-    nothing = model.trace(sequences[:0], layer=layer, threads=options.threads)
-    if len(nothing.cell_state):
-        raise ValueError(
-            f"{options.source}: expected sequences of shape (N, T, {model.input_size})"
-            f"{' or (N, T)' if model.input_size == 1 else ''}, got rows of shape "
-            f"{sequences.shape[1:]}"
-        )
+    nothing = model.trace(sequences[rows[0]][np.newaxis][:0], layer=layer, threads=options.threads)
     count = nothing.cell_state.shape[-1]
     units = options.unit or [range(1 if drawn else count)]
     check_numbers("unit", units, count, f"layer {layer} of the model")
@@ -112,42 +112,16 @@ def run(options: argparse.Namespace) -> None:
         )
 
     def traced() -> Iterator[Trace]:
-        for k, row in enumerate(rows):
-            one = slice(k, k + 1)
-            length = None if lengths is None else lengths[one]
+        for row in rows:
+            one = sequences[row][np.newaxis]  # (1, T, I)
             try:
-                trace = model.trace(sequences[one], length, layer=layer, threads=options.threads)
+                trace = model.trace(one, layer=layer, threads=options.threads)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"row {row}: {error}") from None
             yield trace
 
     write = trace_files.draw if drawn else trace_files.write_table
     write(output, rows, traced(), expanded(units))
-
-
-def read_rows(path: Path, rows: Sequence[range]) -> npt.NDArray[Any]:
-    """Read the chosen rows of an .npy file, and no others; a row that is chosen twice once.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If it holds something else, or has no such row.
-    """
-    array = map_array(path)
-    if not array.ndim:
-        raise ValueError(f"{path}: expected an array of sequences, got a single number")
-    check_numbers("row", rows, len(array), str(path))
-    return array[expanded(rows)]
-
-
-def check_numbers(what: str, chosen: Sequence[range], count: int, of: str) -> None:
-    """Refuse the number of something that there is not."""
-    last = max(part[-1] for part in chosen)
-    if last >= count:
-        has = f"has {what}s 0 ... {count - 1}" if count else f"has no {what}s"
-        raise ValueError(f"there is no {what} {last}: {of} {has}")
 
 
 def numbers(text: str) -> range:
@@ -159,8 +133,3 @@ def numbers(text: str) -> range:
             f"expected a number from 0 or a range such as 7-9, got {text!r}"
         )
     return range(first, last + 1)
-
-
-def expanded(ranges: Sequence[range]) -> list[int]:
-    """All numbers in their order, each once."""
-    return list(dict.fromkeys(k for part in ranges for k in part))

@@ -79,6 +79,7 @@ class Job:
         self.wanted, self.max_steps, self.on_bad_row = wanted, max_steps, on_bad_row
         self.scorer = Scorer(self.model, wanted, max_steps, on_bad_row, threads)
         self.cluster = dask
+        self.begun = False
         self.layout = layout
         self.fields = fields_of(self.model, wanted)
         # before the memory is counted: what compiling takes is not the chunks'
@@ -134,6 +135,7 @@ class Job:
                 f"cannot resume from {self.reader.describe()}: it cannot be read a second time"
             )
         partial = Partial(self._target, self.identity(), resume, restart)
+        self.begun = True
         started = time.perf_counter()
         try:
             ledger = Ledger.from_journal(partial.journal, self.on_bad_row)
@@ -161,8 +163,8 @@ class Job:
 
     @property
     def resumable(self) -> bool:
-        """Whether there is something that a run could take up."""
-        return self.destination != "-" and (self.partial_folder / "journal.json").exists()
+        """Whether this run left something that another one could take up."""
+        return self.begun and (self.partial_folder / "journal.json").exists()
 
     def _run_to_stream(self, resume: bool, progress: bool) -> Summary:
         if resume:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib
 import os
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,11 @@ def check_destination(destination: str, inputs: Sequence[Any]) -> None:
     for source in inputs:
         if isinstance(source, str | os.PathLike) and _holds(path, os.fspath(source)):
             raise ValueError(f"{path} is also an input; name another file for the scores")
+        if isinstance(source, str | os.PathLike) and _joins(path, os.fspath(source)):
+            raise ValueError(
+                f"{path} would itself be one of the files of {os.fspath(source)}; write the scores "
+                "to another folder"
+            )
 
 
 def open_writer(
@@ -96,7 +102,18 @@ def _check_store(path: Path) -> None:
 
 def _holds(path: Path, source: str) -> bool:
     """Whether writing to a path would destroy a source."""
-    other = Path(split_inner(source)[0])
-    if not (path.exists() and other.exists()):
+    name = split_inner(source)[0]
+    if not path.exists():
         return False
-    return path.samefile(other) or path.resolve() in other.resolve().parents
+    others = [Path(name)] if os.path.exists(name) else map(Path, glob.glob(name))
+    return any(path.samefile(p) or path.resolve() in p.resolve().parents for p in others)
+
+
+def _joins(path: Path, source: str) -> bool:
+    """Whether the folder or glob that was read would hold the path as well, the next time."""
+    folder, name = Path(source), split_inner(source)[0]
+    if folder.is_dir():
+        return folder.suffix != ".zarr" and path.parent.samefile(folder)
+    if os.path.exists(name) or not glob.has_magic(name):
+        return False
+    return Path(os.path.abspath(path)).match(os.path.abspath(name))
