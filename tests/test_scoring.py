@@ -9,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import Maker
 
 import fastlstm
 from fastlstm import Dense, Embedding, Layer
 from fastlstm.scoring import memory
+from fastlstm.scoring.job import Job
+from fastlstm.scoring.outputs import Wanted
+from fastlstm.scoring.sources import Layout
 
 GATES = ("forget_gate", "input_gate", "candidate_cell", "cell_state", "output_gate", "hidden_state")
 
@@ -329,3 +333,26 @@ def test_the_summary_is_what_json_can_say(here):
     assert said["sequences"] == 403
     assert said["rate"] > 0
     assert "403 sequences" in str(summary)
+
+
+def test_what_a_chunk_takes_beside_its_results_counts(tmp_path):
+    """Final states come with the outputs at every step, windows with their numbers and starts."""
+    make = Maker(0, "float32")
+    model = fastlstm.LSTM([make.layer(1, 64)], make.dense(64, 1))
+    np.save(tmp_path / "x.npy", np.zeros((3, 100), np.float32))
+    np.save(tmp_path / "s.npy", np.zeros(100, np.float32))
+
+    def chunk(name, state, **layout):
+        job = Job(
+            model,
+            tmp_path / name,
+            tmp_path / "y.npy",
+            layout=Layout(**layout),
+            wanted=Wanted(False, state, False),
+        )
+        with job:
+            return job.chunk_bytes()
+
+    assert chunk("x.npy", True) * 64 < 500e6 < chunk("x.npy", False) * 64
+    windows = chunk("s.npy", False, window=5) // 4
+    assert windows * 3 * (2 * 4 + 4 + 16) < 500e6

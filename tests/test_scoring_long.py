@@ -96,6 +96,21 @@ def test_long_format(tmp_path, rng, how, inputs, window):
     assert read.reader.steps == (window or (None if how == "scattered" else longest))
 
 
+@pytest.mark.parametrize("how", ["sorted", "scattered"])
+@pytest.mark.parametrize(
+    ("ids", "kind"), [("texts", pa.string_view()), ("bytes", pa.binary_view())]
+)
+def test_views_as_polars_writes_them(tmp_path, rng, ids, kind, how):
+    model, sequences = make_model(), [s for s in ragged(rng, 12, 1) if len(s)]
+    table = long_table(sequences, rng, ids, how)
+    views = table.set_column(0, "who", table.column("who").cast(getattr(pa, kind)()))
+    layout = {"id": "who", "time": "when", "features": ("x0",), "keep": ("shop",)}
+    read = check_everywhere(write(tmp_path / "v.arrow", views), model, (50,), **layout)
+    plain = Read(write(tmp_path / "x.arrow", table), model, **layout)
+    assert_same_bits(read.scores, plain.scores)
+    assert read.kept == plain.kept
+
+
 @pytest.mark.parametrize("ids", list(IDS))
 @pytest.mark.parametrize("how", ["sorted", "scattered"])
 def test_ids_of_any_type(tmp_path, rng, ids, how):
@@ -310,6 +325,26 @@ def test_rows_without_id_or_time(tmp_path, name):
     path = write(tmp_path / "x.parquet", pa.table(columns), 2)
     with pytest.raises(ValueError, match=f"expected column '{name}' in every row, got null at row"):
         Read(path, make_model(), id="who", time="when")
+
+
+@pytest.mark.parametrize("name", ["who", "when"])
+def test_nan_is_no_id_and_no_time(tmp_path, name):
+    columns = {"who": [1.0, 1.0, 2.0], "when": [1.0, 2.0, 3.0], "x": [1.0, 2.0, 3.0]}
+    columns[name][1] = float("nan")
+    path = write(tmp_path / "x.parquet", pa.table(columns))
+    with pytest.raises(ValueError, match=f"column '{name}' in every row, got NaN at row 1"):
+        Read(path, make_model(), id="who", time="when", features=("x",))
+
+
+def test_a_null_behind_what_told_that_a_table_is_scattered(tmp_path, monkeypatch):
+    """DuckDB would leave the row out."""
+    monkeypatch.setattr(order, "LEAST_CHECK", 1)
+    monkeypatch.setattr(order, "BYTES", 1)
+    monkeypatch.setattr(sorting, "IN_MEMORY", 0)
+    ids = [1, 2, 1, 3, 3, None, 3]
+    path = write(tmp_path / "x.parquet", pa.table({"who": ids, "x": np.zeros(7)}), rows=3)
+    with pytest.raises(ValueError, match="expected column 'who' in every row, got null at row"):
+        Read(path, make_model(), id="who", features=("x",))
 
 
 def test_an_id_that_comes_again_is_noticed_whenever(monkeypatch):

@@ -22,7 +22,7 @@ from fastlstm.scoring.destinations import check_destination, open_stream, open_w
 from fastlstm.scoring.digest import digest
 from fastlstm.scoring.ledger import Entry, Ledger
 from fastlstm.scoring.memory import as_bytes, chunk_bytes, resident_bytes
-from fastlstm.scoring.outputs import Wanted, fields_of
+from fastlstm.scoring.outputs import Wanted, fields_of, scratch_bytes
 from fastlstm.scoring.partial import Partial, partial_folder
 from fastlstm.scoring.scorer import Scorer
 from fastlstm.scoring.sources import Layout, open_source
@@ -107,7 +107,8 @@ class Job:
     def chunk_bytes(self) -> int:
         """Return how many bytes of input are read at a time."""
         taken = max(0, resident_bytes() - self.held)
-        return chunk_bytes(self.memory, taken, self.reader, self.fields)
+        scratch = scratch_bytes(self.model, self.wanted)
+        return chunk_bytes(self.memory, taken, self.reader, self.fields, scratch)
 
     def identity(self) -> dict[str, Any]:
         """Return what the bytes of the result depend on."""

@@ -15,6 +15,7 @@ MOST_CHUNK = 64 * 2**20
 LEAST_CHUNK = 2**18
 # Chunks at once: one is read, one waits, one is scored; results are computed, wait, are written.
 STAGES = 3
+SEQUENCE = 16  # bytes for its number and where it begins
 # What the engine's threads, the reader's buffers and the allocator take beside the chunks.
 RESERVE = 48 * 2**20
 
@@ -37,7 +38,9 @@ def as_bytes(size: int | float | str) -> int:
     return int(float(match[1]) * unit)
 
 
-def chunk_bytes(memory: int, taken: int, reader: Reader, fields: Sequence[Field]) -> int:
+def chunk_bytes(
+    memory: int, taken: int, reader: Reader, fields: Sequence[Field], scratch: int = 0
+) -> int:
     """Return how many bytes of input a chunk may have.
 
     Parameters
@@ -47,6 +50,8 @@ def chunk_bytes(memory: int, taken: int, reader: Reader, fields: Sequence[Field]
     reader, fields
         What is read and written; of unequal sequences the mean is not known, and each step's
         results are taken to stand beside its inputs.
+    scratch
+        Bytes a step that are there while a chunk is computed.
 
     Raises
     ------
@@ -60,7 +65,8 @@ def chunk_bytes(memory: int, taken: int, reader: Reader, fields: Sequence[Field]
         for field in fields
     )
     # what is read may be held twice: also as it was decoded
-    share = STAGES * (2 + written / max(read, 1))
+    share = STAGES * (2 + (SEQUENCE + written) / max(read, 1))
+    share += scratch * steps / max(read, 1)
     # some readers hold on to more than a chunk, such as the blocks of a file that they decode
     reserve = taken + RESERVE + getattr(reader, "held", 0)
     size = int((memory - reserve) / share)

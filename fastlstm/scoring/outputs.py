@@ -13,7 +13,7 @@ from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Chunk, Field, Scored
 from fastlstm.trace import Trace
 
-__all__ = ["Wanted", "compute", "fields_of", "spoil", "without"]
+__all__ = ["Wanted", "compute", "fields_of", "scratch_bytes", "spoil", "without"]
 
 Array = npt.NDArray[Any]
 
@@ -47,6 +47,15 @@ def fields_of(model: LSTM, wanted: Wanted) -> list[Field]:
             for name in GATES
         ]
     return fields
+
+
+def scratch_bytes(model: LSTM, wanted: Wanted) -> int:
+    """Return how many bytes a step `compute` takes beside what it returns.
+
+    Final states come with the outputs of the last layer at every step.
+    """
+    top = model.recurrent[-1]
+    return sum(cell.output_size for cell in top.cells) * model.dtype.itemsize * wanted.state
 
 
 def compute(

@@ -15,7 +15,7 @@ __all__ = ["Log", "regrouped"]
 
 # A group of rows of the finished file: the sizes of chunks leave no trace in it.
 GROUP_ROWS = 2**20
-GROUP_BYTES = 2**24
+GROUP_BYTES = 2**22
 
 
 class Log(Appended):

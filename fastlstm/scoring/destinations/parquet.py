@@ -68,6 +68,8 @@ class ParquetWriter:
         with pyarrow.parquet.ParquetWriter(file, self.schema, use_dictionary=kept) as writer:
             for table in tables:
                 writer.write_table(table, row_group_size=len(table))
+                # what Arrow's allocator keeps for later counts as this process's memory
+                pyarrow.default_memory_pool().release_unused()
 
     def targets(self) -> dict[str, Path]:
         """See `Writer`."""

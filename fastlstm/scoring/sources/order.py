@@ -97,16 +97,22 @@ def refuse_nulls(table: Table, batch: Batch, *names: str | None) -> None:
     Raises
     ------
     ValueError
-        An id or a time is null.
+        An id or a time is null, or NaN, which equals nothing.
     """
     for name in names:
-        if name is not None and batch.data.column(name).null_count:
-            null = batch.data.column(name).is_null().to_numpy(zero_copy_only=False)
-            row = int(np.argmax(null))
+        if name is None:
+            continue
+        column = batch.data.column(name)
+        if not column.null_count and not pyarrow().types.is_floating(column.type):
+            continue
+        missing = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+        if missing.any():
+            row = int(np.argmax(missing))
             file, part, at = batch.address(row)
             reason = f" ({batch.unparsable[row]})" if row in batch.unparsable else ""
+            got = "NaN" if column[row].is_valid else "null"
             raise ValueError(
-                f"{table.files[file].name}: expected column {name!r} in every row, got null at "
+                f"{table.files[file].name}: expected column {name!r} in every row, got {got} at "
                 f"row {at} of part {part}{reason}"
             )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastlstm.scoring.sources.order import refuse_nulls
 from fastlstm.scoring.sources.table_files import Address, Batch, Table, Types, as_one, pyarrow
 
 __all__ = ["Sorted", "order_of"]
@@ -38,12 +39,12 @@ class Sorted:
     def batches(self, types: Types, n_bytes: int, at: Address | None = None) -> Iterator[Batch]:
         """See `Table`."""
         read, size = [], 0
-        unread = self.table.batches(types, n_bytes)
-        for batch in unread:
-            read.append(batch.data)
-            size += batch.data.nbytes
+        unread = self._unsorted(types, n_bytes)
+        for data in unread:
+            read.append(data)
+            size += data.nbytes
             if size > IN_MEMORY * n_bytes:
-                every = itertools.chain(read, (batch.data for batch in unread))
+                every = itertools.chain(read, unread)
                 del read
                 yield from self._by_duckdb(every, types, n_bytes, at)
                 return
@@ -59,6 +60,11 @@ class Sorted:
         order = order_of(data.num_rows, codes, times)
         for first in range(at[2] if at else 0, data.num_rows, rows):
             yield Batch(data.take(order[first : first + rows]), [(0, (0, 0, first))])
+
+    def _unsorted(self, types: Types, n_bytes: int) -> Iterator[Any]:
+        for batch in self.table.batches(types, n_bytes):
+            refuse_nulls(self.table, batch, self.id, self.time)  # a join would leave them out
+            yield batch.data
 
     def _by_duckdb(
         self, batches: Iterator[Any], types: Types, n_bytes: int, at: Address | None

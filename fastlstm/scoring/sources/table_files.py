@@ -212,7 +212,7 @@ def named(path: str) -> Iterator[None]:
 
 
 def cast(data: Any, types: Types, name: str) -> Any:
-    """Return some columns of a record batch, dictionaries as plain values.
+    """Return some columns of a record batch, dictionaries and views as plain values.
 
     Raises
     ------
@@ -225,6 +225,8 @@ def cast(data: Any, types: Types, name: str) -> Any:
         array = data.column(column)
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
+        if _is_view(array.type):
+            array = array.cast(kind)
         if array.type != kind:
             raise ValueError(
                 f"{name}: expected column {column!r} of type {kind} as in the first file, got "
@@ -253,15 +255,22 @@ def as_one(batches: Sequence[Any]) -> Any:
 
 
 def plain(schema: Any) -> Any:
-    """Return a schema without dictionaries, and without what writers noted beside it."""
+    """Return a schema without dictionaries and views, and without what writers noted beside it."""
     pa = pyarrow()
     fields = []
     for field in schema:
         kind = field.type
-        fields.append(
-            pa.field(field.name, kind.value_type if pa.types.is_dictionary(kind) else kind)
-        )
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if _is_view(kind):
+            kind = pa.large_string() if str(kind) == "string_view" else pa.large_binary()
+        fields.append(pa.field(field.name, kind))
     return pa.schema(fields)
+
+
+def _is_view(kind: Any) -> bool:
+    """Tell whether a type is one of texts that Polars writes, and pyarrow can do little with."""
+    return str(kind) in ("string_view", "binary_view")
 
 
 def shown(schema: Any) -> str:
