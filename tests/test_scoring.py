@@ -326,6 +326,26 @@ def test_sizes(text, size):
         assert memory.as_bytes(text) == size
 
 
+def test_a_window_of_few_bytes_is_as_much_work_as_any(here):
+    np.save("x.npy", np.zeros((2_000_000, 2), "float32"))
+    layout = fastlstm.scoring.sources.Layout(window=1000)
+    wanted = fastlstm.scoring.outputs.Wanted(False, False, False)
+    with fastlstm.scoring.job.Job(
+        MODELS[2], "x.npy", "y.npy", layout=layout, wanted=wanted, memory="1GB"
+    ) as job:
+        per_window = 1000 * MODELS[2]._engine.work_a_step
+        assert job.chunk_bytes() / 8 * per_window == pytest.approx(memory.MOST_WORK, rel=0.01)
+
+
+def test_no_file_of_the_result_replaces_the_source(here):
+    np.save("y.h_n.npy", X)
+    before = Path("y.h_n.npy").read_bytes()
+    with pytest.raises(ValueError, match=r"y.h_n.npy would be written beside .* is the source"):
+        fastlstm.score(MODELS[2], "y.h_n.npy", "y.npy", state=True)
+    assert Path("y.h_n.npy").read_bytes() == before
+    assert os.listdir() == ["y.h_n.npy"]
+
+
 def test_the_summary_is_what_json_can_say(here):
     np.save("x.npy", X)
     summary = fastlstm.score(MODELS[2], "x.npy", "y.npy")

@@ -164,7 +164,10 @@ def test_what_is_null_is_a_bad_row(tmp_path, suffix):
 def test_what_is_null_in_lists_of_fixed_size(tmp_path, suffix):
     model, x = make_model(), [[1.0, 2.0], None, [3.0, None], [5.0, 6.0]]
     column = pa.array(x, pa.list_(pa.float32(), 2))
-    path = write(tmp_path / f"x{suffix}", pa.table({"x": column}), 3)
+    try:
+        path = write(tmp_path / f"x{suffix}", pa.table({"x": column}), 3)
+    except pa.ArrowNotImplementedError as error:
+        pytest.skip(f"this version of pyarrow writes no such file: {error}")
     read = check_everywhere(path, model)
     assert read.bad == {1: "null", 2: "null"}
     assert_same_bits(read.scores[[0, 3]], model.predict(np.array([x[0], x[3]])))

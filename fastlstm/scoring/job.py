@@ -18,10 +18,10 @@ from fastlstm.formats import load
 from fastlstm.model import LSTM
 from fastlstm.scoring.bad_rows import POLICIES, BadRows
 from fastlstm.scoring.chunk import Chunk, Position
-from fastlstm.scoring.destinations import check_destination, open_stream, open_writer
+from fastlstm.scoring.destinations import check_destination, check_targets, open_stream, open_writer
 from fastlstm.scoring.digest import digest
 from fastlstm.scoring.ledger import Entry, Ledger
-from fastlstm.scoring.memory import as_bytes, chunk_bytes, resident_bytes
+from fastlstm.scoring.memory import as_bytes, chunk_bytes, resident_bytes, work_bytes
 from fastlstm.scoring.outputs import Wanted, fields_of, scratch_bytes
 from fastlstm.scoring.partial import Partial, partial_folder
 from fastlstm.scoring.scorer import Scorer
@@ -108,7 +108,8 @@ class Job:
         """Return how many bytes of input are read at a time."""
         taken = max(0, resident_bytes() - self.held)
         scratch = scratch_bytes(self.model, self.wanted)
-        return chunk_bytes(self.memory, taken, self.reader, self.fields, scratch)
+        size = chunk_bytes(self.memory, taken, self.reader, self.fields, scratch)
+        return min(size, work_bytes(self.model._engine.work_a_step, self.reader))
 
     def identity(self) -> dict[str, Any]:
         """Return what the bytes of the result depend on."""
@@ -144,6 +145,7 @@ class Job:
                 writer = open_writer(partial, self.fields, self, ledger.sizes)
                 ledger.keep(partial, writer)
                 try:
+                    check_targets(writer.targets().values(), self.source)
                     self._score(ledger, progress)
                     ledger.finish()
                 finally:

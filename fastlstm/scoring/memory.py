@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from fastlstm.scoring.chunk import Field, Reader
 
-__all__ = ["as_bytes", "chunk_bytes", "resident_bytes"]
+__all__ = ["as_bytes", "chunk_bytes", "resident_bytes", "work_bytes"]
 
 # Larger chunks are no faster; with 16 MB the smallest networks take a tenth longer.
 MOST_CHUNK = 64 * 2**20
@@ -18,6 +18,10 @@ STAGES = 3
 SEQUENCE = 16  # bytes for its number and where it begins
 # What the engine's threads, the reader's buffers and the allocator take beside the chunks.
 RESERVE = 48 * 2**20
+
+# Arithmetic of a chunk: about a second of one processor, but enough rows to keep threads busy.
+MOST_WORK = 1e11
+LEAST_ROWS = 1024
 
 UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -77,6 +81,16 @@ def chunk_bytes(
             f"{memory / 1e6:.0f} MB"
         )
     return min(size, MOST_CHUNK)
+
+
+def work_bytes(work_a_step: float, reader: Reader) -> int:
+    """Return the input that is scored in about a second: an interrupted run loses no more.
+
+    A window is a few bytes of a series, but all of its steps are work.
+    """
+    work = work_a_step * (reader.steps or 1)
+    row = reader.row_bytes or (reader.steps or 1) * reader.inputs * reader.dtype.itemsize
+    return int(max(LEAST_ROWS, MOST_WORK / work) * max(row, 1))
 
 
 def resident_bytes() -> int:

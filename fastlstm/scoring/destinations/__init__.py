@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from fastlstm.scoring.destinations.writer import StreamWriter, Writer
 from fastlstm.scoring.partial import Partial
 from fastlstm.scoring.sources import split_inner
 
-__all__ = ["WRITERS", "check_destination", "open_stream", "open_writer"]
+__all__ = ["WRITERS", "check_destination", "check_targets", "open_stream", "open_writer"]
 
 # Suffixes of destinations: the module and the class that writes them.
 WRITERS = {
@@ -61,6 +61,19 @@ def check_destination(destination: str, inputs: Sequence[Any]) -> None:
                 f"{path} would itself be one of the files of {os.fspath(source)}; write the scores "
                 "to another folder"
             )
+
+
+def check_targets(targets: Iterable[Path], source: str) -> None:
+    """Refuse to write any file of the result over the source.
+
+    Raises
+    ------
+    ValueError
+        One of them is the source.
+    """
+    for path in targets:
+        if path.exists() and Path(source).exists() and path.samefile(source):
+            raise ValueError(f"{path} would be written beside the scores, and is the source")
 
 
 def open_writer(
