@@ -44,7 +44,10 @@ class Appended:
             return
         left = memoryview(data).cast("B")
         while left:
-            written = self.file.write(left)
+            try:
+                written = self.file.write(left)
+            except OSError as error:  # a full disk: which one?
+                raise OSError(error.errno, error.strerror, str(self.path)) from None
             self.size += written
             left = left[written:]
 
