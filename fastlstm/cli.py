@@ -76,4 +76,5 @@ def _run(arguments: Sequence[str] | None) -> None:
         sys.stdout.flush()  # what --help printed may have no reader either
         raise
     options.run(options)
-    sys.stdout.flush()
+    if sys.stdout is not None:  # nor has it to be open
+        sys.stdout.flush()

@@ -103,7 +103,7 @@ def test_long_format(tmp_path, rng, how, inputs, window):
 def test_views_as_polars_writes_them(tmp_path, rng, ids, kind, how):
     model, sequences = make_model(), [s for s in ragged(rng, 12, 1) if len(s)]
     table = long_table(sequences, rng, ids, how)
-    views = table.set_column(0, "who", table.column("who").cast(getattr(pa, kind)()))
+    views = table.set_column(0, "who", table.column("who").cast(kind))
     layout = {"id": "who", "time": "when", "features": ("x0",), "keep": ("shop",)}
     read = check_everywhere(write(tmp_path / "v.arrow", views), model, (50,), **layout)
     plain = Read(write(tmp_path / "x.arrow", table), model, **layout)
@@ -341,9 +341,17 @@ def test_a_null_behind_what_told_that_a_table_is_scattered(tmp_path, monkeypatch
     monkeypatch.setattr(order, "LEAST_CHECK", 1)
     monkeypatch.setattr(order, "BYTES", 1)
     monkeypatch.setattr(sorting, "IN_MEMORY", 0)
-    ids = [1, 2, 1, 3, 3, None, 3]
-    path = write(tmp_path / "x.parquet", pa.table({"who": ids, "x": np.zeros(7)}), rows=3)
+    ids = [1, 2, 1, *[3] * 20, None, 3]
+    path = write(tmp_path / "x.parquet", pa.table({"who": ids, "x": np.zeros(len(ids))}), rows=3)
     with pytest.raises(ValueError, match="expected column 'who' in every row, got null at row"):
+        Read(path, make_model(), 1, id="who", features=("x",))
+
+
+def test_what_duckdb_cannot_do_is_an_error_of_the_system(tmp_path, monkeypatch):
+    monkeypatch.setattr(sorting, "IN_MEMORY", 0)
+    monkeypatch.setattr(sorting.Sorted, "_sorting", lambda *_: "SELECT error('the disk is full')")
+    path = write(tmp_path / "x.parquet", pa.table({"who": [1, 2, 1], "x": np.zeros(3)}))
+    with pytest.raises(OSError, match=r"x.parquet cannot be sorted in .*the disk is full"):
         Read(path, make_model(), id="who", features=("x",))
 
 

@@ -235,6 +235,17 @@ def test_a_full_disk_is_an_error_and_resumable(monkeypatch):
     assert results() == expected
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_with_the_file():
+    file = appended.Appended(Path("score.npy"))
+    file.close()
+    with (
+        open("/dev/full", "wb", buffering=0) as file.file,
+        pytest.raises(OSError, match=r"No space left on device: 'score.npy'"),
+    ):
+        file.write(b"x")
+
+
 def test_a_run_without_resume_refuses_what_an_earlier_one_left(monkeypatch):
     expected = uninterrupted()
     stopped(monkeypatch, KeyboardInterrupt())

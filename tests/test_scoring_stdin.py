@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -192,3 +193,37 @@ def test_it_cannot_be_resumed(pipe, tmp_path):
     pipe(npy(np.ones((3, 4))))
     with pytest.raises(ValueError, match="cannot be read a second time"):
         fastlstm.score(make_model(), "-", tmp_path / "y.npy", resume=True)
+
+
+def test_a_writer_that_dies_between_two_batches(tmp_path):
+    """Without its mark a stream looks whole, and is not."""
+    table = pa.table({"s": [[1.0, 2.0]] * 10})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=5)
+    whole = sink.getvalue().to_pybytes()
+    make_model().save(tmp_path / "m.npz")
+    command = [sys.executable, "-m", "fastlstm", "score", "-", "--model", "m.npz", "-o", "y.csv"]
+    for data, code in ((whole, 0), (whole[:-8], 1)):
+        (tmp_path / "x.arrows").write_bytes(data)
+        run = subprocess.run(command, input=data, cwd=tmp_path, capture_output=True, timeout=300)
+        assert run.returncode == code
+    assert b"ended without the mark of a complete Arrow stream" in run.stderr
+    with pytest.raises(OSError, match=r"x.arrows ended without the mark"):
+        fastlstm.score(make_model(), tmp_path / "x.arrows", tmp_path / "z.csv")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes descriptors in a shell")
+def test_closed_standard_streams_are_told(tmp_path):
+    make_model().save(tmp_path / "m.npz")
+    np.save(tmp_path / "x.npy", np.zeros((3, 4), np.float32))
+    command = f'"{sys.executable}" -m fastlstm score %s --model m.npz -o %s'
+    for source, destination, closed, code, text in (
+        ("-", "y.npy", "<&-", 1, b"error: standard input is closed"),
+        ("x.npy", "-", ">&-", 1, b"error: standard output is closed"),
+        ("x.npy", "y.npy", ">&-", 0, b"3 sequences"),
+    ):
+        line = f"{command % (source, destination)} {closed}"
+        run = subprocess.run(line, shell=True, cwd=tmp_path, stderr=subprocess.PIPE, timeout=300)
+        assert run.returncode == code
+        assert text in run.stderr

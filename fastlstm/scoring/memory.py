@@ -70,7 +70,8 @@ def chunk_bytes(
     )
     # what is read may be held twice: also as it was decoded
     share = STAGES * (2 + (SEQUENCE + written) / max(read, 1))
-    share += scratch * steps / max(read, 1)
+    # results are copied twice as they are written: as columns, and as bytes
+    share += (2 * written + scratch * steps) / max(read, 1)
     # some readers hold on to more than a chunk, such as the blocks of a file that they decode
     reserve = taken + RESERVE + getattr(reader, "held", 0)
     size = int((memory - reserve) / share)

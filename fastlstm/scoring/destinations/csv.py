@@ -187,9 +187,17 @@ class CsvWriter:
 
 
 class CsvStream:
-    """Writes the lines of `Lines` to standard output; see `StreamWriter`."""
+    """Writes the lines of `Lines` to standard output; see `StreamWriter`.
+
+    Raises
+    ------
+    OSError
+        It is closed.
+    """
 
     def __init__(self, fields: Sequence[Field], job: Any) -> None:
+        if sys.stdout is None:
+            raise OSError("standard output is closed: name a file for the scores")
         self.lines = Lines(fields, job.reader.kept)
         self.begun = False
 

@@ -49,8 +49,8 @@ class NpyWriter:
         stepwise = any(field.stepwise for field in fields)
         if stepwise and steps is None:
             raise ValueError(
-                "an .npy file of every step needs to know the longest sequence beforehand, which "
-                "this source does not say: give max_steps, or write .parquet"
+                "an array of every step needs to know the longest sequence beforehand, which this "
+                "source does not say: give max_steps, or write .parquet"
             )
         self.shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
             field.name: (

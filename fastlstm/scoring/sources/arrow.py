@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,10 +15,22 @@ from fastlstm.scoring.sources.table_files import (
     pyarrow,
 )
 
-__all__ = ["ArrowFile", "ArrowStream", "is_stream"]
+__all__ = ["ArrowFile", "ArrowStream", "Source", "is_stream"]
 
 FILE, OLD, STREAM = b"ARROW1", b"FEA1", b"\xff\xff\xff\xff"
 BUFFER = 2**20
+
+
+class Source(io.BufferedReader):
+    """A binary file that notes whether somebody asked for more than there was."""
+
+    exhausted = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read so many bytes, or what is left."""
+        data = super().read(size)
+        self.exhausted |= bool(size) and not data
+        return data
 
 
 class ArrowFile(FileOnDisk):
@@ -46,7 +59,9 @@ class ArrowFile(FileOnDisk):
 
     def _source(self) -> Any:
         # no map: its pages count as memory, and a file that shrinks under it ends the process
-        return pyarrow().OSFile(self.name) if not self.streamed else open(self.name, "rb", BUFFER)
+        if not self.streamed:
+            return pyarrow().OSFile(self.name)
+        return Source(open(self.name, "rb", buffering=0), BUFFER)
 
     def _reader(self, source: Any, types: Types | None = None) -> Any:
         pa = pyarrow()
@@ -62,7 +77,7 @@ class ArrowFile(FileOnDisk):
             with named(self.name):
                 reader = self._reader(source, types)
             if self.streamed:
-                yield from stream_parts(reader, types, self.name, part, row)
+                yield from stream_parts(reader, source, types, self.name, part, row)
             else:
                 for number in range(part, reader.num_record_batches):
                     with named(self.name):
@@ -80,36 +95,49 @@ class ArrowStream:
     ----------
     name
         What errors call it.
-    source
-        A binary file object.
+    source : Source
+        What is read.
     """
 
     rows: int | None = None
     numeric: frozenset[str] = frozenset()
 
-    def __init__(self, name: str, source: Any) -> None:
-        self.name = name
+    def __init__(self, name: str, source: Source) -> None:
+        self.name, self.source = name, source
         with named(name):
             self.reader = pyarrow().ipc.open_stream(source)
         self.schema = self.reader.schema
 
     def parts(self, types: Types, n_bytes: int, part: int, row: int) -> Iterator[Part]:
         """See `TableFile`."""
-        return stream_parts(self.reader, types, self.name, part, row)
+        return stream_parts(self.reader, self.source, types, self.name, part, row)
 
     def identity(self) -> dict[str, Any]:
         """See `TableFile`."""
         return {"name": self.name}
 
 
-def stream_parts(reader: Any, types: Types, name: str, part: int, row: int) -> Iterator[Part]:
-    """Yield the record batches of a stream from one on."""
+def stream_parts(
+    reader: Any, source: Source, types: Types, name: str, part: int, row: int
+) -> Iterator[Part]:
+    """Yield the record batches of a stream from one on.
+
+    Raises
+    ------
+    OSError
+        It lacks the mark at its end: whoever wrote it may have died between two batches.
+    """
     number = 0
     while True:
         try:
             with named(name):
                 batch = reader.read_next_batch()
         except StopIteration:
+            if source.exhausted:
+                raise OSError(
+                    f"{name} ended without the mark of a complete Arrow stream: its writer has "
+                    "been stopped, or did not close it"
+                ) from None
             return
         if number >= part:
             skip = row if number == part else 0

@@ -77,6 +77,19 @@ class Sorted:
                 "and there are more than can be sorted in memory: that needs DuckDB, pip install "
                 '"fastlstm[duckdb]"; or sort the table by its ids, or allow more memory'
             ) from None
+        failed: list[Exception] = []
+        try:
+            yield from self._sorted_by(duckdb, _noting(batches, failed), types, n_bytes, at)
+        except duckdb.Error as error:
+            if failed:  # the table's own words
+                raise failed[0] from None
+            raise OSError(
+                f"{self.table.name} cannot be sorted in {tempfile.gettempdir()}: {error}"
+            ) from None
+
+    def _sorted_by(
+        self, duckdb: Any, batches: Iterator[Any], types: Types, n_bytes: int, at: Address | None
+    ) -> Iterator[Batch]:
         pa = pyarrow()
         names = {name: f"c{k}" for k, name in enumerate(types)}
         numbered = _numbered(batches, names)
@@ -135,6 +148,15 @@ def order_of(rows: int, codes: Any, times: Any) -> Any:
     keys = {name: key for name, key in keys.items() if key is not None}
     by: Sequence[tuple[str, str]] = [(name, "ascending") for name in keys]
     return pc.sort_indices(pa.table(keys), sort_keys=by)
+
+
+def _noting(batches: Iterator[Any], failed: list[Exception]) -> Iterator[Any]:
+    """Yield batches, and note the error that ends them: DuckDB would make another of it."""
+    try:
+        yield from batches
+    except Exception as error:
+        failed.append(error)
+        raise
 
 
 def _numbered(batches: Iterator[Any], names: dict[str, str]) -> Iterator[Any]:

@@ -30,24 +30,28 @@ def open_stdin(layout: Layout, model: LSTM) -> Reader:
     ------
     ValueError
         It is neither of both, or a terminal.
+    OSError
+        It is closed.
     """
+    if sys.stdin is None:
+        raise OSError(f"{NAME} is closed: pipe an Arrow stream or an .npy file into it")
     stream = sys.stdin.buffer
     if stream.isatty():
         raise ValueError(f"{NAME} is a terminal: pipe an Arrow stream or an .npy file into it")
     magic = stream.read(len(NPY))
-    source = io.BufferedReader(_Prefixed(magic, stream), BUFFER)
+    whole = _Prefixed(magic, stream)
     if magic == NPY:
-        reader = ArrayReader(NpyStream(source), layout, model)
+        reader = ArrayReader(NpyStream(io.BufferedReader(whole, BUFFER)), layout, model)
         reader.again = False
         return reader
-    from fastlstm.scoring.sources.arrow import ArrowStream, is_stream
+    from fastlstm.scoring.sources.arrow import ArrowStream, Source, is_stream
     from fastlstm.scoring.sources.table_files import Table
     from fastlstm.scoring.sources.tables import reader_of
 
     if not is_stream(magic):
         found = f"{magic!r} ..." if magic else "nothing"
         raise ValueError(f"{NAME}: expected an Arrow stream or an .npy file, got {found}")
-    table = Table([ArrowStream(NAME, source)])
+    table = Table([ArrowStream(NAME, Source(whole, BUFFER))])
     table.again = False
     return reader_of(table, layout, model)
 
