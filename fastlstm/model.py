@@ -233,22 +233,12 @@ class LSTM:
         check_masked_outputs(self)
         source, start, threads = self._checked(x, lengths, state, threads)
         n_rows = source.n_rows
-        sizes = self._state_sizes
-        end_h = np.empty(n_rows * sum(d * h for d, h, _ in sizes), self.dtype)
-        end_c = np.empty(n_rows * sum(d * c for d, _, c in sizes), self.dtype)
+        end = self._new_end(n_rows)
         output = self._new_sequence(source, (n_rows, source.n_steps, self.layers[-1].output_size))
-        outputs = Outputs(sequence=output, end=(end_h, end_c))
-        self._network_engine.run(source, start, outputs, threads)
+        self._network_engine.run(source, start, Outputs(sequence=output, end=end), threads)
         if isinstance(source, MaskedSource):
             source.spread(output, self._network_engine.blank(), self._repeats)
-        layers = []
-        at_h = at_c = 0
-        for d, h, c in sizes:
-            to_h, to_c = at_h + d * n_rows * h, at_c + d * n_rows * c
-            pair = end_h[at_h:to_h].reshape(d, n_rows, h), end_c[at_c:to_c].reshape(d, n_rows, c)
-            layers.append(pair)
-            at_h, at_c = to_h, to_c
-        return output, State(layers)
+        return output, self._as_state(end, n_rows)
 
     def predict(
         self,
@@ -425,6 +415,35 @@ class LSTM:
         if every:
             check_masked_outputs(self)
         return every
+
+    def _scores_and_state(self, x: Any, lengths: Any, threads: int | None) -> tuple[Array, State]:
+        """What `predict` gives for a sequence, and a call's state, of one run.
+
+        Not for what is read at the last step: of a direction that has just begun there, no more
+        than that step is walked.
+        """
+        assert self.read != "last"
+        source, start, threads = self._checked(x, lengths, None, threads)
+        end = self._new_end(source.n_rows)
+        scores = np.empty((source.n_rows, self.output_size), self.dtype)
+        self._engine.run(source, start, Outputs(last=scores, end=end), threads)
+        return scores, self._as_state(end, source.n_rows)
+
+    def _new_end(self, n_rows: int) -> tuple[Array, Array]:
+        sizes = self._state_sizes
+        h, c = sum(d * h for d, h, _ in sizes), sum(d * c for d, _, c in sizes)
+        return np.empty(n_rows * h, self.dtype), np.empty(n_rows * c, self.dtype)
+
+    def _as_state(self, end: tuple[Array, Array], n_rows: int) -> State:
+        """The final states, flat as the engine writes them, by layer."""
+        layers = []
+        at_h = at_c = 0
+        for d, h, c in self._state_sizes:
+            to_h, to_c = at_h + d * n_rows * h, at_c + d * n_rows * c
+            pair = end[0][at_h:to_h].reshape(d, n_rows, h), end[1][at_c:to_c].reshape(d, n_rows, c)
+            layers.append(pair)
+            at_h, at_c = to_h, to_c
+        return State(layers)
 
     def _checked(
         self, x: Any, lengths: Any, state: Any, threads: int | None

@@ -52,10 +52,17 @@ def fields_of(model: LSTM, wanted: Wanted) -> list[Field]:
 def scratch_bytes(model: LSTM, wanted: Wanted) -> int:
     """Return how many bytes a step `compute` takes beside what it returns.
 
-    Final states come with the outputs of the last layer at every step.
+    Final states may come with the outputs of the last layer at every step.
     """
+    if not wanted.state or _in_one_run(model, wanted):
+        return 0
     top = model.recurrent[-1]
-    return sum(cell.output_size for cell in top.cells) * model.dtype.itemsize * wanted.state
+    return sum(cell.output_size for cell in top.cells) * model.dtype.itemsize
+
+
+def _in_one_run(model: LSTM, wanted: Wanted) -> bool:
+    """Tell whether scores and final states come from one run."""
+    return not wanted.return_sequences and model.read != "last"
 
 
 def compute(
@@ -63,13 +70,16 @@ def compute(
 ) -> tuple[dict[str, Array], npt.NDArray[np.int64] | None]:
     """Score a chunk; return the values by field, and the lengths where rows are unequal."""
     x, lengths = chunk.sequences, chunk.lengths
-    values = {
-        "score": model.predict(
+    values: dict[str, Array] = {}
+    if wanted.state and _in_one_run(model, wanted):
+        values["score"], state = model._scores_and_state(x, lengths, threads)
+    else:
+        values["score"] = model.predict(
             x, lengths=lengths, return_sequences=wanted.return_sequences, threads=threads
         )
-    }
+        if wanted.state:
+            _, state = model(x, lengths=lengths, threads=threads)
     if wanted.state:
-        _, state = model(x, lengths=lengths, threads=threads)
         for name, parts in (("h_n", [k.h for k in state]), ("c_n", [k.c for k in state])):
             rows = [part.swapaxes(0, 1).reshape(chunk.count, -1) for part in parts]
             values[name] = np.concatenate(rows, axis=1)
