@@ -63,7 +63,7 @@ class Read:
 def check_everywhere(
     source: Any, model: LSTM, sizes: tuple[int, ...] = (1, 100, 1000), **layout: Any
 ) -> Read:
-    """Read a source whole, in chunks of several sizes, and from up to 25 positions of each.
+    """Read a source whole, in chunks of several sizes, and from up to 9 positions of each.
 
     All must be the same bits; what was read whole is returned.
     """
@@ -74,7 +74,7 @@ def check_everywhere(
         parts = Read(source, model, size, **layout)
         _same(parts, whole, 0)
         places = list(zip(parts.positions, parts.counts, strict=True))
-        for k, (position, done) in enumerate(places[:: 1 + len(places) // 25]):
+        for k, (position, done) in enumerate(places[:: 1 + len(places) // 8]):
             again = sizes[k % len(sizes)]
             _same(Read(source, model, again, position, **layout), whole, done)
     return whole

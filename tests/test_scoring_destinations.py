@@ -171,7 +171,7 @@ class Stop(Exception):
 @pytest.mark.parametrize("rescued", [True, False])
 @pytest.mark.parametrize("suffix", [".npy", *KEPT])
 def test_interrupted_at_every_write(model, source, suffix, rescued, monkeypatch):
-    """The process may also be killed: then nothing is rescued."""
+    """The process may also be killed: then nothing is rescued. Each way takes every other write."""
     _, lengths = sf.make_sequences()
     if suffix != ".npy":
         sf.keep_columns(monkeypatch, sf.carried_along())
@@ -187,7 +187,7 @@ def test_interrupted_at_every_write(model, source, suffix, rescued, monkeypatch)
     fastlstm.score(model, source, source.with_name("other" + suffix), **options)
     total = -count.left
     assert total > 2
-    for call in range(1, total + 1):
+    for call in range(1 + rescued, total + 1, 2):
         count.left = call
         with pytest.raises(Stop):
             fastlstm.score(model, source, destination, restart=True, **options)
