@@ -16,7 +16,7 @@ from fastlstm.scoring.sources import csv
 
 @pytest.fixture(autouse=True)
 def quick_parsing(monkeypatch):
-    """Do without pyarrow's cure of a leak in Python 3.10: for every block it looks at all objects."""
+    """Without pyarrow's cure of a leak in Python 3.10, which looks at all objects every time."""
     name = "pyarrow.lib._break_traceback_cycle_from_frame"
     monkeypatch.setattr(name, lambda frame: None, raising=False)
 
