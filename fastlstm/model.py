@@ -156,6 +156,11 @@ class LSTM:
         return self.layers[0].input_size
 
     @property
+    def input_dtype(self) -> np.dtype[Any]:
+        """What inputs are converted to: the model's dtype, or ``int64`` for ids."""
+        return np.dtype(np.int64) if isinstance(self.layers[0], Embedding) else self.dtype
+
+    @property
     def hidden_size(self) -> int:
         """H, the hidden units of the last recurrent layer (of each direction)."""
         return self.recurrent[-1].hidden_size
@@ -459,7 +464,7 @@ class LSTM:
             source = as_source(x, lengths, self.input_size, n_hidden)
             masked = self.mask_value
         if masked is not None:
-            source = MaskedSource(source, masked, self.input_size, self._input_dtype)
+            source = MaskedSource(source, masked, self.input_size, self.input_dtype)
         if state is None:
             start = learned_state(self._cells, source.n_rows, self.dtype)
         else:
@@ -469,10 +474,6 @@ class LSTM:
             if threads < 1:
                 raise ValueError(f"expected at least one thread, got {threads}")
         return source, start, threads
-
-    @property
-    def _input_dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.int64) if isinstance(self.layers[0], Embedding) else self.dtype
 
     def _new_sequence(self, source: Source, shape: tuple[int, ...]) -> Array:
         # zeros are memory that was never touched: it costs nothing where lengths leave it so

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import child_env
 
 import fastlstm
 from fastlstm import Dense, Layer, cli
@@ -288,3 +290,15 @@ def test_the_scores_do_not_become_a_source(folder, monkeypatch, capsys, source, 
     (folder / "data" / "inside").mkdir()
     assert cli.main(["score", source, "--model", "model.npz", "-o", "data/inside/y.npy"]) == 0
     assert np.load("data/inside/y.npy").shape == (40, 2)
+
+
+def test_a_dry_run_of_standard_input_claims_no_time(folder):
+    """In a process of its own, whose standard input is a file."""
+    command = [sys.executable, "-m", "fastlstm", "score", "-", "--model", "model.npz"]
+    command += ["-o", "scores.npy", "--dry-run", "--json"]
+    with open(folder / "windows.npy", "rb") as windows:
+        done = subprocess.run(
+            command, cwd=folder, env=child_env(), stdin=windows, capture_output=True, timeout=300
+        )
+    said = json.loads(done.stdout)
+    assert (said["sequences"], said["seconds"]) == (20, None)

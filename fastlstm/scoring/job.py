@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,6 @@ from fastlstm.model import LSTM
 from fastlstm.scoring.bad_rows import POLICIES, BadRows
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.destinations import check_destination, check_targets, open_stream, open_writer
-from fastlstm.scoring.digest import digest
 from fastlstm.scoring.ledger import Entry, Ledger
 from fastlstm.scoring.memory import as_bytes, chunk_bytes, resident_bytes, work_bytes
 from fastlstm.scoring.outputs import Wanted, fields_of, scratch_bytes
@@ -83,20 +83,12 @@ class Job:
         self.layout = layout
         self.fields = fields_of(self.model, wanted)
         # before the memory is counted: what compiling takes is not the chunks'
-        self.model.predict(np.zeros((1, 1, self.model.input_size), self._input_dtype))
+        self.model.predict(np.zeros((1, 1, self.model.input_size), self.model.input_dtype))
         if dask is not None:
             from fastlstm.scoring.cluster import check_source
 
             check_source(self.source, layout)
         self.reader = open_source(self.source, layout, self.model)
-
-    @property
-    def _input_dtype(self) -> Any:
-        return np.int64 if self.model.input_size == 1 and self._embeds else self.model.dtype
-
-    @property
-    def _embeds(self) -> bool:
-        return isinstance(self.model.layers[0], fastlstm.Embedding)
 
     @property
     def steps(self) -> int | None:
@@ -116,7 +108,7 @@ class Job:
         layout = {k: v for k, v in self.layout.as_dict().items() if k != "lengths"}
         return {
             "fastlstm": fastlstm.__version__,
-            "model": digest(self.model),
+            "model": hashlib.sha256(self.model.__dask_tokenize__().encode()).hexdigest(),
             "source": self.reader.identity(),
             "layout": layout,
             "outputs": self.wanted._asdict(),

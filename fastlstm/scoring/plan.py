@@ -101,13 +101,12 @@ def make_plan(job: Job) -> Plan:
         bytes_written=total if known else None,
         chunk_bytes=chunk_bytes,
         memory=resident_bytes() + STAGES * chunk_bytes + RESERVE,
-        seconds=None if count is None else _seconds(job, count),
+        # reading from standard input would take it away
+        seconds=_seconds(job, count) if count is not None and reader.again else None,
     )
 
 
 def _seconds(job: Job, count: int) -> float:
-    if not job.reader.again:  # reading from it would take it away
-        return 0.0
     rates = []
     for _ in range(2):  # the first one compiles, and wakes the threads
         started = time.perf_counter()

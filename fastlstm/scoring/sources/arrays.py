@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.dense import Embedding
 from fastlstm.inputs import NUMBER_KINDS, check_lengths, convert_into, padded_shape
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Chunk, Position
@@ -70,8 +69,7 @@ class ArrayReader:
         layout.refuse("an array", "column", "id", "time", "features", "keep")
         self.window, self.stride = layout.window, layout.stride
         self.dtype, self.inputs = file.dtype, model.input_size
-        embeds = isinstance(model.layers[0], Embedding)
-        self.computing_dtype = np.dtype(np.int64) if embeds else model.dtype
+        self.computing_dtype = model.input_dtype
         if self.dtype.kind not in NUMBER_KINDS:
             raise TypeError(f"{file.name}: expected real numbers, got dtype {self.dtype}")
         self.one = len(file.shape) == (1 if self.inputs == 1 else 2)

@@ -22,7 +22,7 @@ from fastlstm.scoring.sources.order import (
     run_starts,
     survey,
 )
-from fastlstm.scoring.sources.rows import computing_dtype, kept_schema
+from fastlstm.scoring.sources.rows import kept_schema
 from fastlstm.scoring.sources.sequences import NULL, UNPARSABLE, Cutter, Sequences
 from fastlstm.scoring.sources.sorting import Sorted, order_of
 from fastlstm.scoring.sources.table_files import Batch, Table, batch_of, pyarrow, shown
@@ -61,7 +61,7 @@ class LongReader:
         self.features = _features(table, layout, model)
         self.dtype = _dtype(table, self.features, model)
         self.types = self._types(layout)
-        self.cutter = Cutter(layout.window, layout.stride, computing_dtype(model))
+        self.cutter = Cutter(layout.window, layout.stride, model.input_dtype)
         self.window, self.stride = layout.window, layout.stride
         self.order = Order(ordered=layout.window is not None or layout.time is None)
         if table.again:

@@ -7,14 +7,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastlstm.dense import Embedding
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.sequences import WINDOW, Cutter, Sequences
 from fastlstm.scoring.sources.table_files import Batch, Table, batch_of, pyarrow
 
-__all__ = ["RowReader", "Steps", "computing_dtype", "kept_schema"]
+__all__ = ["RowReader", "Steps", "kept_schema"]
 
 
 class Steps(Protocol):
@@ -47,7 +46,7 @@ class RowReader:
         self.kept_names = [] if self.kept is None else list(dict.fromkeys(names))
         self.types = {**rows.types, **{n: table.type_of(n, "kept") for n in self.kept_names}}
         self.inputs, self.dtype, self.again = model.input_size, rows.dtype, table.again
-        self.cutter = Cutter(layout.window, layout.stride, computing_dtype(model))
+        self.cutter = Cutter(layout.window, layout.stride, model.input_dtype)
         step_bytes = self.inputs * self.dtype.itemsize
         self.row_bytes: int | None = None
         self.count, self.steps, self.equal = table.rows, rows.steps, rows.equal
@@ -101,8 +100,3 @@ def kept_schema(table: Table, names: list[str], window: int | None) -> Any:
             raise ValueError(f"a column {WINDOW!r} of window numbers is added: it cannot be kept")
         fields.append(pa.field(WINDOW, pa.int64()))
     return pa.schema(fields)
-
-
-def computing_dtype(model: LSTM) -> np.dtype[Any]:
-    """Return what inputs are converted to."""
-    return np.dtype(np.int64) if isinstance(model.layers[0], Embedding) else model.dtype
