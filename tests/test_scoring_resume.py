@@ -231,6 +231,9 @@ def test_a_full_disk_is_an_error_and_resumable(monkeypatch):
         with pytest.raises(OSError, match="No space left"):
             score()
     assert not Path("y.npy").exists()
+    sizes = json.loads((FOLDER / "journal.json").read_bytes())["sizes"]
+    # half a chunk makes room again: without any the journal could not be written
+    assert {name: (FOLDER / name).stat().st_size for name in sizes} == sizes
     assert score(resume=True).resumed > 0
     assert results() == expected
 
