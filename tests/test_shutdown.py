@@ -26,6 +26,14 @@ def late():
 threading.Thread(target=late).start()
 """
 
+DAEMON = """
+big = np.zeros((600_000, 200, 7), "float32")  # minutes of work
+model.predict(x)
+threading.Thread(target=model.predict, args=(big,), kwargs={"threads": 2}, daemon=True).start()
+time.sleep(0.1)
+print("at the end")
+"""
+
 AT_EXIT = "atexit.register(lambda: print(model.predict(x, threads=2).shape))"
 
 ONE_SEQUENCE = """
@@ -54,6 +62,11 @@ def run(code: str) -> str:
 @pytest.mark.parametrize("code", [LATE_THREAD, AT_EXIT], ids=["late thread", "atexit"])
 def test_scores_while_the_interpreter_shuts_down(code):
     assert run(code) == "(20000, 64)"
+
+
+def test_a_daemon_threads_call_neither_crashes_nor_delays_the_end():
+    """The threads of the pool are at work in compiled code when the process ends."""
+    assert run(DAEMON) == "at the end"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

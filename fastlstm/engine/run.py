@@ -21,9 +21,10 @@ from fastlstm.engine.kernels import warm_kernels
 from fastlstm.engine.kinds import Kind, Tile, choose_tile, choose_tiles
 from fastlstm.engine.outputs import Outputs
 from fastlstm.engine.plan import Plan, make_plan, pack_sums
+from fastlstm.engine.pool import start
 from fastlstm.engine.progress import Progress
 from fastlstm.engine.states import StateRows
-from fastlstm.engine.threads import default_threads, start
+from fastlstm.engine.threads import default_threads
 from fastlstm.inputs import Source
 from fastlstm.layers import Bidirectional, Layer
 from fastlstm.network import AnyLayer

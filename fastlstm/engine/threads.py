@@ -1,27 +1,17 @@
-"""How many threads, and the pool they come from.
-
-Numba's own thread pools abort the process when a forked child uses them (GNU OpenMP) or two
-Python threads do (workqueue). The kernels release the GIL instead and run on plain Python
-threads, in a pool that belongs to one process and is not inherited by its children.
-"""
+"""How many threads a call takes; a cache of what one of them compiles."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import cache, wraps
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_pool: ThreadPoolExecutor | None = None
 _compiling = RLock()
 MOST_THREADS = 1024
 
@@ -36,24 +26,6 @@ def default_threads() -> int:
     if _inside_dask_worker():
         return 1
     return max(1, min(_numba_threads(), _affinity(), _quota()))
-
-
-def start(work: Callable[[], None]) -> Future[None] | None:
-    """Run `work` on a thread of this process's pool; None if no thread can be had any more.
-
-    That is so while the interpreter shuts down: in `atexit` handlers and in threads that
-    outlive the main one.
-    """
-    global _pool
-    try:
-        # importing this fails then too
-        from concurrent.futures import ThreadPoolExecutor
-
-        if _pool is None:
-            _pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="fastlstm")
-        return _pool.submit(work)
-    except RuntimeError:
-        return None
 
 
 def compiled_once(build: F) -> F:
@@ -72,13 +44,13 @@ def compiled_once(build: F) -> F:
     return locked  # type: ignore[return-value]
 
 
-def _forget_threads() -> None:
-    global _pool, _compiling
-    _pool, _compiling = None, RLock()
+def _forget_lock() -> None:
+    global _compiling
+    _compiling = RLock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def _numba_threads() -> int:
