@@ -21,7 +21,7 @@ ENGINES = (
     "Keras",
     "peak",
 )
-PARTS = ("rows", "ragged", "small", "cold", "threads", "limits")
+PARTS = ("rows", "ragged", "small", "idle", "cold", "threads", "limits")
 
 TEXT = (1_024, 60, 100, 200, 1)  # N, T, I, H, layers
 RAGGED = {name: BENCHMARK_ROWS[name] for name in ("mid", "credit")} | {"text": TEXT}
@@ -36,6 +36,9 @@ SMALL_ENGINES = {
     "call": ("fastlstm, call", "ONNX Runtime, call", "OpenVINO, call", "PyTorch, call"),
     "step": ("fastlstm, step", "ONNX Runtime, step", "PyTorch, step"),
 }
+IDLE_ROWS = {"mid": BENCHMARK_ROWS["mid"], "short": (640, 100, 8, 32, 1)}
+IDLE_SECONDS = (0.0, 0.5)
+IDLE_ENGINES = ("fastlstm", "PyTorch", "ONNX Runtime", "OpenVINO", "JAX")
 CURVE_ROWS = ("seed", "mid", "hydro_s", "big")
 
 
@@ -50,6 +53,7 @@ def main(arguments: argparse.Namespace) -> results.Results:
         "rows": measure_rows,
         "ragged": measure_ragged,
         "small": measure_small,
+        "idle": measure_idle,
         "threads": measure_curve,
         "limits": measure_limits,
     }
@@ -86,6 +90,15 @@ def measure_small(run: Run) -> list[dict[str, Any]]:
     return [
         run.compare(Row(name, *sizes, "float32"), SMALL_ENGINES[name])
         for name, sizes in SMALL.items()
+    ]
+
+
+def measure_idle(run: Run) -> list[dict[str, Any]]:
+    """Calls of milliseconds, one after the other and after a pause: threads have to wake up."""
+    return [
+        run.compare(Row(name, *sizes, "float32", idle=idle), IDLE_ENGINES)
+        for name, sizes in IDLE_ROWS.items()
+        for idle in IDLE_SECONDS
     ]
 
 

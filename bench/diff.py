@@ -22,7 +22,7 @@ from bench.tables import table
 
 Results = dict[str, Any]
 
-PARTS = ("rows", "ragged", "small", "threads", "trace", "networks", "scoring")
+PARTS = ("rows", "ragged", "small", "idle", "threads", "trace", "networks", "scoring")
 LEAST_CHANGE = 1.03  # of a relative time
 LEAST_ABSOLUTE = 1.15  # where nothing was measured beside it
 LEAST_ERROR_CHANGE = {"rms_error": 1.01, "max_error": 1.10}

@@ -8,6 +8,7 @@ from typing import Any
 from bench import goals, report_loop, report_networks, report_scoring, results
 from bench.results import LIMITS, ONE_THREAD, OWN
 from bench.roofline import bandwidth
+from bench.spread import fastest
 from bench.tables import error, number, percent, quartiles, shape, table
 
 Results = dict[str, Any]
@@ -24,6 +25,7 @@ def render(found: Results) -> str:
     parts: dict[str, Callable[[Any], str]] = {
         "ragged": ragged,
         "small": small,
+        "idle": idle,
         "cold": cold,
         "threads": curve,
         "limits": limits,
@@ -166,6 +168,24 @@ def small(rows: list[Results]) -> str:
         for name, engine in results.measured(row).items()
     ]
     return f"## One sequence from Python\n\n{table(header, lines, 6)}"
+
+
+def idle(rows: list[Results]) -> str:
+    header = ["row", "N", "idle before, s", "engine", "ms a call", "quartiles", "fastest round"]
+    lines = [
+        [
+            row["name"],
+            f"{row['N']:,}",
+            f"{row['idle']:g}",
+            name,
+            number(1e3 * engine["median"]),
+            quartiles(engine),
+            number(1e3 * fastest(engine["seconds"])),
+        ]
+        for row in rows
+        for name, engine in results.measured(row).items()
+    ]
+    return f"## Calls after a pause\n\n{table(header, lines, 4)}"
 
 
 def cold(rows: list[Results]) -> str:

@@ -86,7 +86,8 @@ def place(row: Results) -> tuple[Any, ...]:
 
 def key(row: Results) -> tuple[Any, ...]:
     """What a measured row is known by within its part."""
-    return tuple(row.get(name) for name in ("name", "dtype", "lengths", "threads"))
+    names = ("name", "dtype", "lengths", "threads")
+    return *(row.get(name) for name in names), row.get("idle") or None
 
 
 # --- one row -----------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ class Row:
     layers: int
     dtype: str
     lengths: str = "full"  # or a name in LENGTHS
+    idle: float = 0.0  # seconds of idleness before each call
 
     most_checked: ClassVar[int] = 4096  # sequences whose results are compared with float64
     most_seconds: ClassVar[float] = 12.0  # an engine that took so long sits out further rounds

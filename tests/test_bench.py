@@ -162,6 +162,13 @@ def test_a_turn_leaves_out_its_first_call_unless_that_is_all(monkeypatch):
     assert worker.take_turn(lambda: None, 11.0) == 70.0
 
 
+def test_every_call_of_an_idle_turn_comes_after_a_pause(monkeypatch):
+    done = []
+    monkeypatch.setattr(worker.time, "sleep", lambda seconds: done.append(seconds))
+    worker.take_turn(lambda: done.append("call"), 0.3, idle=0.5)
+    assert done == [0.5, "call"] * (1 + worker.IDLE_CALLS)
+
+
 def test_the_fastest_way_is_kept(monkeypatch):
     seconds = {"slow": 3.0, "fast": 1.0, "middle": 2.0}
     monkeypatch.setattr("bench.built.quickest", lambda call: float(call()[0]))

@@ -39,7 +39,7 @@ def timed(seconds, **more):
     } | more
 
 
-def row(name, dtype="float32", N=1000, T=100, H=1, layers=1, lengths="full", **engines):
+def row(name, dtype="float32", N=1000, T=100, H=1, layers=1, lengths="full", idle=0.0, **engines):
     for engine in engines.values():
         if "median" in engine:
             engine.update({"sequences": N, "flops": 8e9} | engine)
@@ -52,6 +52,7 @@ def row(name, dtype="float32", N=1000, T=100, H=1, layers=1, lengths="full", **e
         "layers": layers,
         "dtype": dtype,
         "lengths": lengths,
+        "idle": idle,
         "steps": N * T,
         "flops": 8e9,
         "engines": {k.replace("_", " "): v for k, v in engines.items()},
@@ -120,6 +121,15 @@ def test_every_command_has_a_report():
     text = report.render(loop())
     assert "kernels loaded" in text
     assert "first result of `predict`" in text
+
+
+def test_calls_after_a_pause_are_rows_of_their_own():
+    rows = [row("mid", idle=idle, fastlstm=timed(0.01 + idle)) for idle in (0.0, 0.5)]
+    found = stored("compare", idle=rows)
+    assert cells(report.render(found), "| mid | 1,000 | 0.5 ")[4:] == ["510", "507 to 513", "505"]
+    again = stored("compare", idle=[row("mid", idle=0.5, fastlstm=timed(0.02))])
+    merged = results.update(again, found)["idle"]
+    assert [k["engines"]["fastlstm"]["median"] for k in merged] == [0.01, 0.02]
 
 
 def test_the_report_prints_losses():
