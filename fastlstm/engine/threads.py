@@ -11,18 +11,14 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import cache, wraps
+from functools import cache
 from pathlib import Path
-from threading import RLock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _pool: ThreadPoolExecutor | None = None
-_compiling = RLock()
 MOST_THREADS = 1024
 
 
@@ -56,25 +52,9 @@ def start(work: Callable[[], None]) -> Future[None] | None:
         return None
 
 
-def compiled_once(build: F) -> F:
-    """`functools.cache` of what compiles: threads that ask for it at once wait for one of them.
-
-    Otherwise each would compile it in turn, where there is no disk cache.
-    """
-    cached = cache(build)
-
-    @wraps(build)
-    def locked(*key: Any) -> Any:
-        with _compiling:
-            return cached(*key)
-
-    locked.cache_clear = cached.cache_clear  # type: ignore[attr-defined]
-    return locked  # type: ignore[return-value]
-
-
 def _forget_threads() -> None:
-    global _pool, _compiling
-    _pool, _compiling = None, RLock()
+    global _pool
+    _pool = None
 
 
 if hasattr(os, "register_at_fork"):
