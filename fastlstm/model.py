@@ -351,16 +351,16 @@ class LSTM:
             )
         index %= self.num_layers
         source, start, threads = self._checked(x, lengths, state, threads)
-        traced = self.recurrent[index]
+        cells = self.recurrent[index].cells  # both directions side by side
         if start is not None:  # the state of the layers that are run
             sizes = self._state_sizes[: index + 1]
             n_h = source.n_rows * sum(d * h for d, h, _ in sizes)
             n_c = source.n_rows * sum(d * c for d, _, c in sizes)
             start = start[0][:n_h], start[1][:n_c]
         shape = source.n_rows, source.n_steps
-        units = len(traced.cells) * traced.hidden_size
+        units, width = sum(k.hidden_size for k in cells), sum(k.output_size for k in cells)
         i, f, g, o, c = self._new_sequence(source, (5, *shape, units))
-        h = self._new_sequence(source, (*shape, traced.output_size))
+        h = self._new_sequence(source, (*shape, width))
         outputs = Outputs(sequence=h, gates=(i, f, g, o, c))
         self._engine_up_to(index).run(source, start, outputs, threads)
         lengths = source.lengths
