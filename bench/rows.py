@@ -9,14 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm import LSTM
+from fastlstm.engine.work import ACTIVATION_WORK
 from tests.shapes import BENCHMARK_ROWS, make_input, make_model
 
 __all__ = ["BENCHMARK_ROWS", "Row"]
 
 Array = npt.NDArray[Any]
-
-# What the activations of one hidden unit and step cost, counted as floating-point operations.
-ACTIVATION_WORK = 200
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import fastlstm
 from fastlstm.commands import bench, convert, demo, info, score, trace, versions
 from fastlstm.commands.completion import SHELLS, PrintCompletion
+from fastlstm.engine.compiling import exit_at_once
 
 __all__ = ["main", "make_parser"]
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(arguments)
     except KeyboardInterrupt:
         print("fastlstm: interrupted", file=sys.stderr)
+        exit_at_once(INTERRUPTED)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader, say `head`, has seen enough; keep the interpreter from complaining at exit.

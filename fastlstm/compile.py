@@ -15,12 +15,22 @@ def warmup(model: LSTM | None = None) -> None:
     model : LSTM, optional
         Compile for `predict` and calls of this model. Without one, for float32 models of the
         usual cell, of any shape.
-    """
-    from fastlstm.engine.forms import Form
-    from fastlstm.engine.kernels import warm_kernels
 
-    if model is None:
-        for scalar in (True, False):
-            warm_kernels("float32", Form(scalar=scalar))
-    else:
-        model._engine.warmup()
+    Raises
+    ------
+    TypeError
+        If `model` is no LSTM.
+    """
+    if isinstance(model, LSTM):
+        return model._engine.warmup()
+    if model is not None:
+        raise TypeError(f"expected model to be an LSTM, got {type(model).__name__}")
+    from fastlstm.engine.compiling import alone
+
+    with alone():
+        from fastlstm.engine.forms import Form
+        from fastlstm.engine.kernels import warm_kernels
+
+    for scalar in (True, False):
+        warm_kernels("float32", Form(scalar=scalar))
+    return None

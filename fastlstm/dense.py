@@ -231,6 +231,8 @@ def _as_float64(name: str, value: Any) -> Array:
         raise TypeError(f"head: {name}: expected real numbers, got {array.dtype}")
     try:
         return array.astype(np.float64)
+    except OverflowError:
+        raise ValueError(f"{name}: expected float64, got an integer beyond that") from None
     except TypeError:  # objects that are none
         raise TypeError(
             f"head: {name}: expected real numbers, got {type(value).__name__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -35,19 +36,28 @@ def as_ids(x: Any, lengths: Any, n_ids: int, n_hidden: int) -> Source:
         raise TypeError(
             f"expected integer ids for the model's embedding of {n_ids}, got dtype {source.dtype}"
         )
-    steps = np.arange(source.n_steps)
-    chunk = max(1, CHUNK // max(source.n_steps, 1))
-    for first in range(0, source.n_rows, chunk):
-        rows = slice(first, min(first + chunk, source.n_rows))
-        ids = np.zeros((rows.stop - first, source.n_steps, 1), np.int64)
-        source.copy_into(ids, rows, 0)
+    for rows, steps in _chunks(source):
+        ids = np.zeros((rows.stop - rows.start, steps.stop - steps.start, 1), np.int64)
+        source.copy_into(ids, rows, steps.start)
         wrong = (ids[..., 0] < 0) | (ids[..., 0] >= n_ids)
         if source.lengths is not None:
-            wrong &= steps < source.lengths[rows, np.newaxis]
+            wrong &= np.arange(steps.start, steps.stop) < source.lengths[rows, np.newaxis]
         if wrong.any():
             n, t = np.argwhere(wrong)[0]
             raise ValueError(
-                f"expected ids in 0 ... {n_ids - 1}, got {ids[n, t, 0]} at step {t} of sequence "
-                f"{first + n}"
+                f"expected ids in 0 ... {n_ids - 1}, got {ids[n, t, 0]} at step "
+                f"{steps.start + t} of sequence {rows.start + n}"
             )
     return source
+
+
+def _chunks(source: Source) -> Iterator[tuple[slice, slice]]:
+    """Yield rows and steps that are looked at together."""
+    n_steps = min(max(source.n_steps, 1), CHUNK)
+    n_rows = CHUNK // n_steps
+    for row in range(0, source.n_rows, n_rows):
+        for step in range(0, source.n_steps, n_steps):
+            yield (
+                slice(row, min(row + n_rows, source.n_rows)),
+                slice(step, min(step + n_steps, source.n_steps)),
+            )

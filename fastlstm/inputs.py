@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.ragged import Ragged
-from fastlstm.weights import refuse_mask
+from fastlstm.weights import as_array
 from fastlstm.windows import Windows
 
 __all__ = ["Source", "as_source", "check_lengths", "check_numbers", "convert_into", "count_of"]
@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 Rows = slice | npt.NDArray[np.int64]
 
 NUMBER_KINDS = "fiub"
+MOST_DEPTH = 64  # of nested lists, as of arrays; a list that holds itself has no end
 NO_STARTS = np.empty(0, np.int64)
 
 
@@ -230,13 +231,7 @@ def count_of(n: int, what: str) -> str:
 
 
 def check_numbers(value: Any, name: str) -> Array:
-    refuse_mask(name, value)
-    if hasattr(value, "detach"):  # a torch tensor that may ask for gradients
-        value = value.detach()
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError) as error:  # torch's bfloat16, rows of unequal length
-        raise type(error)(f"expected {name} to be an array of numbers: {error}") from None
+    array = as_array(name, value)
     if array.dtype.kind not in NUMBER_KINDS:
         raise TypeError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
     return array
@@ -244,7 +239,7 @@ def check_numbers(value: Any, name: str) -> Array:
 
 def _is_list_of_sequences(x: Any, n_inputs: int) -> bool:
     """Tell a list of sequences from nested lists that stand for one array."""
-    dimensions = {np.ndim(s) if not isinstance(s, list | tuple) else _depth(s) for s in x}
+    dimensions = {_depth(s) for s in x}
     if dimensions == {1}:  # sequences of one input, or of no steps; else (T, I) as nested lists
         return n_inputs == 1 or not any(len(s) for s in x)
     return not x or 2 in dimensions
@@ -254,10 +249,12 @@ def _depth(x: Any) -> int:
     depth = 0
     while isinstance(x, list | tuple):
         depth += 1
-        if not x:
+        if not x or depth == MOST_DEPTH:
             return depth
         x = x[0]
-    return depth + int(np.ndim(x))
+    if isinstance(x, np.ndarray):
+        return depth + x.ndim
+    return depth + as_array("x", x).ndim
 
 
 def _sequence(value: Any, n: int, n_inputs: int, model: str) -> Array:
@@ -279,8 +276,8 @@ def _no_lengths(lengths: Any, form: str) -> None:
 def check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.int64] | None:
     if lengths is None:
         return None
-    refuse_mask("lengths", lengths)
-    array = np.asarray(lengths)
+    # a copy: what is checked must be what the kernels read, whoever writes to the original
+    array = as_array("lengths", lengths).copy()
     check_length_form(array.shape, array.dtype, n_rows)
     bad = np.flatnonzero((array < 0) | (array > n_steps))
     if len(bad):
@@ -288,7 +285,8 @@ def check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.int
             f"expected lengths within 0 ... {n_steps}, the steps of x; got {array[bad[0]]} for "
             f"sequence {bad[0]}"
         )
-    return array.astype(np.int64)
+    found: npt.NDArray[np.int64] = array.astype(np.int64, copy=False)
+    return found
 
 
 def check_length_form(shape: tuple[int, ...], dtype: np.dtype[Any], n_rows: int) -> None:

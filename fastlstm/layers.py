@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from fastlstm.activations import STANDARD, Activation, as_activations
 from fastlstm.errors import UnsupportedModelError
+from fastlstm.lazy import lazy
 from fastlstm.tutorial import check_params
 from fastlstm.weights import Weights, as_floats, freeze, immutable, require_finite
 
@@ -184,7 +184,7 @@ class Layer(Weights):
         """``float32`` or ``float64``."""
         return self.w_ih.dtype
 
-    @cached_property
+    @lazy
     def bias(self) -> Array:
         """``b_ih + b_hh`` ``(4H,)``, rounded once; zeros if there are none."""
         total = np.zeros(len(self.w_hh), self.dtype)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from fastlstm.engine.outputs import Outputs
 from fastlstm.ids import as_ids
 from fastlstm.inputs import Source, as_source
 from fastlstm.layers import Bidirectional, Layer
+from fastlstm.lazy import lazy
 from fastlstm.masks import MaskedSource
 from fastlstm.network import AnyLayer, check_layers, check_masked_outputs, check_options
 from fastlstm.start import StateSizes, flat_state, learned_state
@@ -105,7 +105,7 @@ class LSTM:
             "head": as_head(head, top.output_size, top.dtype),
             "return_sequences": bool(return_sequences),
             "read": read,
-            "mask_value": None if mask_value is None else float(mask_value),
+            "mask_value": None if mask_value is None else _as_float("mask_value", mask_value),
             "skip": _as_integer("skip", skip),
         }
         for name, value in values.items():
@@ -132,12 +132,12 @@ class LSTM:
         """The dtype it computes in, ``float32`` or ``float64``."""
         return self.layers[0].dtype
 
-    @cached_property
+    @lazy
     def recurrent(self) -> tuple[Layer | Bidirectional, ...]:
         """The recurrent layers."""
         return tuple(k for k in self.layers if isinstance(k, Layer | Bidirectional))
 
-    @cached_property
+    @lazy
     def masks(self) -> bool:
         """Whether some steps are masked by their inputs."""
         first = self.layers[0]
@@ -293,8 +293,8 @@ class LSTM:
         """
         every = self._gives_every_step(return_sequences)
         if is_lazy(x):
-            lazy: Array = predict_blocks(self, x, lengths, state, every, threads, out, progress)
-            return lazy
+            blocks: Array = predict_blocks(self, x, lengths, state, every, threads, out, progress)
+            return blocks
         source, start, threads = self._checked(x, lengths, state, threads)
         steps = (source.n_steps,) if every else ()
         shape = (source.n_rows, *steps, self.output_size)
@@ -351,24 +351,18 @@ class LSTM:
             )
         index %= self.num_layers
         source, start, threads = self._checked(x, lengths, state, threads)
-        traced = self.recurrent[index]
-        if isinstance(traced, Bidirectional):  # both directions side by side
-            traced = Bidirectional(traced.forward, traced.backward)
-        place = [i for i, k in enumerate(self.layers) if isinstance(k, Layer | Bidirectional)]
-        layers = (*self.layers[: place[index]], traced)
+        cells = self.recurrent[index].cells  # both directions side by side
         if start is not None:  # the state of the layers that are run
             sizes = self._state_sizes[: index + 1]
             n_h = source.n_rows * sum(d * h for d, h, _ in sizes)
             n_c = source.n_rows * sum(d * c for d, _, c in sizes)
             start = start[0][:n_h], start[1][:n_c]
         shape = source.n_rows, source.n_steps
-        units = len(traced.cells) * traced.hidden_size
+        units, width = sum(k.hidden_size for k in cells), sum(k.output_size for k in cells)
         i, f, g, o, c = self._new_sequence(source, (5, *shape, units))
-        h = self._new_sequence(source, (*shape, traced.output_size))
-        from fastlstm.engine.run import Engine
-
-        engine = Engine(layers)
-        engine.run(source, start, Outputs(sequence=h, gates=(i, f, g, o, c)), threads)
+        h = self._new_sequence(source, (*shape, width))
+        outputs = Outputs(sequence=h, gates=(i, f, g, o, c))
+        self._engine_up_to(index).run(source, start, outputs, threads)
         lengths = source.lengths
         if isinstance(source, MaskedSource):
             lengths = source.source.lengths
@@ -378,26 +372,40 @@ class LSTM:
 
     # --- inside -----------------------------------------------------------------------------
 
-    @cached_property
+    @lazy
     def _engine(self) -> Engine:
         """The engine of the network and its head."""
-        from fastlstm.engine.run import Engine
+        return _new_engine(self.layers, self.head, self.read, self.skip)
 
-        return Engine(self.layers, self.head, self.read, self.skip)
-
-    @cached_property
+    @lazy
     def _network_engine(self) -> Engine:
         """The engine without the head."""
-        from fastlstm.engine.run import Engine
+        return _new_engine(self.layers) if self.head or self.skip else self._engine
 
-        return Engine(self.layers) if self.head or self.skip else self._engine
+    def _engine_up_to(self, index: int) -> Engine:
+        """The engine of the layers up to a recurrent one, its directions side by side."""
+        if index not in self._engines:
+            traced = self.recurrent[index]
+            merges = isinstance(traced, Bidirectional) and traced.merge != "concat"
+            if traced is self.layers[-1] and not merges:
+                return self._network_engine
+            if isinstance(traced, Bidirectional):
+                traced = Bidirectional(traced.forward, traced.backward)
+            places = [i for i, k in enumerate(self.layers) if isinstance(k, Layer | Bidirectional)]
+            engine = _new_engine((*self.layers[: places[index]], traced))
+            self._engines.setdefault(index, engine)
+        return self._engines[index]
 
-    @cached_property
+    @lazy
+    def _engines(self) -> dict[int, Engine]:
+        return {}
+
+    @lazy
     def _cells(self) -> tuple[Layer, ...]:
         """All directions of all recurrent layers."""
         return tuple(cell for layer in self.recurrent for cell in layer.cells)
 
-    @cached_property
+    @lazy
     def _state_sizes(self) -> list[StateSizes]:
         return [
             StateSizes(len(k.cells), k.cells[0].output_size, k.hidden_size) for k in self.recurrent
@@ -530,8 +538,26 @@ class LSTM:
         return f"LSTM({self.input_size} -> {sizes}{head}{sequences}{read}, {self.dtype})"
 
 
+def _new_engine(*network: Any) -> Engine:
+    from fastlstm.engine.compiling import alone
+
+    with alone():  # who is forked while a module is imported can never import it
+        from fastlstm.engine.run import Engine
+
+    return Engine(*network)
+
+
 def _rebuild(kind: type[LSTM], layers: Any, head: Any, options: dict[str, Any]) -> LSTM:
     return kind(layers, head, **options)
+
+
+def _as_float(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name}: expected a float64, got an integer beyond that") from None
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
 
 
 def _as_integer(name: str, value: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.weights import immutable, refuse_mask
+from fastlstm.weights import as_array, immutable, refuse_mask
 
 __all__ = ["Ragged"]
 
@@ -48,10 +48,8 @@ class Ragged:
     offsets: Array  # (N + 1,) int64
 
     def __post_init__(self) -> None:
-        refuse_mask("values", self.values)
-        refuse_mask("offsets", self.offsets)
         # A view, so that a new shape of the caller's array is not one here.
-        values, offsets = np.asarray(self.values).view(), np.asarray(self.offsets)
+        values, offsets = as_array("values", self.values).view(), as_array("offsets", self.offsets)
         if values.dtype.kind not in "fiub":
             raise TypeError(f"values: expected real numbers, got {values.dtype}")
         if values.ndim not in (1, 2):
@@ -105,10 +103,7 @@ class Ragged:
             If the sequences do not agree on I, or one is not an array of steps.
         """
         refuse_mask("sequences", sequences)
-        sequences = list(sequences)
-        for n, sequence in enumerate(sequences):
-            refuse_mask(f"sequence {n}", sequence)
-        arrays = [np.asarray(sequence) for sequence in sequences]
+        arrays = [as_array(f"sequence {n}", sequence) for n, sequence in enumerate(sequences)]
         filled = [array for array in arrays if array.shape != (0,)]
         tail = filled[0].shape[1:] if filled else ()  # (I,) or ()
         for n, array in enumerate(arrays):

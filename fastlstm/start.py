@@ -11,9 +11,10 @@ import numpy.typing as npt
 from fastlstm.inputs import check_numbers, convert_into, count_of
 from fastlstm.layers import Layer
 from fastlstm.state import State
-from fastlstm.weights import refuse_mask
 
 __all__ = ["StateSizes", "flat_state", "learned_state"]
+
+NAMES = "h_n of state", "c_n of state"
 
 Array = npt.NDArray[Any]
 
@@ -92,8 +93,7 @@ def _state_pairs(state: Any, layers: Sequence[StateSizes]) -> list[tuple[Any, An
             f"torch's pair (h_n, c_n), got {type(state).__name__}"
         )
     if not isinstance(state, State) and len(state) == 2 and not isinstance(state[0], list | tuple):
-        refuse_mask("state", state)
-        h_n, c_n = (np.asarray(part) for part in state)
+        h_n, c_n = (check_numbers(part, name) for part, name in zip(state, NAMES, strict=True))
         if h_n.ndim != 3 or c_n.ndim != 3 or len(h_n) != len(c_n):
             raise ValueError(
                 f"expected h_n and c_n of shape (layers, sequences, hidden units), "

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import fields
-from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Weights", "as_floats", "freeze", "immutable", "refuse_mask", "require_finite"]
+from fastlstm.lazy import lazy
+
+__all__ = [
+    "Weights",
+    "as_array",
+    "as_floats",
+    "freeze",
+    "immutable",
+    "refuse_mask",
+    "require_finite",
+]
 
 Array = npt.NDArray[Any]
 Self = TypeVar("Self", bound="Weights")
@@ -22,7 +31,7 @@ class Weights:
     def _fields(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
-    @cached_property
+    @lazy
     def digest(self) -> bytes:
         """16 bytes that stand for the content: every weight's bits, its shape and its dtype."""
         content = hashlib.blake2b(digest_size=16)
@@ -89,6 +98,31 @@ def refuse_mask(name: str, value: Any) -> None:
             f"{name}: expected an array without a mask, the mask would be lost; "
             "choose values for what is masked with .filled()"
         )
+
+
+def as_array(name: str, value: Any) -> Array:
+    """`value` as an array, which is shared where it is one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is none, or masked; whatever its own conversion raises becomes one of these.
+    """
+    if type(value) is np.ndarray:
+        return value
+    refuse_mask(name, value)
+    try:
+        if hasattr(value, "detach"):  # a torch tensor that may ask for gradients
+            value = value.detach()
+        if hasattr(value, "resolve_neg"):  # one that negates what lies in memory
+            value = value.resolve_neg()
+        return np.asarray(value)
+    except MemoryError:
+        raise
+    except ValueError as error:  # rows of unequal length
+        raise ValueError(f"expected {name} to be an array of numbers: {error}") from None
+    except Exception as error:  # torch's bfloat16, a tensor on a GPU, whatever an object raises
+        raise TypeError(f"expected {name} to be an array of numbers: {error}") from error
 
 
 def as_floats(name: str, value: Any) -> Array:

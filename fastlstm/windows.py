@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.weights import immutable
+
 __all__ = ["Windows"]
 
 Array = npt.NDArray[Any]
@@ -32,7 +34,8 @@ class Windows:
 
     def __init__(self, series: Array, starts: Array, steps: int) -> None:
         self.series = series if series.ndim == 2 else series.reshape(-1, 1)  # (L, I)
-        self.starts = np.ascontiguousarray(starts, np.int64)
+        # Kernels trust the starts: a copy is checked, and nobody can write to it afterwards.
+        self.starts = immutable(np.asarray(starts, np.int64))
         self.steps = steps
         if len(self.starts) and not 0 <= self.starts.min() <= self.starts.max() <= (
             len(self.series) - steps

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from shapes import make_input, make_model
 
-from fastlstm import LSTM, Dense, Layer, Ragged
+from fastlstm import LSTM, Dense, Embedding, Layer, Ragged, warmup
 
 STORY = "this model has 5 inputs and 32 hidden units"
 ONE = "this model has 1 input and 1 hidden unit"
@@ -239,7 +239,7 @@ WRONG_ARGUMENTS = {
     "state, dtype": (
         {"state": (H_N.astype(complex), H_N)},
         TypeError,
-        "expected state h of layer 0 to hold real numbers, got dtype complex128",
+        "expected h_n of state to hold real numbers, got dtype complex128",
     ),
     "threads, none": ({"threads": 0}, ValueError, "expected at least one thread, got 0"),
     "threads, negative": ({"threads": -2}, ValueError, "expected at least one thread, got -2"),
@@ -321,6 +321,121 @@ def test_out(wrong, model):
     with pytest.raises(kind) as error:
         model.predict(X, **kwargs)
     assert_says(error, message)
+
+
+class Foreign:
+    """An array of another library, whose own conversion fails."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __array__(self, dtype=None, copy=None):
+        raise self.error
+
+
+class OnAnotherDevice:
+    """What has DLPack alone, and not in this machine's memory."""
+
+    def __dlpack__(self, **_):
+        raise BufferError("on a GPU")
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+
+class BadNdim:
+    @property
+    def ndim(self):
+        raise RuntimeError("no dimensions")
+
+
+def lists_in_lists(depth):
+    x = 1.0
+    for _ in range(depth):
+        x = [x]
+    return x
+
+
+def holds_itself(*first):
+    x = list(first)
+    x.append(x)
+    return x
+
+
+ODD = {
+    "RuntimeError": lambda: Foreign(RuntimeError("it requires grad")),
+    "KeyError": lambda: Foreign(KeyError("x")),
+    "OSError": lambda: Foreign(OSError("gone")),
+    "ZeroDivisionError": lambda: Foreign(ZeroDivisionError()),
+    "UnicodeDecodeError": lambda: Foreign(UnicodeDecodeError("utf8", b"x", 0, 1, "y")),
+    "list of RuntimeError": lambda: [Foreign(RuntimeError("it requires grad"))],
+    "nested list of RuntimeError": lambda: [[Foreign(RuntimeError("it requires grad"))]],
+    "other device": OnAnotherDevice,
+    "ndim": BadNdim,
+    "list of ndim": lambda: [BadNdim()],
+    "itself": holds_itself,
+    "itself, behind": lambda: holds_itself([1.0]),
+    "itself, behind an array": lambda: holds_itself(zeros(3, 5)),
+    "deep": lambda: lists_in_lists(3000),
+    "integers beyond float64": lambda: [[10**400] * 5],
+    "bytes": lambda: b"abc",
+    "generator": lambda: (i for i in range(3)),
+}
+
+
+@pytest.mark.parametrize("argument", ["x", "lengths", "h", "h_n", "values", "offsets", "from_list"])
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_things_get_the_documented_kinds_of_error(odd, argument, model, scalar):
+    """Whatever an object raises when it is converted, and lists without an end."""
+    value = ODD[odd]()
+    calls = {
+        "x": lambda: [m.predict(value) for m in (model, scalar)],
+        "lengths": lambda: model.predict(X, lengths=value),
+        "h": lambda: model.predict(X, state=[(value, H_N[:1]), (H_N[:1], H_N[:1])]),
+        "h_n": lambda: model.predict(X, state=(H_N, value)),
+        "values": lambda: Ragged(value, [0, 1]),
+        "offsets": lambda: Ragged(zeros(3), value),
+        "from_list": lambda: Ragged.from_list(value),
+    }
+    with pytest.raises((TypeError, ValueError)):
+        calls[argument]()
+
+
+class Negated:
+    """A torch tensor that negates what lies in its memory; NumPy cannot have that."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("Can't call numpy() on Tensor that has negative bit set.")
+
+    def resolve_neg(self):
+        return -self.array
+
+
+def test_a_tensor_that_negates_its_memory(model):
+    assert (model.predict(Negated(-X)) == model.predict(X)).all()
+    assert (model.predict([Negated(-x) for x in X]) == model.predict(X)).all()
+
+
+def test_no_sequences_of_any_number_of_ids():
+    """Nothing is made of the size of what is not there."""
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(9, 3)).astype("float32")
+    model = LSTM([Embedding(table), *make_model(3, (4,)).layers])
+    assert model.predict(np.empty((0, 2**40), np.int64)).shape == (0, 4)
+
+
+@pytest.mark.parametrize("value", [10**400, "one", [1.0]])
+def test_a_mask_value_is_a_number(value, model):
+    with pytest.raises((TypeError, ValueError), match="mask_value: expected a "):
+        LSTM(model.layers, mask_value=value)
+
+
+def test_warmup_is_for_models():
+    with pytest.raises(TypeError, match="expected model to be an LSTM, got str"):
+        warmup("model.npz")
 
 
 @pytest.mark.parametrize("form", ["a Ragged", "a list of sequences"])

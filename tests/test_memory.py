@@ -6,15 +6,20 @@ its resident size, once.
 
 from __future__ import annotations
 
+import gc
 import sys
+import threading
+import time
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
 from helpers import run_child
 from shapes import make_model
 
-from fastlstm import Ragged
+from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, Ragged
+from fastlstm.engine import jobs, plan, run
 
 MB = 1e6
 N, T = 100_000, 100
@@ -132,3 +137,119 @@ def test_tiles_of_one_kind_share_their_weights():
     kinds = {plan.tile.kind for plan in plans}
     assert len({plan.tile for plan in plans}) > len(kinds)
     assert len({id(plan.panels) for plan in plans}) == len(kinds)
+
+
+def networks():
+    """A network for every way through the engine."""
+    rng = np.random.default_rng(0)
+
+    def random(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    def layer(inputs, **options):
+        return Layer(random(12, inputs), random(12, 3), random(12), **options)
+
+    both = Bidirectional(layer(2), layer(2, direction="reverse"), merge="sum")
+    yield "alone", LSTM([layer(2), layer(3)], head=Dense(random(1, 3)))
+    yield "chain", LSTM([both, Dense(random(4, 3)), layer(4)], head=Dense(random(1, 3)))
+    yield "looked up", LSTM([Embedding(random(9, 2)), Dense(random(24, 2)), layer(24)])
+
+
+@pytest.mark.usefixtures("few_kernels")
+def test_a_model_goes_at_once_with_all_that_was_packed_for_it():
+    """Without the garbage collector: nothing leads round in a circle."""
+    gc.collect()
+    gc.disable()
+    try:
+        for name, model in networks():
+            x = np.zeros((20, 5, 2), np.float32)
+            if name == "looked up":
+                x = np.zeros((20, 5), np.int64)
+            for threads in (1, 2):
+                model.predict(x, threads=threads)
+                model.predict(x, lengths=np.arange(20) % 6, threads=threads)
+                model.predict(x[:, ::-1], return_sequences=True, threads=threads)
+                model(x, threads=threads)
+                model.trace(x, layer=0, threads=threads)
+            engines = [model._engine, model._network_engine, model._engine_up_to(0)]
+            kept = [weakref.ref(thing) for thing in (model, *engines)]
+            kept += [weakref.ref(a) for a in packed(engines)]
+            assert len(kept) > 5
+            del model, engines
+            until = time.monotonic() + 5  # a thread of the pool may have a line left
+            while any(ref() is not None for ref in kept) and time.monotonic() < until:
+                time.sleep(0.01)
+            assert not [ref() for ref in kept if ref() is not None], name
+    finally:
+        gc.enable()
+
+
+def packed(engines):
+    """The arrays that plans of the engines hold."""
+    for engine in engines:
+        for stack in {link for link in engine.links if hasattr(link, "layers")}:
+            for sequences in (False, True):
+                tile = engine.tile(stack, 20, 1, False)
+                yield engine.plan(stack, None, tile, sequences).panels
+
+
+@pytest.mark.usefixtures("few_kernels")
+def test_a_trace_packs_weights_once(monkeypatch):
+    packs = []
+    make = run.make_plan
+
+    def counted(*args):
+        packs.append(args)
+        return make(*args)
+
+    monkeypatch.setattr(run, "make_plan", counted)
+    for _, model in networks():
+        x = np.zeros((4, 5, 2) if model.input_size == 2 else (4, 5), np.int64)
+        for layer in range(model.num_layers):
+            before = len(packs)
+            model.trace(x, layer=layer)
+            made = len(packs)
+            assert made > before or layer == model.num_layers - 1
+            for _ in range(3):
+                model.trace(x, layer=layer)
+            assert len(packs) == made
+
+
+@pytest.mark.usefixtures("few_kernels")
+def test_scratch_memory_of_many_threads_is_not_kept(monkeypatch):
+    """Thirty calls at once, and the plan keeps what so many threads as there are CPUs need."""
+    model, x = make_model(2, (3,)), np.zeros((4, 5, 2), np.float32)
+    model.predict(x, threads=1)
+    (of_call, _), *_ = model._engine.plans(4, 1, False, False, False)
+    all_there = threading.Barrier(30)
+    taken = [of_call.take_scratch() for _ in range(30)]
+    threads = [
+        threading.Thread(target=lambda s=s: (all_there.wait(), of_call.give_back(s)))
+        for s in taken
+    ]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(of_call.spare) <= plan.MOST_SPARE
+    monkeypatch.setattr(plan, "MOST_SPARE", 2)
+    del of_call.spare[:]
+    for scratch in taken:
+        of_call.give_back(scratch)
+    assert len(of_call.spare) == 2
+
+
+@pytest.mark.usefixtures("few_kernels")
+def test_scratch_memory_comes_back_from_a_call_that_fails(monkeypatch):
+    model, x = make_model(2, (3,)), np.zeros((4, 5, 2))
+    model.predict(x, threads=1)
+    (of_call, _), *_ = model._engine.plans(4, 1, False, False, False)
+    (scratch,) = of_call.spare
+
+    def fail(*_):
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(jobs.GroupJob, "_run_group", fail)
+    with pytest.raises(OSError, match="the disk is gone"):
+        model.predict(x, threads=1)
+    assert [spare[0] is scratch[0] for spare in of_call.spare] == [True]

@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 import types
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -252,55 +251,6 @@ def test_one_thread_in_a_dask_worker(no_limits, monkeypatch):
     assert threads.default_threads() == 64
     worker.get_worker = object
     assert threads.default_threads() == 1
-
-
-def test_one_of_the_threads_that_want_a_kernel_compiles_it():
-    built = []
-    all_there = threading.Barrier(4)
-
-    @threads.compiled_once
-    def build(kind):
-        built.append(kind)
-        time.sleep(0.05)
-        return object()
-
-    def want(kind):
-        all_there.wait()
-        return build(kind)
-
-    with ThreadPoolExecutor(4) as pool:
-        found = set(pool.map(want, ["a", "b", "a", "a"]))
-    assert sorted(built) == ["a", "b"]
-    assert len(found) == 2
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_does_not_wait_for_its_parents_compiler():
-    """In a process of its own: forking one with threads is warned of."""
-    run_child(
-        """
-        import os, signal, threading
-        from fastlstm.engine.threads import compiled_once
-
-        inside, leave = threading.Event(), threading.Event()
-
-        @compiled_once
-        def build(waits):
-            if waits:
-                inside.set()
-                leave.wait()
-
-        threading.Thread(target=build, args=(True,)).start()
-        inside.wait()
-        pid = os.fork()
-        if pid == 0:
-            signal.alarm(20)  # a child that hangs dies
-            build(False)
-            os._exit(0)
-        leave.set()
-        assert os.waitpid(pid, 0)[1] == 0
-        """
-    )
 
 
 def test_limits_of_numba_and_of_the_scheduler():

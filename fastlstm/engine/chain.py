@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from fastlstm.dense import Dense, Embedding
 from fastlstm.engine.forms import Form, form_of
 from fastlstm.layers import Bidirectional, Layer
+from fastlstm.lazy import lazy
 from fastlstm.network import AnyLayer
 
 # Measured: to fetch a row of 4H sums takes about as long as to sum over so many inputs.
@@ -31,7 +31,7 @@ class Stack:
     place: int = 0  # of its outputs beside those of other directions
     places: int = 1
 
-    @cached_property
+    @lazy
     def form(self) -> Form:
         """What a kernel is specialised for."""
         return form_of(self.layers, self.embedding is not None)

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.engine.chain import Stack
+from fastlstm.engine.chain import Stack, Steps
 from fastlstm.engine.chain_worker import Network, Worker, stacks_of
 from fastlstm.engine.cpu import lanes as lanes_of
 from fastlstm.engine.jobs import by_length
+from fastlstm.engine.kernels import kernel
 from fastlstm.engine.outputs import Outputs
 from fastlstm.engine.states import Pair
 from fastlstm.engine.tiles import STOPPED
@@ -59,11 +60,21 @@ class ChainJob:
             for link in network.links
             for stack in stacks_of(link)
         }
+        self._compile()
         self.groups = itertools.count()
         self.begun = 0
         self.stopped = False
         self.counters: list[Integers] = []
         self.parts = len(self.starts)
+
+    def _compile(self) -> None:
+        """Compile what the links need, before threads and progress begin."""
+        network = self.network
+        for tile in self.tiles.values():
+            kernel(tile.kind)
+        steps = [link.dense for link in network.links if isinstance(link, Steps)]
+        for dense in (*steps, *network.after, *network.head):
+            network.rows_of(dense).compile()
 
     def _row_bytes(self) -> int:
         """Return what a row takes that passes from link to link, or is written in two directions.

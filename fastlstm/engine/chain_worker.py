@@ -250,9 +250,11 @@ class Worker:
         state = group.state or (nothing, nothing)
         begin = state if group.started else (nothing, nothing)
         end = state if self.job.outputs.end is not None else (nothing, nothing)
-        scratch = plan.take_scratch()
         self.counter[:] = 0
-        if not self.job.stopped:  # asked behind the counter, which `stop` may set from now on
+        if self.job.stopped:  # asked behind the counter, which `stop` may set from now on
+            return
+        scratch = plan.take_scratch()
+        try:
             plan.kernel(
                 self.counter, 0, -(-group.n // plan.tile.sequences), group.n,
                 steps, plan.block_steps, plan.layers_for(group.n), plan.table, plan.panels,
@@ -262,7 +264,8 @@ class Worker:
                 nothing if last is None else last, nothing if sequence is None else sequence,
                 (nothing,) * 5 if gates is None else gates, *scratch,
             )  # fmt: skip
-        plan.give_back(scratch)
+        finally:
+            plan.give_back(scratch)
 
 
 def stacks_of(link: Link) -> tuple[Stack, ...]:

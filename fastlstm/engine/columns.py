@@ -25,8 +25,8 @@ WIDTH, REVERSED = 4, 5
 # whether the first step that is read is the last one of the outputs. Gates likewise.
 OUT_STRIDE, OUT_COLUMN, OUT_REVERSED = 6, 7, 8
 GATE_STRIDE, GATE_COLUMN = 9, 10
-# Of an embedding, the numbers in a row of its table.
-TABLE_WIDTH = 11
+# Of an embedding, the numbers in a row of its table, and its last row.
+TABLE_WIDTH, LAST_ID = 11, 12
 # with hidden units in the lanes
-Z_AT, TILE_SEQUENCES = 12, 13
-PLAN_COLUMNS = 14
+Z_AT, TILE_SEQUENCES = 13, 14
+PLAN_COLUMNS = 15

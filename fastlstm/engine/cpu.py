@@ -8,6 +8,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import DTypeLike
 
+from fastlstm.engine.compiling import alone
+
 # For CPUs named through NUMBA_CPU_NAME with no features given: LLVM knows their features, but
 # does not tell. First match wins.
 _VECTOR_BITS_BY_NAME = (
@@ -20,10 +22,11 @@ _VECTOR_BITS_BY_NAME = (
 @cache
 def target() -> tuple[str, str, str]:
     """Return (triple, CPU name, features) that Numba compiles for in this process."""
-    from numba.core.registry import cpu_target
+    with alone():  # it starts LLVM
+        from numba.core.registry import cpu_target
 
-    triple, name, features = cpu_target.target_context.codegen().magic_tuple()
-    return str(triple), str(name), str(features)
+        triple, name, features = cpu_target.target_context.codegen().magic_tuple()
+        return str(triple), str(name), str(features)
 
 
 @cache

@@ -17,13 +17,13 @@ from fastlstm.dense import SOFTMAX, Dense
 from fastlstm.engine import cpu
 from fastlstm.engine.arithmetic import at_least, empty_pack, lane_count, zeros
 from fastlstm.engine.cells import alpha_beta
+from fastlstm.engine.compiling import compiled_once
 from fastlstm.engine.functions import FUNCTIONS, exp_of_minus
 from fastlstm.engine.jit import compile_kernel, function, helper
 from fastlstm.engine.layers import add_products
 from fastlstm.engine.memory import align_stack, load, load_splat, store
 from fastlstm.engine.packing import pack_dense
 from fastlstm.engine.rows import splat_rows
-from fastlstm.engine.threads import compiled_once
 from fastlstm.engine.transpose import block_to_rows, rows_to_block
 
 Array = npt.NDArray[Any]

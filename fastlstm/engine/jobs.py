@@ -105,14 +105,16 @@ class InPlaceJob:
             plan, n_rows, n_tiles, order, counter = share
             await_others = others if share is self.shares[-1] else 0
             scratch = plan.take_scratch()
-            plan.kernel(
-                counter, await_others, n_tiles, n_rows, source.n_steps, plan.block_steps,
-                plan.layers_for(source.n_rows), plan.table, plan.panels,
-                *numbers_and_ids(plan, self.values),
-                self.starts, self.lengths, order, NO_INTEGERS, source.n_steps, 0,
-                *self.states, *self.results, *scratch,
-            )  # fmt: skip
-            plan.give_back(scratch)
+            try:
+                plan.kernel(
+                    counter, await_others, n_tiles, n_rows, source.n_steps, plan.block_steps,
+                    plan.layers_for(source.n_rows), plan.table, plan.panels,
+                    *numbers_and_ids(plan, self.values),
+                    self.starts, self.lengths, order, NO_INTEGERS, source.n_steps, 0,
+                    *self.states, *self.results, *scratch,
+                )  # fmt: skip
+            finally:
+                plan.give_back(scratch)
 
     def finished(self, workers: int) -> bool:
         """See `Job`."""
@@ -165,14 +167,16 @@ class GroupJob:
         """See `Job`."""
         buffer = np.zeros(self.group_rows * self.group_steps * self.n_inputs, self.dtype)
         scratch = self.plan.take_scratch()
-        for group in self.groups:
-            first = group * self.group_rows
-            if first >= self.source.n_rows or self.stopped:
-                break
-            self.begun = max(self.begun, group + 1)
-            rows = np.arange(first, min(first + self.group_rows, self.source.n_rows))
-            self._run_group(self.order[rows] if self.order.size else rows, buffer, scratch)
-        self.plan.give_back(scratch)
+        try:
+            for group in self.groups:
+                first = group * self.group_rows
+                if first >= self.source.n_rows or self.stopped:
+                    break
+                self.begun = max(self.begun, group + 1)
+                rows = np.arange(first, min(first + self.group_rows, self.source.n_rows))
+                self._run_group(self.order[rows] if self.order.size else rows, buffer, scratch)
+        finally:
+            self.plan.give_back(scratch)
 
     def finished(self, workers: int) -> bool:
         """See `Job`."""

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastlstm.engine import cpu, tiles, unit_tiles
+from fastlstm.engine.compiling import compiled_once
 from fastlstm.engine.forms import Form
 from fastlstm.engine.kinds import INPUT_ROWS, UNITS, Kind, possible_kinds
-from fastlstm.engine.threads import compiled_once
 
 
 @compiled_once

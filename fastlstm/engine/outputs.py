@@ -15,4 +15,4 @@ class Outputs(NamedTuple):
     last: Array | None = None  # (N, outputs)
     sequence: Array | None = None  # (N, T, outputs)
     gates: tuple[Array, ...] | None = None  # i f g o c of the last layer, each (N, T, H)
-    end: tuple[Array, Array] | None = None  # h and c, flat, as `inputs.flat_state`
+    end: tuple[Array, Array] | None = None  # h and c, flat, as `start.flat_state`

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -39,41 +40,24 @@ SEQUENCE_ELEMENTS, MOST_SEQUENCE_STEPS = 512, 128
 # With hidden units in the lanes, the sums over a block's inputs have to fit into the L2 cache.
 UNIT_BLOCK_BYTES, MOST_UNIT_STEPS = 128 * 1024, 64
 ALIGNMENT = 64
+# Scratch memory that a plan keeps: of more threads than that only some are at work.
+MOST_SPARE = os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """Everything that a kernel needs to know beyond its inputs and outputs."""
 
     tile: Tile
     block_steps: int
-    layers: NDArray[np.int64]  # (L, LAYER_COLUMNS), its state offsets for one sequence
+    # the table of layers (L, LAYER_COLUMNS) for so many sequences; it is only read
+    layers_for: Callable[[int], NDArray[np.int64]]
     table: NDArray[np.int64]  # (PLAN_COLUMNS,)
     panels: Array  # (sum of panels,)
     scratch_size: int
+    kernel: Any  # compiled
     looked_up: Array | None = None  # (ids * numbers,), what an embedding's steps begin with
-
-    @cached_property
-    def kernel(self) -> Any:
-        """The compiled kernel."""
-        return kernel(self.tile.kind)
-
-    @cached_property
-    def layers_for(self) -> Callable[[int], NDArray[np.int64]]:
-        """The table of layers with state offsets for so many sequences. It is only read."""
-
-        @lru_cache(maxsize=64)
-        def layers_for(n_rows: int) -> NDArray[np.int64]:
-            layers = self.layers.copy()
-            layers[:, [columns.STATE_H_AT, columns.STATE_C_AT]] *= n_rows
-            return layers
-
-        return layers_for
-
-    @cached_property
-    def spare(self) -> list[Scratch]:
-        """Scratch memory that no thread uses at the moment."""
-        return []
+    spare: list[Scratch] = field(default_factory=list)  # scratch memory that no thread uses now
 
     def take_scratch(self) -> Scratch:
         """Return scratch memory for a thread: numbers, and a table of the tile's rows."""
@@ -87,7 +71,8 @@ class Plan:
 
     def give_back(self, scratch: Scratch) -> None:
         """Keep scratch memory for the next thread that takes some."""
-        self.spare.append(scratch)
+        if len(self.spare) < MOST_SPARE:
+            self.spare.append(scratch)
 
 
 class _Layout:
@@ -106,6 +91,8 @@ class _Layout:
         self.layers[:, columns.STATE_H_AT] = stack.first_h + np.cumsum([0, *outputs[:-1]])
         self.layers[:, columns.STATE_C_AT] = stack.first_c + np.cumsum([0, *units[:-1]])
         self.table[columns.WIDTH] = stack.width
+        if stack.embedding is not None:
+            self.table[columns.LAST_ID] = stack.embedding.ids - 1
         self.table[columns.REVERSED] = stack.reversed
         self.table[columns.OUT_REVERSED] = stack.out_reversed
         self.table[columns.OUT_STRIDE] = stack.output_size * stack.places
@@ -153,7 +140,22 @@ def make_plan(stack: Stack, head: Dense | None, tile: Tile, sequences: bool) -> 
     block_steps = lay_out(layout, stack, head, tile, sequences)
     panels = aligned_empty(layout.packed, tile.kind.dtype)
     np.concatenate(layout.panels, out=panels)
-    return Plan(tile, block_steps, layout.layers, layout.table, panels, layout.size)
+    return Plan(
+        tile,
+        block_steps,
+        lru_cache(maxsize=64)(partial(_layers_for, layout.layers)),
+        layout.table,
+        panels,
+        layout.size,
+        kernel(tile.kind),
+    )
+
+
+def _layers_for(layers: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
+    """Return the table of layers with the state offsets for so many sequences."""
+    layers = layers.copy()
+    layers[:, [columns.STATE_H_AT, columns.STATE_C_AT]] *= n_rows
+    return layers
 
 
 def _lay_out_sequences(

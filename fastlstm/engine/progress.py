@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
+from fastlstm.engine.compiling import waited
+
 
 class Progress:
     """Shows how many sequences are done while a call waits for its threads.
@@ -17,6 +19,7 @@ class Progress:
 
     def __init__(self, total: int | None, wanted: bool, initial: int = 0) -> None:
         self.bar: Any = None
+        self.waited = waited()  # what is spent on compiling does not count for the rate
         self.interval: float | None = None
         self.total = total
         if wanted:
@@ -31,8 +34,14 @@ class Progress:
 
     def show(self, done: int) -> None:
         """Move the bar to `done` sequences."""
-        if self.bar is not None:
-            self.bar.update(done - self.bar.n)
+        if self.bar is None:
+            return
+        compiling = waited() - self.waited
+        if compiling and hasattr(self.bar, "start_t"):  # not if TQDM_DISABLE is set
+            self.bar.start_t += compiling
+            self.bar.last_print_t += compiling
+        self.waited += compiling
+        self.bar.update(done - self.bar.n)
 
     def __enter__(self) -> Progress:
         return self

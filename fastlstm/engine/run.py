@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.ma
 import numpy.typing as npt
 
 from fastlstm.activations import LINEAR
@@ -25,6 +26,7 @@ from fastlstm.engine.pool import start
 from fastlstm.engine.progress import Progress
 from fastlstm.engine.states import StateRows
 from fastlstm.engine.threads import default_threads
+from fastlstm.engine.work import ACTIVATION_WORK
 from fastlstm.inputs import Source
 from fastlstm.layers import Bidirectional, Layer
 from fastlstm.network import AnyLayer
@@ -37,8 +39,6 @@ LEAST_WORK_A_THREAD = 2e7
 WORK_WORTH_INTERRUPTING = 3e10
 # A second kernel for the last rows takes seconds to compile, once.
 WORTH_A_KERNEL = 3e10
-# Arithmetic of the activations of one hidden unit and step, beside 8 (I + H) for its sums.
-ACTIVATION_WORK = 200
 
 
 class Engine:
@@ -73,13 +73,12 @@ class Engine:
         cells = [cell for k in layers if isinstance(k, Layer | Bidirectional) for cell in k.cells]
         self.states = StateRows(cells)
         self.alone = self._stack_alone()
-        self.plan = cache(self._plan)
-        self.panels: dict[tuple[Stack, Kind], Array] = {}
-        self.tables: dict[tuple[Stack, Kind], Array] = {}
-        self.sums = cache(self._sums)
+        # What is cached must not lead back to its cache: an engine that nobody holds any more,
+        # and all memory with it, goes at once rather than with the next garbage collection.
+        self.plan = cache(_Packed().plan)
         self.rows_of = cache(DenseRows)
         self.tile = lru_cache(maxsize=1024)(choose_tile)
-        self.plans = lru_cache(maxsize=1024)(self._plans)
+        self.plans = lru_cache(maxsize=1024)(_Plans(self).choose)
         self.work_a_step = sum(
             k.hidden_size * (8 * (k.input_size + k.output_size) + ACTIVATION_WORK) for k in cells
         )
@@ -94,41 +93,6 @@ class Engine:
         if self.read == "final" or (self.read == "last" and not stack.out_reversed):
             return stack
         return None
-
-    def _plan(self, stack: Stack, head: Dense | None, tile: Tile, sequences: bool) -> Plan:
-        plan = make_plan(stack, head, tile, sequences)
-        # plans of one kind of tile, whatever its number of sequences, share their weights
-        key = stack, tile.kind._replace(traced=False)
-        plan = replace(plan, panels=self.panels.setdefault(key, plan.panels))
-        if stack.embedding is None:
-            return plan
-        if not stack.looks_up_sums:
-            return replace(plan, looked_up=stack.embedding.weight.flatten())
-        if key not in self.tables:
-            self.tables[key] = pack_sums(self.sums(stack), tile)
-        return replace(plan, looked_up=self.tables[key])
-
-    def _plans(
-        self, n_rows: int, n_threads: int, traced: bool, sequences: bool, mixed: bool
-    ) -> tuple[tuple[Plan, int], ...]:
-        """Return the plans of a stack that is alone, with how many rows each takes."""
-        stack = self.alone
-        assert stack is not None
-        head = next(iter((*self.after, *self.head)), None)
-        tiles: tuple[tuple[Tile, int], ...]
-        if mixed:
-            tiles = choose_tiles(stack, n_rows, n_threads, traced)
-        else:
-            tiles = ((self.tile(stack, n_rows, n_threads, traced), n_rows),)
-        return tuple((self.plan(stack, head, tile, sequences), rows) for tile, rows in tiles)
-
-    def _sums(self, stack: Stack) -> Array:
-        """Return the biases and the sums over the inputs of every id of an embedding (V, 4H)."""
-        layer, embedding = stack.layers[0], stack.embedding
-        assert embedding is not None
-        out = np.empty(embedding.ids * 4 * layer.hidden_size, self.dtype)
-        DenseRows(Dense(layer.w_ih, layer.bias)).run(embedding.weight.flatten(), out)
-        return out.reshape(embedding.ids, -1)
 
     def run(
         self,
@@ -145,7 +109,7 @@ class Engine:
         source
             The sequences.
         start
-            The state before the first step, as `inputs.flat_state`; None for zeros.
+            The state before the first step, as `start.flat_state`; None for zeros.
         outputs
             Arrays to fill, C-contiguous and of the engine's dtype.
         threads
@@ -175,6 +139,7 @@ class Engine:
         n_threads: int,
         work: float,
     ) -> Job:
+        """Return the call's work, with all that it needs compiled."""
         if self.alone is None:
             return ChainJob(self, source, start, outputs, n_threads, work)
         in_place = source.in_place(self.input_dtype)
@@ -206,6 +171,60 @@ class Engine:
         if self.alone is None:
             for dense in (*self.after, *self.head):
                 self.rows_of(dense).compile()
+
+
+class _Packed:
+    """Makes plans, and keeps the weights that they share."""
+
+    def __init__(self) -> None:
+        self.panels: dict[tuple[Stack, Kind], Array] = {}
+        self.tables: dict[tuple[Stack, Kind], Array] = {}
+        self.sums = cache(_sums)
+
+    def plan(self, stack: Stack, head: Dense | None, tile: Tile, sequences: bool) -> Plan:
+        """Return the plan of a stack for one kind of tile."""
+        plan = make_plan(stack, head, tile, sequences)
+        # plans of one kind of tile, whatever its number of sequences, share their weights
+        key = stack, tile.kind._replace(traced=False)
+        plan = replace(plan, panels=self.panels.setdefault(key, plan.panels))
+        if stack.embedding is None:
+            return plan
+        if not stack.looks_up_sums:
+            return replace(plan, looked_up=stack.embedding.weight.flatten())
+        if key not in self.tables:
+            self.tables[key] = pack_sums(self.sums(stack), tile)
+        return replace(plan, looked_up=self.tables[key])
+
+
+class _Plans:
+    """Chooses the plans of a stack that is alone."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.stack = engine.alone
+        self.head = next(iter((*engine.after, *engine.head)), None)
+        self.tile, self.plan = engine.tile, engine.plan
+
+    def choose(
+        self, n_rows: int, n_threads: int, traced: bool, sequences: bool, mixed: bool
+    ) -> tuple[tuple[Plan, int], ...]:
+        """Return the plans, with how many rows each takes."""
+        stack = self.stack
+        assert stack is not None
+        tiles: tuple[tuple[Tile, int], ...]
+        if mixed:
+            tiles = choose_tiles(stack, n_rows, n_threads, traced)
+        else:
+            tiles = ((self.tile(stack, n_rows, n_threads, traced), n_rows),)
+        return tuple((self.plan(stack, self.head, tile, sequences), rows) for tile, rows in tiles)
+
+
+def _sums(stack: Stack) -> Array:
+    """Return the biases and the sums over the inputs of every id of an embedding (V, 4H)."""
+    layer, embedding = stack.layers[0], stack.embedding
+    assert embedding is not None
+    out = np.empty(embedding.ids * 4 * layer.hidden_size, layer.dtype)
+    DenseRows(Dense(layer.w_ih, layer.bias)).run(embedding.weight.flatten(), out)
+    return out.reshape(embedding.ids, -1)
 
 
 def _dense_looked_up(layers: Sequence[AnyLayer]) -> Sequence[AnyLayer]:

@@ -1,18 +1,12 @@
-"""How many threads a call takes; a cache of what one of them compiles."""
+"""How many threads a call takes unless told otherwise."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache
 from pathlib import Path
-from threading import RLock
-from typing import Any, TypeVar
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_compiling = RLock()
 MOST_THREADS = 1024
 
 
@@ -26,31 +20,6 @@ def default_threads() -> int:
     if _inside_dask_worker():
         return 1
     return max(1, min(_numba_threads(), _affinity(), _quota()))
-
-
-def compiled_once(build: F) -> F:
-    """`functools.cache` of what compiles: threads that ask for it at once wait for one of them.
-
-    Otherwise each would compile it in turn, where there is no disk cache.
-    """
-    cached = cache(build)
-
-    @wraps(build)
-    def locked(*key: Any) -> Any:
-        with _compiling:
-            return cached(*key)
-
-    locked.cache_clear = cached.cache_clear  # type: ignore[attr-defined]
-    return locked  # type: ignore[return-value]
-
-
-def _forget_lock() -> None:
-    global _compiling
-    _compiling = RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 def _numba_threads() -> int:

@@ -21,6 +21,7 @@ from fastlstm.engine.columns import (
     HEAD_PANEL,
     HIDDEN,
     KEEP,
+    LAST_ID,
     OUT_REVERSED,
     OUT_STRIDE,
     OUTPUTS,
@@ -31,7 +32,7 @@ from fastlstm.engine.columns import (
     WIDTH,
     Y_AT,
 )
-from fastlstm.engine.jit import function
+from fastlstm.engine.jit import function, helper
 from fastlstm.engine.layers import run_dense, slot
 from fastlstm.engine.memory import load, store
 from fastlstm.engine.transpose import block_to_rows, rows_to_block
@@ -138,18 +139,28 @@ def to_first_slot(layers: Any, steps: int, scratch: Any, like: Any) -> None:
                 store(scratch, at, load(scratch, at + now, like))
 
 
+@helper
+def known_id(number: int, last: Any) -> int:
+    """Return an id, or the last one there is for what is none.
+
+    Ids have been checked, but in the caller's memory, to which others may write meanwhile: what
+    the kernel reads there must not lead it out of the table.
+    """
+    return np.int64(min(np.uint64(number), last))
+
+
 @function
 def look_up(
     table: Any, ids: Any, start: Any, t: int, steps: int, plan: Any, target: Any, scratch: Any,
     z: int, like: Any,
 ) -> None:  # fmt: skip
     """Write the embedding's rows for `steps` time steps to `z`."""
-    width, lanes = plan[TABLE_WIDTH], lane_count(like)
+    width, lanes, last = plan[TABLE_WIDTH], lane_count(like), np.uint64(plan[LAST_ID])
     for s in range(steps):
         step = -1 - t - s if plan[REVERSED] else t + s
         for lane in range(lanes):
             # unsigned: Numba would ask of each index whether it counts from the end
-            target[lane] = ids[np.uint64(start[lane] + step)] * width
+            target[lane] = known_id(ids[np.uint64(start[lane] + step)], last) * width
         rows_to_block(table, target, FIRST, width, scratch, z + s * width * lanes, like)
 
 

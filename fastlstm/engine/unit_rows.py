@@ -30,6 +30,7 @@ from fastlstm.engine.columns import (
 from fastlstm.engine.jit import function
 from fastlstm.engine.layers import slot
 from fastlstm.engine.memory import load, store
+from fastlstm.engine.tile_rows import known_id
 from fastlstm.engine.unit_layers import run_row_dense
 
 
@@ -79,12 +80,12 @@ def place_inputs(
 
 @function
 def look_up_rows(
-    table: Any, ids: Any, at: int, step: int, steps: int, width: int, scratch: Any, to: int,
-    stride: int, vector: Any,
+    table: Any, ids: Any, at: int, step: int, steps: int, width: int, last: Any, scratch: Any,
+    to: int, stride: int, vector: Any,
 ) -> None:  # fmt: skip
     """Copy the embedding's rows of a sequence's next steps likewise."""
     for j in range(steps):
-        row = ids[at + j * step] if at >= 0 else 0
+        row = known_id(ids[at + j * step], last) if at >= 0 else 0
         copy_vectors(table, row * width, width, scratch, to + j * stride, vector)
 
 

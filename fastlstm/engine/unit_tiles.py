@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from fastlstm.engine.arithmetic import empty_pack
 from fastlstm.engine.cells import make_cell
 from fastlstm.engine.columns import (
     GATES_AT,
     INPUTS,
+    LAST_ID,
     OUT_REVERSED,
     PADDED,
     PANEL,
@@ -106,8 +109,8 @@ def make_unit_kernel(
                         table = plan[TABLE_WIDTH]
                         to = layers[0, X_AT] if layers[0, INPUTS] else plan[Z_AT]
                         look_up_rows(
-                            values, ids, at, step, n, table, scratch, to + s * table,
-                            sequences * table, vector,
+                            values, ids, at, step, n, table, np.uint64(plan[LAST_ID]), scratch,
+                            to + s * table, sequences * table, vector,
                         )  # fmt: skip
                     else:
                         place_inputs(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import fastlstm
+from fastlstm.engine.compiling import clock
 from fastlstm.engine.progress import Progress
 from fastlstm.formats import load
 from fastlstm.model import LSTM
@@ -130,7 +130,7 @@ class Job:
             )
         partial = Partial(self._target, self.identity(), resume, restart)
         self.begun = True
-        started = time.perf_counter()
+        started = clock()
         try:
             ledger = Ledger.from_journal(partial.journal, self.on_bad_row)
             if not ledger.moving:
@@ -145,7 +145,7 @@ class Job:
             partial.move(ledger.targets)
         finally:
             partial.close()
-        return self._summary(ledger, time.perf_counter() - started)
+        return self._summary(ledger, clock() - started)
 
     @property
     def _target(self) -> Path:
@@ -164,12 +164,12 @@ class Job:
     def _run_to_stream(self, resume: bool, progress: bool) -> Summary:
         if resume:
             raise ValueError("cannot resume a result that was written to standard output")
-        started = time.perf_counter()
+        started = clock()
         ledger = Ledger()
         ledger.writer = open_stream(self.fields, self)
         self._score(ledger, progress)
         ledger.writer.finish()
-        return self._summary(ledger, time.perf_counter() - started)
+        return self._summary(ledger, clock() - started)
 
     def _score(self, ledger: Ledger, progress: bool) -> None:
         done = ledger.read
