@@ -219,7 +219,9 @@ def usual_reversed(make: Maker) -> LSTM:
     return LSTM([make.layer(3, 19, direction="reverse"), make.layer(19, 5, direction="reverse")])
 
 
-@pytest.mark.parametrize("network", [NETWORKS["all options"], usual_reversed], ids=str)
+@pytest.mark.parametrize(
+    "network", [NETWORKS["all options"], usual_reversed], ids=["all options", "reverse"]
+)
 def test_tiles_do_not_show(network, monkeypatch):
     """Every kind of tile that a form has, full and not; traced with the smallest of each layout."""
     model = network(Maker(8, "float32"))
