@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import helpers
 import pytest
-from helpers import choose_of_few_tiles
 
 from fastlstm.engine import run
 
@@ -34,6 +34,15 @@ class Ran:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Ran())
+    helpers.EVERY_CELL = config.option.markexpr == "full"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Take tests that run more cells in the engine into `pytest -m full`."""
+    for item in items:
+        if helpers.EVERY_CELL and item.get_closest_marker("every_cell"):
+            item.add_marker("full")
 
 
 @pytest.fixture(autouse=True)
@@ -44,4 +53,4 @@ def few_kernels(request, monkeypatch):
     the marker `usual_tiles` get what the engine chooses.
     """
     if request.node.get_closest_marker("usual_tiles") is None:
-        monkeypatch.setattr(run, "choose_tile", choose_of_few_tiles)
+        monkeypatch.setattr(run, "choose_tile", helpers.choose_of_few_tiles)

@@ -17,7 +17,7 @@ from helpers import by_reference, predictions
 import fastlstm
 from fastlstm import Bidirectional, Dense, Layer, ModelFormatError, UnsupportedModelError, load
 
-pytestmark = pytest.mark.usefixtures("few_kernels")
+pytestmark = pytest.mark.every_cell
 
 h5py = pytest.importorskip("h5py")
 

@@ -18,7 +18,7 @@ import fastlstm
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, State, from_onnx, reference
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 
-pytestmark = pytest.mark.usefixtures("few_kernels")
+pytestmark = pytest.mark.every_cell
 
 GOLDEN = Path(__file__).parent / "golden" / "onnx"
 EXPECTED = np.load(GOLDEN / "onnx.npz")
