@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import operator
-from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -313,14 +312,16 @@ USUAL = {
 }
 
 
-def kinds_of_tile() -> Iterator[Any]:
+def kinds_of_tile() -> list[Any]:
+    found = []
     for dtype, name in itertools.product(DTYPES, ("scalar", "odd", "tapered")):
         possible = kinds.possible_kinds(dtype, Form(scalar=name == "scalar"), traced=False)
         usual = {possible[i] for i in USUAL.get((name, dtype), ())}
         for kind in possible:
             test_id = f"{name}-{dtype}-{kind.lanes_hold}-{kind.vectors}x{kind.group}"
             marks = [] if kind in usual else [pytest.mark.full]
-            yield pytest.param(name, dtype, kind, id=test_id, marks=marks)
+            found.append(pytest.param(name, dtype, kind, id=test_id, marks=marks))
+    return found
 
 
 @pytest.mark.parametrize(("name", "dtype", "kind"), kinds_of_tile())
