@@ -18,10 +18,13 @@ FMA = re.compile(r"^\tvfn?m(?:add|sub)\d+([ps][sd])\s+(.*)$", re.M)
 DIVISION = re.compile(r"^\tvdiv([ps][sd])\s+(.*)$", re.M)
 SUFFIX = {"float32": "s", "float64": "d"}
 
-pytestmark = pytest.mark.skipif(
-    platform.machine().lower() not in ("x86_64", "amd64"),
-    reason=f"reads the assembly of x86-64, this is {platform.machine()}",
-)
+pytestmark = [
+    pytest.mark.usual_tiles,
+    pytest.mark.skipif(
+        platform.machine().lower() not in ("x86_64", "amd64"),
+        reason=f"reads the assembly of x86-64, this is {platform.machine()}",
+    ),
+]
 
 
 def assembly(dtype: str, size: int, patch: pytest.MonkeyPatch) -> tuple[str, int]:

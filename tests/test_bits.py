@@ -7,6 +7,7 @@ rows beside it, not the tile, the thread, the form of the input, or the CPU.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import operator
 from functools import cache
 from itertools import pairwise
@@ -271,9 +272,22 @@ WAYS = [
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", ["scalar", "tapered"])
 @pytest.mark.parametrize("way", WAYS, ids=operator.attrgetter("__name__"))
 def test_the_way_does_not_show(way, name, dtype, monkeypatch):
+    check_way(way, name, dtype, monkeypatch)
+
+
+@pytest.mark.full
+@pytest.mark.usual_tiles
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("way", WAYS, ids=operator.attrgetter("__name__"))
+def test_the_way_does_not_show_in_any_tiles(way, name, dtype, monkeypatch):
+    check_way(way, name, dtype, monkeypatch)
+
+
+def check_way(way: Any, name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if way is on_threads:  # these calls are too small for threads to be worth their while
         monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
     way(work(name, dtype))
@@ -289,22 +303,28 @@ def edges(kind: kinds.Kind) -> list[int]:
     return sorted(beside | {1, 2, 12 * least, 12 * least + 1})
 
 
-def kinds_of_tile() -> list[tuple[str, str, kinds.Kind]]:
-    return [
-        (name, dtype, kind)
-        for dtype in DTYPES
-        for name in ("scalar", "odd", "tapered")
-        for kind in kinds.possible_kinds(dtype, Form(scalar=name == "scalar"), traced=False)
-    ]
+# Of these kinds the usual run looks at the edges: each group of sums, the most vectors, and units.
+USUAL = {
+    ("scalar", "float32"): (1, 3),
+    ("scalar", "float64"): (2,),
+    ("tapered", "float32"): (2, 3, -2, -1),
+    ("tapered", "float64"): (1, -1),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype", "kind"),
-    kinds_of_tile(),
-    ids=lambda value: (
-        value if isinstance(value, str) else f"{value.lanes_hold}-{value.vectors}x{value.group}"
-    ),
-)
+def kinds_of_tile() -> list[Any]:
+    found = []
+    for dtype, name in itertools.product(DTYPES, ("scalar", "odd", "tapered")):
+        possible = kinds.possible_kinds(dtype, Form(scalar=name == "scalar"), traced=False)
+        usual = {possible[i] for i in USUAL.get((name, dtype), ())}
+        for kind in possible:
+            test_id = f"{name}-{dtype}-{kind.lanes_hold}-{kind.vectors}x{kind.group}"
+            marks = [] if kind in usual else [pytest.mark.full]
+            found.append(pytest.param(name, dtype, kind, id=test_id, marks=marks))
+    return found
+
+
+@pytest.mark.parametrize(("name", "dtype", "kind"), kinds_of_tile())
 def test_tiles_do_not_show(name, dtype, kind, monkeypatch):
     """Every kind of tile, full and not: rows of small batches against those of a large one."""
     case = CASES[name]
@@ -431,12 +451,32 @@ NUMBERS = {
 }
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["scalar", "odd"])
+@pytest.mark.parametrize("form", [*FORMS, *NUMBERS, "memory-mapped"])
+def test_the_form_of_the_input_does_not_show(form, name, dtype, tmp_path, monkeypatch):
+    """Converted input is copied in groups of rows and stretches of steps: here small ones."""
+    check_form(form, name, dtype, 600, tmp_path, monkeypatch)
+
+
+@pytest.mark.full
+@pytest.mark.usual_tiles
 @pytest.mark.parametrize("group_bytes", [None, 600])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["scalar", "odd", "two_layers"])
 @pytest.mark.parametrize("form", [*FORMS, *NUMBERS, "memory-mapped"])
-def test_the_form_of_the_input_does_not_show(form, name, dtype, group_bytes, tmp_path, monkeypatch):
-    """Converted input is copied in groups of rows and stretches of steps: small ones, too."""
+def test_no_form_shows_in_any_tiles(form, name, dtype, group_bytes, tmp_path, monkeypatch):
+    check_form(form, name, dtype, group_bytes, tmp_path, monkeypatch)
+
+
+def check_form(
+    form: str,
+    name: str,
+    dtype: str,
+    group_bytes: int | None,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     if group_bytes is not None:
         monkeypatch.setattr(jobs, "GROUP_BYTES", group_bytes)
     w = work(name, dtype)
@@ -502,32 +542,27 @@ def on_this_cpu() -> dict[str, np.ndarray]:
 ON_ANOTHER_CPU = """
 import sys
 import numpy as np
+import helpers
 import test_bits
+if sys.argv[2] == "few":
+    test_bits.run.choose_tile = helpers.choose_of_few_tiles
 np.savez(sys.argv[1], **test_bits.on_this_cpu())
 print(test_bits.cpu.simd_name())
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def avx2_child(tmp_path_factory):
-    """A process for which Numba compiles for an older CPU; it works beside the other tests."""
-    if cpu.vector_bits() != 512:
-        yield None
-        return
-    folder = tmp_path_factory.mktemp("avx2")
-    path = folder / "results.npz"
-    with start_child(
-        ON_ANOTHER_CPU, str(path), NUMBA_CACHE_DIR=str(folder / "cache"), **AVX2_CPU
-    ) as child:
-        yield child, path
-
-
-def test_avx2_gives_the_bits_of_avx512(avx2_child):
-    if avx2_child is None:
-        pytest.skip(f"needs a CPU with AVX-512, this one has {cpu.simd_name()}")
-    child, path = avx2_child
-    assert wait_for(child).strip() == "AVX2"
-    expected = on_this_cpu()
+@pytest.mark.skipif(
+    cpu.vector_bits() != 512, reason=f"needs a CPU with AVX-512, this one has {cpu.simd_name()}"
+)
+@pytest.mark.parametrize(
+    "tiles", ["few", pytest.param("usual", marks=[pytest.mark.full, pytest.mark.usual_tiles])]
+)
+def test_avx2_gives_the_bits_of_avx512(tiles, tmp_path):
+    """In a process for which Numba compiles for an older CPU."""
+    path, cache = tmp_path / "results.npz", str(tmp_path / "cache")
+    with start_child(ON_ANOTHER_CPU, str(path), tiles, NUMBA_CACHE_DIR=cache, **AVX2_CPU) as child:
+        expected = on_this_cpu()
+        assert wait_for(child).strip() == "AVX2"
     with np.load(path) as actual:
         assert set(actual) == set(expected)
         for name, value in expected.items():

@@ -99,14 +99,6 @@ def test_the_bundled_files_are_installed_and_small():
     assert (resources.files("fastlstm") / "py.typed").is_file()
 
 
-def test_ci_runs_the_readmes_second_command():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^    (python -m venv .+)$", readme, re.M)
-    assert len(commands) == 2
-    assert commands[0].endswith("fastlstm demo")
-    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] == commands[1]
-
-
 def test_numpy_and_numba_are_all_that_is_required():
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     required = re.search(r"^dependencies = \[(.*?)\]", project, re.S | re.M)[1]

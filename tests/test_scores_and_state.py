@@ -21,7 +21,7 @@ def _few_kernels(few_kernels):
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_scores_and_final_states(name, ragged):
-    model = make_network(name, "float32")
+    model = make_network(name, "float64")
     x = make_values(model, N, T)
     lengths = np.arange(N) % (T + 1) if ragged else None
     chunk = Chunk(x, N, None, lengths)

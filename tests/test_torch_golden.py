@@ -11,13 +11,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import outputs, predictions
+from helpers import by_reference, outputs, predictions
 
 from fastlstm import LSTM, Bidirectional, from_torch, load, reference
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.state import State
 
-pytestmark = pytest.mark.usefixtures("few_kernels")
+pytestmark = pytest.mark.every_cell
 
 GOLDEN = Path(__file__).parent / "golden" / "torch"
 CASES = sorted(path.stem for path in GOLDEN.glob("lstm_*.npz"))
@@ -205,7 +205,7 @@ def test_a_file_gives_torchs_numbers(name, monkeypatch):
     model = load(GOLDEN / file, **options)
     assert model.dtype == np.float32
     x, theirs = FILES[x], FILES[name]
-    (_, true), _ = predictions(model.astype("float64"), x)
+    true = by_reference(model.astype("float64"), x)
     allowed = 4 * max(abs(theirs - true).max(), np.finfo(np.float32).eps * max(1, abs(true).max()))
     for engine, ours in predictions(model, x):
         print(f"{name} by {engine}: {abs(ours - true).max() / allowed:.2f} of what is allowed")
