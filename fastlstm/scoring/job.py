@@ -171,7 +171,6 @@ class Job:
                 f"cannot resume from {self.reader.describe()}: it cannot be read a second time"
             )
         partial = Partial(self._target, self.identity(), resume, restart)
-        self.begun = True
         started = time.perf_counter()
         try:
             ledger = Ledger.taken_up(partial, self.on_bad_row)
@@ -180,6 +179,7 @@ class Job:
             check_targets(ledger.targets.values(), self.source)
             if not ledger.moving:
                 writer.open(ledger.sizes, ledger.written)
+                self.begun = True
                 ledger.keep(partial, writer)
                 try:
                     self._score(ledger, progress)

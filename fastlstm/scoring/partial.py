@@ -72,12 +72,12 @@ class Partial:
                 f"another run is writing {destination}: wait for it, or name another destination"
             ) from None
         try:
-            self.journal = self._read() if there else None
-            if self.journal is not None and not (resume or restart):
+            self.journal = self._read() if there and not restart else None
+            if self.journal is not None and not resume:
                 raise FileExistsError(
                     f"an earlier run left {self.folder}: resume it, or restart to throw it away"
                 )
-            if restart or self.journal is None:
+            if self.journal is None:
                 self._empty()
             else:
                 self._compare(self.journal["identity"])

@@ -72,7 +72,7 @@ class Log(Appended):
                 try:
                     batch = pa.ipc.read_record_batch(pa.py_buffer(file.read(size)), self.schema)
                     batch.validate(full=True)
-                except (pa.ArrowException, OSError) as error:
+                except (pa.ArrowException, EOFError, OSError) as error:
                     raise self.damaged(str(error)) from None
                 rows += len(batch)
                 yield batch
