@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,11 +151,18 @@ def test_a_folder_that_gets_another_file_is_an_error_and_resumable(model, monkey
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5"])
 def test_a_file_that_is_cut_short_is_an_error(model, monkeypatch, unleased, suffix):
+    """And once it is whole again, the run goes on."""
     source = save(f"x{suffix}")
-    at_chunk(monkeypatch, 2, lambda: os.truncate(source, 3000))
-    with pytest.raises((OSError, ValueError), match=r"x\.(np|h5)"):
-        fastlstm.score(model, source, "y.npy")
+    whole, status = Path(source).read_bytes(), os.stat(source)
+    with monkeypatch.context() as patch:
+        at_chunk(patch, 2, lambda: os.truncate(source, 3000))
+        with pytest.raises((OSError, ValueError), match=r"x\.(np|h5)"):
+            fastlstm.score(model, source, "y.npy")
     assert not Path("y.npy").exists()
+    Path(source).write_bytes(whole)
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert fastlstm.score(model, source, "y.npy", resume=True).resumed > 0
+    assert_same_bits(np.load("y.npy"), model.predict(X))
 
 
 def test_a_file_that_vanishes_is_an_error(model, monkeypatch):
@@ -161,6 +170,31 @@ def test_a_file_that_vanishes_is_an_error(model, monkeypatch):
     at_chunk(monkeypatch, 2, lambda: os.remove("x.npy"))
     with pytest.raises(OSError, match=r"x.npy has changed or vanished|there is no file x.npy"):
         fastlstm.score(model, "x.npy", "y.npy")
+
+
+@pytest.mark.skipif(not LEASES, reason="other systems do not map files that may shrink")
+def test_a_file_cut_short_by_another_process(model, monkeypatch):
+    """It waits for the lease, and gets it long before the system would take that away."""
+    save("x.npy")
+    code = "import os, time; print('begins', flush=True); t = time.time(); "
+    code += "os.truncate('x.npy', 3000); print(time.time() - t)"
+    others = []
+    enter = ledger.Ledger.enter
+
+    def entered(self: Any, entry: Any) -> None:
+        if not others:
+            command = [sys.executable, "-c", code]
+            others.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            assert others[0].stdout.readline() == "begins\n"
+        time.sleep(0.05)
+        enter(self, entry)
+
+    monkeypatch.setattr(ledger.Ledger, "enter", entered)
+    with pytest.raises(OSError, match=r"x.npy has changed"):
+        fastlstm.score(model, "x.npy", "y.npy")
+    waited, _ = others[0].communicate(timeout=60)
+    print(f"it waited for {float(waited):.2f} s")
+    assert float(waited) < 20
 
 
 @pytest.mark.skipif(not LEASES, reason="needs leases, which only Linux has")
