@@ -20,6 +20,7 @@ import zarr
 from helpers import assert_same_bits
 
 import fastlstm
+from fastlstm import cli
 from fastlstm.scoring import ledger
 from fastlstm.scoring.sources import fingerprint, pages
 
@@ -92,6 +93,16 @@ def test_an_array_written_over_in_place_is_an_error(model, monkeypatch, unleased
     assert not Path("y.npy").exists()
     with pytest.raises(ValueError, match=r"cannot resume .*source modified was"):
         fastlstm.score(model, source, "y.npy", resume=True)
+
+
+def test_the_command_does_not_advise_to_resume(model, monkeypatch, unleased, capfd):
+    save("x.npy")
+    model.save("m.npz")
+    at_chunk(monkeypatch, 2, lambda: write_over("x.npy", -X[:50]))
+    assert cli.main(["score", "x.npy", "--model", "m.npz", "-o", "y.npy"]) == 1
+    printed = capfd.readouterr().err
+    assert "has changed" in printed
+    assert "--resume" not in printed
 
 
 def test_an_array_written_over_after_it_was_read_is_an_error(model, monkeypatch, unleased):

@@ -95,7 +95,6 @@ class Job:
 
             check_source(self.source, layout)
         self.reader = open_source(self.source, layout, self.model)
-        self.changed = False
         try:
             self.seen = self._source_identity()
         except BaseException:
@@ -137,7 +136,8 @@ class Job:
             names = [os.path.basename(path) for path in find_files(self.source)]
             if len(names) > 1:
                 identity["files"] = hashlib.sha256(json.dumps(names).encode()).hexdigest()
-        return identity
+        known: dict[str, Any] = json.loads(json.dumps(identity))
+        return known
 
     def _check_source(self) -> None:
         """Refuse to make a result of a source that is not the one that was opened.
@@ -148,17 +148,19 @@ class Job:
             It has changed while it was scored, or vanished.
         """
         self.reader.close()  # what is read is read: whoever waits to write may do so
-        self.changed = True
-        try:
-            found = changes(self.seen, json.loads(json.dumps(self._source_identity())))
-        except FileNotFoundError as error:
-            found = [str(error)]
+        found = self._source_changes()
         if found:
             raise OSError(
                 f"{self.source} has changed while it was scored: {'; '.join(found)}; restart to "
                 "score it as it is now"
             )
-        self.changed = False
+
+    def _source_changes(self) -> list[str]:
+        """Say in what the source is not the one that was opened."""
+        try:
+            return changes(self.seen, self._source_identity())
+        except FileNotFoundError as error:
+            return [str(error)]
 
     def run(
         self, *, resume: bool = False, restart: bool = False, progress: bool = False
@@ -203,7 +205,9 @@ class Job:
     @property
     def resumable(self) -> bool:
         """Whether this run left something that another one could take up."""
-        return self.begun and not self.changed and (self.partial_folder / "journal.json").exists()
+        if not self.begun or not self.reader.again or self._source_changes():
+            return False
+        return (self.partial_folder / "journal.json").exists()
 
     def _run_to_stream(self, resume: bool, progress: bool) -> Summary:
         if resume:
