@@ -497,3 +497,35 @@ def test_groups_and_blocks_are_of_one_piece(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="expected 101 rows, found 100"):
         list(journal.batches(101))
     journal.close()
+
+
+@pytest.mark.parametrize("name", ["store", "r.csv", "r.npy"])
+def test_the_suffix_of_a_link_decides_and_the_link_stays(model, source, tmp_path, name):
+    """What it leads to is written, as `cp` does."""
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "scores.npy"
+    link.symlink_to(tmp_path / "elsewhere" / name)
+    for _ in range(2):  # it leads nowhere at first
+        summary = fastlstm.score(model, source, link, state=True)
+        assert link.is_symlink()
+        assert np.load(link).shape == (N, 2)
+        assert summary.outputs["score"] == str(tmp_path / "elsewhere" / name)
+        assert np.load(summary.outputs["h_n"]).shape == (N, 13)
+    fastlstm.score(model, source, link, on_bad_row="nan")
+
+
+def test_links_that_lead_nowhere_are_refused(model, source, tmp_path):
+    (tmp_path / "a.npy").symlink_to(tmp_path / "b.npy")
+    (tmp_path / "b.npy").symlink_to(tmp_path / "a.npy")
+    with pytest.raises(OSError, match="a link that leads back to itself"):
+        fastlstm.score(model, source, tmp_path / "a.npy")
+    (tmp_path / "c.npy").symlink_to(tmp_path / "nowhere" / "d.npy")
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere to write d.npy to"):
+        fastlstm.score(model, source, tmp_path / "c.npy")
+
+
+def test_a_link_to_a_store(model, source, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "scores.zarr").symlink_to(tmp_path / "real")
+    fastlstm.score(model, source, tmp_path / "scores.zarr")
+    assert zarr.open_group(str(tmp_path / "real"), mode="r")["score"].shape == (N, 2)

@@ -350,6 +350,187 @@ def test_a_damaged_journal_is_told(monkeypatch):
         score(resume=True)
 
 
+def edited(change: Callable[[dict], object], sealed: bool = True) -> None:
+    """Change the journal, with a digest that fits."""
+    journal = json.loads((FOLDER / "journal.json").read_bytes())
+    change(journal)
+    digest = journal.pop("digest", None)
+    journal["digest"] = partial._digest(journal) if sealed else digest
+    (FOLDER / "journal.json").write_text(json.dumps(journal))
+
+
+def put(**entries: object) -> Callable[[dict], object]:
+    return lambda journal: journal.update(entries)
+
+
+TAMPERED = {
+    "no identity": lambda journal: journal.pop("identity"),
+    "no position": lambda journal: journal.pop("position"),
+    "no bad rows": lambda journal: journal.pop("bad"),
+    "odd bad rows": put(bad={"x": 1}),
+    "a far position": put(position=10**30),
+    "a position before the first": put(position=-5),
+    "text as position": put(position="x"),
+    "a deep position": put(position=[[[[[[0]]]]]]),
+    "fewer read than none": put(read=-7),
+    "fewer written than read": put(written=3),
+    "more than there are": put(read=10**9, written=10**9),
+    "no sizes": put(sizes={}),
+    "sizes of other files": put(sizes={"score.npy": 128, "other.npy": 128}),
+    "a size beyond the file": put(sizes=dict.fromkeys(["score.npy", "h_n.npy", "c_n.npy"], 2**62)),
+    "a size of half a header": put(sizes=dict.fromkeys(["score.npy", "h_n.npy", "c_n.npy"], 5)),
+    "a negative size": put(sizes={"score.npy": -5}),
+    "text as size": put(sizes={"score.npy": "x"}),
+    "a name that leads elsewhere": put(sizes={"../victim": 1}),
+    "moving, and is not finished": put(moving=True),
+    "moving somebody's file": put(moving=True, finished={"../victim": 6}),
+    "moving is a word": put(moving="yes"),
+    "an unknown policy": put(on_bad_row="ignore"),
+}
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("change", TAMPERED.values(), ids=TAMPERED)
+def test_a_journal_that_was_changed_by_hand_is_refused(monkeypatch, change, sealed):
+    stopped(monkeypatch, KeyboardInterrupt())
+    Path("victim").write_text("victim")
+    edited(change, sealed)
+    with pytest.raises(ValueError, match="restart"):
+        score(resume=True)
+    assert Path("victim").read_text() == "victim"
+    assert not list(Path().glob("y*.npy"))
+    score(restart=True)
+    results()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, "1" * 5000, '{"version": 1}'])
+def test_a_journal_that_is_none_is_refused(monkeypatch, text):
+    stopped(monkeypatch, KeyboardInterrupt())
+    (FOLDER / "journal.json").write_text(text)
+    with pytest.raises(ValueError, match="restart"):
+        score(resume=True)
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def a_link(path: Path) -> None:
+    path.rename("elsewhere")
+    path.symlink_to(Path("elsewhere").absolute())
+
+
+@pytest.mark.parametrize("change", [gone, a_folder, a_link])
+def test_a_partial_file_that_is_none_is_refused(monkeypatch, change):
+    stopped(monkeypatch, KeyboardInterrupt())
+    change(FOLDER / "score.npy")
+    with pytest.raises(ValueError, match=r"score.npy is damaged: it is .*restart"):
+        score(resume=True)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".zarr"])
+def test_other_partial_files_are_checked_too(monkeypatch, suffix):
+    """What was left holds other rows than the journal says, in as many bytes."""
+    from fastlstm.scoring import scorer
+
+    compute, seen = scorer.compute, []
+
+    def failing(*arguments):
+        seen.append(1)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return compute(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scorer, "compute", failing)
+        with pytest.raises(KeyboardInterrupt):
+            fastlstm.score(MODEL, "x.npy", f"y{suffix}", on_bad_row="skip")
+    folder = Path(f"y{suffix}.partial")
+    path = folder / ("score.csv" if suffix == ".csv" else "log")
+    data = path.read_bytes()
+    path.write_bytes(bytes(len(data)) if suffix == ".csv" else data[:8] + bytes(len(data) - 8))
+    with pytest.raises(ValueError, match=rf"{path.name} is damaged: .*restart"):
+        fastlstm.score(MODEL, "x.npy", f"y{suffix}", on_bad_row="skip", resume=True)
+
+
+def test_a_partial_folder_that_is_none_is_refused():
+    FOLDER.write_text("")
+    with pytest.raises(FileExistsError, match="is a link or a file"):
+        score(resume=True)
+    FOLDER.unlink()
+    Path("elsewhere").mkdir()
+    for target in ("elsewhere", "nowhere"):
+        FOLDER.symlink_to(target)
+        with pytest.raises(FileExistsError, match="is a link or a file"):
+            score(resume=True)
+        FOLDER.unlink()
+    score()
+
+
+def finished_and_stopped(monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(partial.Partial, "move", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            score()
+    assert finished()
+
+
+def test_finished_files_that_were_changed_are_not_moved(monkeypatch):
+    finished_and_stopped(monkeypatch)
+    os.truncate(FOLDER / "score.npy", 200)
+    with pytest.raises(ValueError, match=r"y.npy.partial is damaged: expected .* bytes of"):
+        score(resume=True)
+    (FOLDER / "score.npy").unlink()
+    with pytest.raises(ValueError, match=r"is damaged: score.npy is missing"):
+        score(resume=True)
+    Path("y.npy").write_bytes(b"an older result")
+    with pytest.raises(ValueError, match=r"is damaged: expected .* bytes of .*y.npy"):
+        score(resume=True)
+    assert Path("y.npy").read_bytes() == b"an older result"
+
+
+def test_a_lock_that_cannot_be_removed_while_it_is_open(monkeypatch):
+    """As on Windows: it is closed first, and another run may have taken it by then."""
+    unlink = Path.unlink
+    held: list[partial.Partial] = []
+
+    def refusing(self, missing_ok=False):
+        if self.name == "lock" and not journal.lock.closed:
+            raise PermissionError(13, "it is in use", str(self))
+        if self.name == "lock" and held:
+            raise PermissionError(13, "it is in use by another process", str(self))
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refusing)
+    journal = partial.Partial(Path("y.npy").absolute(), {}, False, False)
+    journal.discard()
+    assert not FOLDER.exists()
+    journal = partial.Partial(Path("y.npy").absolute(), {}, False, False)
+    held.append(journal)
+    (FOLDER / "theirs").write_text("")
+    partial._unlock(FOLDER, journal.lock)
+    assert (FOLDER / "theirs").exists()
+    assert (FOLDER / "lock").exists()
+
+
+def test_a_folder_that_vanishes_before_its_lock_is_opened(monkeypatch):
+    mkdir = Path.mkdir
+
+    def vanishing(self, *arguments, **options):
+        mkdir(self, *arguments, **options)
+        if self.name.endswith(".partial"):
+            self.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", vanishing)
+    with pytest.raises(BlockingIOError, match="another run is writing"):
+        score()
+
+
 def test_a_damaged_partial_file_is_told(monkeypatch):
     stopped(monkeypatch, KeyboardInterrupt())
     os.truncate(FOLDER / "score.npy", 200)

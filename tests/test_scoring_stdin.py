@@ -24,6 +24,15 @@ options = eval(sys.argv[3])
 fastlstm.score(sys.argv[1], "-", sys.argv[2], **options)
 """
 
+# The first results cannot be written, while the second ones are waited for.
+FULL = """
+import fastlstm.scoring.memory as memory, fastlstm.scoring.scorer as scorer
+memory.MOST_CHUNK = 20_000
+def compute(*arguments):
+    raise OSError(28, "No space left on device")
+scorer.compute = compute
+"""
+
 
 class Pipe(io.RawIOBase):
     """Bytes that come as through a pipe: a few at a time, and once."""
@@ -227,3 +236,40 @@ def test_closed_standard_streams_are_told(tmp_path):
         run = subprocess.run(line, shell=True, cwd=tmp_path, stderr=subprocess.PIPE, timeout=300)
         assert run.returncode == code
         assert text in run.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot ask a pipe whether it is empty")
+@pytest.mark.parametrize("kind", ["npy", "arrow"])
+def test_an_error_does_not_wait_for_input_that_never_comes(tmp_path, kind):
+    """The process ends, too: no thread holds a lock of standard input."""
+    model = make_model()
+    x = np.ones((2000, 9), np.float32)
+    if kind == "npy":
+        data = npy(x)[:30_000]
+    else:
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), 9)
+        data = stream(pa.table({"x": lists}), 500)[:30_000]
+    path = model.save(tmp_path / "model.npz")
+    code = FULL + SCORE
+    arguments = [str(path), str(tmp_path / "y.npy"), repr({})]
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert run.stdin is not None
+    run.stdin.write(data)
+    run.stdin.flush()  # and it stays open
+    try:
+        assert run.wait(timeout=60) == 1
+        assert b"No space left" in run.stderr.read().splitlines()[-1]
+    finally:
+        run.kill()
+        run.stdin.close()
+        run.stderr.close()
+
+
+@pytest.mark.parametrize("shape", [(-1,), (2**63,), (3, 2**62)])
+def test_headers_that_no_array_has(pipe, tmp_path, shape):
+    text = repr({"descr": "|S0", "fortran_order": False, "shape": shape}).encode()
+    pipe(b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text)
+    with pytest.raises(ValueError, match="standard input: expected"):
+        fastlstm.score(make_model(), "-", tmp_path / "y.npy")

@@ -38,6 +38,11 @@ def add_layout(parser: argparse.ArgumentParser, keep: str) -> argparse._Argument
     group.add_argument("--keep", nargs="+", default=[], help=keep)
     group.add_argument("--window", type=positive, help="score every stretch of so many steps")
     group.add_argument("--stride", type=positive, default=1, help="windows so far apart (1)")
+    group.add_argument(
+        "--fill-missing",
+        action="store_true",
+        help="Zarr: chunks without a file hold the fill value, and are not missing",
+    )
     return group
 
 
@@ -54,4 +59,5 @@ def given_layout(options: argparse.Namespace) -> Layout:
         keep=tuple(options.keep),
         window=options.window,
         stride=options.stride,
+        fill_missing=options.fill_missing,
     )

@@ -27,6 +27,7 @@ def score(
     keep: Sequence[str] = (),
     window: int | None = None,
     stride: int = 1,
+    fill_missing: bool = False,
     max_steps: int | None = None,
     return_sequences: bool | None = None,
     state: bool = False,
@@ -81,6 +82,10 @@ def score(
         number * stride.
     window, stride : int, optional
         Score every stretch of `window` steps, each `stride` steps behind the one before.
+    fill_missing : bool
+        Chunks of a Zarr array that have no file hold nothing but the array's fill value. Most
+        writers of Zarr leave such chunks out; but one that was deleted, or never copied, looks
+        the same, and so the sequences that reach into it are bad rows unless this is said.
     max_steps : int, optional
         Longer sequences are bad rows.
     return_sequences : bool, optional
@@ -116,7 +121,8 @@ def score(
         If an argument, the source or the model does not fit; or a row is bad. The message says
         what was expected.
     OSError
-        If a file cannot be read or written. What was done stays resumable.
+        If a file cannot be read or written, or the source changed while it was scored. What was
+        done stays resumable, in the latter case only once the source is again what it was.
     ImportError
         If a format needs a package that is not installed; the message names what brings it.
     """
@@ -133,6 +139,7 @@ def score(
         keep=tuple(keep),
         window=window,
         stride=stride,
+        fill_missing=fill_missing,
     )
     job = Job(
         model,

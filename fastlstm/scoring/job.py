@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,13 +20,13 @@ from fastlstm.formats import load
 from fastlstm.model import LSTM
 from fastlstm.scoring.bad_rows import POLICIES, BadRows
 from fastlstm.scoring.chunk import Chunk, Position
-from fastlstm.scoring.destinations import check_destination, check_targets, open_stream, open_writer
+from fastlstm.scoring.destinations import check_destination, check_targets, make_writer, open_stream
 from fastlstm.scoring.ledger import Entry, Ledger
 from fastlstm.scoring.memory import as_bytes, chunk_bytes, resident_bytes, work_bytes
 from fastlstm.scoring.outputs import Wanted, fields_of, scratch_bytes
-from fastlstm.scoring.partial import Partial, partial_folder
+from fastlstm.scoring.partial import Partial, changes, partial_folder
 from fastlstm.scoring.scorer import Scorer
-from fastlstm.scoring.sources import Layout, open_source
+from fastlstm.scoring.sources import MOST_STEPS, Layout, find_files, open_source
 from fastlstm.scoring.stages import ahead, behind
 from fastlstm.scoring.summary import Summary
 
@@ -65,11 +66,16 @@ class Job:
         if on_bad_row not in POLICIES:
             raise ValueError(f"expected on_bad_row to be one of {POLICIES}, got {on_bad_row!r}")
         for name, value in (("max_steps", max_steps), ("threads", threads)):
-            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
-                raise ValueError(f"expected {name} to be an integer of 1 or more, got {value!r}")
+            if value is None:
+                continue
+            if not isinstance(value, int | np.integer) or not 1 <= value <= MOST_STEPS:
+                raise ValueError(
+                    f"expected {name} to be an integer from 1 to {MOST_STEPS}, got {value!r}"
+                )
         self.memory = as_bytes(memory)
         self.held = resident_bytes() if held is None else held
         self.source, self.destination = os.fspath(source), os.fspath(destination)
+        self.suffix = Path(self.destination).suffix.lower()  # not that of what it links to
         model_path = None if isinstance(model, LSTM) else os.fspath(model)
         check_destination(self.destination, [self.source, model_path, layout.lengths])
         loaded = model if isinstance(model, LSTM) else load(model, **(hints or {}))
@@ -89,6 +95,11 @@ class Job:
 
             check_source(self.source, layout)
         self.reader = open_source(self.source, layout, self.model)
+        try:
+            self.seen = self._source_identity()
+        except BaseException:
+            self.reader.close()
+            raise
 
     @property
     def steps(self) -> int | None:
@@ -109,14 +120,47 @@ class Job:
         return {
             "fastlstm": fastlstm.__version__,
             "model": hashlib.sha256(self.model.__dask_tokenize__().encode()).hexdigest(),
-            "source": self.reader.identity(),
+            "source": self.seen,
             "layout": layout,
             "outputs": self.wanted._asdict(),
             "dtype": self.model.dtype.name,
             "max_steps": self.max_steps,
-            "destination": Path(self.destination).suffix,
+            "destination": self.suffix,
             "cluster": self.cluster is not None,
         }
+
+    def _source_identity(self) -> dict[str, Any]:
+        """Return what tells the source from a changed one."""
+        identity = self.reader.identity()
+        if self.source != "-":
+            names = [os.path.basename(path) for path in find_files(self.source)]
+            if len(names) > 1:
+                identity["files"] = hashlib.sha256(json.dumps(names).encode()).hexdigest()
+        known: dict[str, Any] = json.loads(json.dumps(identity))
+        return known
+
+    def _check_source(self) -> None:
+        """Refuse to make a result of a source that is not the one that was opened.
+
+        Raises
+        ------
+        OSError
+            It has changed while it was scored, or vanished.
+        """
+        self.reader.close()  # what is read is read: whoever waits to write may do so
+        found = self._source_changes()
+        if found:
+            raise OSError(
+                f"{self.source} has changed while it was scored: {'; '.join(found)}; restart to "
+                "score it as it is now"
+            )
+
+    def _source_changes(self) -> list[str]:
+        """Say in what the source is not the one that was opened."""
+        try:
+            return changes(self.seen, self._source_identity())
+        except FileNotFoundError as error:
+            return [str(error)]
 
     def run(
         self, *, resume: bool = False, restart: bool = False, progress: bool = False
@@ -129,20 +173,22 @@ class Job:
                 f"cannot resume from {self.reader.describe()}: it cannot be read a second time"
             )
         partial = Partial(self._target, self.identity(), resume, restart)
-        self.begun = True
         started = clock()
         try:
-            ledger = Ledger.from_journal(partial.journal, self.on_bad_row)
+            ledger = Ledger.taken_up(partial, self.on_bad_row)
+            writer = make_writer(partial, self.fields, self)
+            ledger.targets = writer.targets()
+            check_targets(ledger.targets.values(), self.source)
             if not ledger.moving:
-                writer = open_writer(partial, self.fields, self, ledger.sizes)
+                writer.open(ledger.sizes, ledger.written)
+                self.begun = True
                 ledger.keep(partial, writer)
                 try:
-                    check_targets(writer.targets().values(), self.source)
                     self._score(ledger, progress)
-                    ledger.finish()
+                    ledger.finish(self._check_source)
                 finally:
                     writer.close()
-            partial.move(ledger.targets)
+            partial.move(ledger.targets, ledger.finished)
         finally:
             partial.close()
         return self._summary(ledger, clock() - started)
@@ -159,7 +205,9 @@ class Job:
     @property
     def resumable(self) -> bool:
         """Whether this run left something that another one could take up."""
-        return self.begun and (self.partial_folder / "journal.json").exists()
+        if not self.begun or not self.reader.again or self._source_changes():
+            return False
+        return (self.partial_folder / "journal.json").exists()
 
     def _run_to_stream(self, resume: bool, progress: bool) -> Summary:
         if resume:
@@ -169,6 +217,7 @@ class Job:
         ledger.writer = open_stream(self.fields, self)
         self._score(ledger, progress)
         ledger.writer.finish()
+        self._check_source()
         return self._summary(ledger, clock() - started)
 
     def _score(self, ledger: Ledger, progress: bool) -> None:
@@ -188,7 +237,8 @@ class Job:
     def _results(self, position: Position, done: int) -> Iterator[Iterator[Entry]]:
         """What is scored here, or on a cluster."""
         if self.cluster is None:
-            with ahead(self._checked_chunks(position, done)) as chunks:
+            abandon = getattr(self.reader, "abandon", None)
+            with ahead(self._checked_chunks(position, done), abandon) as chunks:
                 yield self._scored_chunks(chunks, done)
         else:
             from fastlstm.scoring.cluster import connected, make_pieces, score_pieces

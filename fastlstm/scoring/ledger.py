@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastlstm.scoring.bad_rows import BadRows
+from fastlstm.scoring.bad_rows import POLICIES, BadRows
 from fastlstm.scoring.chunk import Position, Scored
 from fastlstm.scoring.destinations.writer import Writer
 from fastlstm.scoring.partial import Partial
@@ -17,6 +18,8 @@ __all__ = ["Entry", "Ledger"]
 
 # Waiting for the disk costs little this often, and no more than this is lost.
 SECONDS_BETWEEN_COMMITS = 2.0
+
+MOST_DEPTH = 4  # of lists in a position
 
 # results, sequences read for them, where reading goes on, and the bad rows among them
 Entry = tuple[Scored, int, Position, dict[int, str]]
@@ -31,6 +34,7 @@ class Ledger:
     written: int = 0
     bad: BadRows = field(default_factory=BadRows)
     sizes: dict[str, int] = field(default_factory=dict)
+    finished: dict[str, int] = field(default_factory=dict)  # bytes of files that are complete
     targets: dict[str, Path] = field(default_factory=dict)
     resumed: int = 0
     on_bad_row: str = "error"
@@ -40,32 +44,36 @@ class Ledger:
     committed: float = float("-inf")
 
     @classmethod
-    def from_journal(cls, journal: dict[str, Any] | None, on_bad_row: str) -> Ledger:
-        """Take up what a journal says, or begin.
+    def taken_up(cls, partial: Partial, on_bad_row: str) -> Ledger:
+        """Go on where the journal of a partial result ends, or begin.
 
         Raises
         ------
         ValueError
-            If bad rows were treated otherwise: a run that met none yet may change its mind.
+            The journal is damaged; or bad rows were treated otherwise: a run that met none yet may
+            change its mind.
         """
-        if journal is None:
+        if partial.journal is None:
             return cls(on_bad_row=on_bad_row)
-        before, bad = journal["on_bad_row"], BadRows(**journal["bad"])
-        if before != on_bad_row and bad.count:
+        try:
+            before = _Journal(partial.journal)
+        except (KeyError, TypeError, ValueError) as error:
+            raise partial.damaged(f"journal.json does not hold together: {error}") from None
+        if before.on_bad_row != on_bad_row and before.bad.count:
             raise ValueError(
-                f"cannot resume: on_bad_row was {before!r} for {bad.count} rows, is now "
-                f"{on_bad_row!r}"
+                f"cannot resume: on_bad_row was {before.on_bad_row!r} for {before.bad.count} rows, "
+                f"is now {on_bad_row!r}"
             )
         return cls(
-            position=journal["position"],
-            read=journal["read"],
-            written=journal["written"],
-            bad=bad,
-            sizes=journal["sizes"],
-            targets={name: Path(path) for name, path in journal["targets"].items()},
-            resumed=journal["read"],
+            position=before.position,
+            read=before.read,
+            written=before.written,
+            bad=before.bad,
+            sizes=before.sizes,
+            finished=before.finished,
+            resumed=before.read,
             on_bad_row=on_bad_row,
-            moving=journal["moving"],
+            moving=before.moving,
         )
 
     def keep(self, partial: Partial, writer: Writer) -> None:
@@ -101,7 +109,7 @@ class Ledger:
                 "written": self.written,
                 "bad": asdict(self.bad),
                 "sizes": self.sizes,
-                "targets": {name: str(path) for name, path in self.targets.items()},
+                "finished": self.finished,
                 "on_bad_row": self.on_bad_row,
                 "moving": self.moving,
             }
@@ -117,11 +125,76 @@ class Ledger:
             self.writer.cut(self.sizes)
             self.commit()
 
-    def finish(self) -> None:
-        """Complete the files, and write down that they only need to be moved."""
+    def finish(self, check: Callable[[], None]) -> None:
+        """Complete the files, and write down that they only need to be moved.
+
+        Parameters
+        ----------
+        check
+            Called when all results are on the disk; it raises if they are worth nothing.
+        """
+        assert self.partial is not None
         self.sizes = self.writer.sizes()
         self.commit()
+        check()
         self.writer.finish(self.written)
-        self.targets = self.writer.targets()
+        self.finished = self.partial.sizes(self.targets)
         self.moving = True
         self._write_down()
+
+
+class _Journal:
+    """What a journal says, checked.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        It lacks something, or says what cannot be.
+    """
+
+    def __init__(self, journal: Mapping[str, Any]) -> None:
+        self.read, self.written = _count(journal["read"]), _count(journal["written"])
+        self.position: Position = journal["position"]
+        _check_position(self.position)
+        bad = journal["bad"]
+        self.bad = BadRows(
+            _count(bad["count"]), _counts(bad["reasons"]), [_count(row) for row in bad["first"]]
+        )
+        self.on_bad_row: str = journal["on_bad_row"]
+        if self.on_bad_row not in POLICIES:
+            raise ValueError(f"on_bad_row {self.on_bad_row!r}")
+        left_out = self.bad.count if self.on_bad_row == "skip" else 0
+        if self.written != self.read - left_out:
+            raise ValueError(f"{self.read} sequences were read, {self.written} written")
+        self.sizes, self.finished = _counts(journal["sizes"]), _counts(journal["finished"])
+        if not self.sizes:
+            raise ValueError("no files")
+        for name in (*self.sizes, *self.finished):
+            if name in ("", ".", "..") or set(name) & set("/\\:\0"):
+                raise ValueError(f"{name!r} is no plain name of a file")
+        self.moving: bool = journal["moving"]
+        if not isinstance(self.moving, bool):
+            raise TypeError("moving is neither true nor false")
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ValueError(f"expected a number of 0 or more, got {value!r:.80}")
+    return value
+
+
+def _counts(values: Any) -> dict[str, int]:
+    if not isinstance(values, dict):
+        raise TypeError(f"expected numbers by name, got {values!r:.80}")
+    return {str(name): _count(value) for name, value in values.items()}
+
+
+def _check_position(position: Any, depth: int = 0) -> None:
+    """Refuse what is no place where a reader could go on: numbers in lists, or none."""
+    if position is None and depth < MOST_DEPTH:
+        return
+    if isinstance(position, list) and depth < MOST_DEPTH:
+        for part in position:
+            _check_position(part, depth + 1)
+    else:
+        _count(position)

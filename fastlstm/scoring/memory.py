@@ -37,7 +37,7 @@ def as_bytes(size: int | float | str) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]*)\s*", str(size))
     unit = UNITS.get(match[2].upper()) if match else None
-    if match is None or unit is None or float(match[1]) * unit < 1:
+    if match is None or unit is None or not 1 <= float(match[1]) * unit < 2**63:
         raise ValueError(f"expected a size such as 500MB or 2GiB, got {size!r}")
     return int(float(match[1]) * unit)
 

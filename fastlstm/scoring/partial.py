@@ -3,23 +3,27 @@
 ``scores.npy.partial/`` holds the files that are being written, a lock, and the journal: what is
 being done with what, how far reading has come, and how many bytes of each file are sound. The
 journal is replaced as a whole, after the files that it speaks of have reached the disk; what lies
-beyond is cut off when the run is taken up again.
+beyond is cut off when the run is taken up again. It holds a digest of itself, so that one that was
+changed by hand or damaged is refused; and it never says where files go, the writer does.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import stat
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from fastlstm.files import replaced, sync_folder
 
-__all__ = ["Partial", "partial_folder"]
+__all__ = ["Partial", "changes", "partial_folder"]
 
-VERSION = 1
+VERSION = 2
 
 
 class Partial:
@@ -43,7 +47,10 @@ class Partial:
     FileExistsError
         An earlier run left something and neither `resume` nor `restart` is asked for.
     ValueError
-        What is there was made of something else; the message says what has changed.
+        What is there was made of something else, and the message says what has changed; or its
+        journal is damaged.
+    OSError
+        Something else than a folder is there.
     """
 
     def __init__(
@@ -53,6 +60,10 @@ class Partial:
         self.folder = partial_folder(destination)
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         there = self.folder.is_dir()
+        if self.folder.is_symlink() or (os.path.lexists(self.folder) and not there):
+            raise FileExistsError(
+                f"{self.folder} is a link or a file, where a folder is needed: remove it"
+            )
         self.folder.mkdir(exist_ok=True)
         try:
             self.lock = _locked(self.folder)
@@ -61,12 +72,12 @@ class Partial:
                 f"another run is writing {destination}: wait for it, or name another destination"
             ) from None
         try:
-            self.journal = self._read() if there else None
-            if self.journal is not None and not (resume or restart):
+            self.journal = self._read() if there and not restart else None
+            if self.journal is not None and not resume:
                 raise FileExistsError(
                     f"an earlier run left {self.folder}: resume it, or restart to throw it away"
                 )
-            if restart or self.journal is None:
+            if self.journal is None:
                 self._empty()
             else:
                 self._compare(self.journal["identity"])
@@ -80,17 +91,45 @@ class Partial:
 
     def commit(self, progress: Mapping[str, Any]) -> None:
         """Write the journal: from here a run can be taken up. The files are on the disk."""
-        self.journal = {"version": VERSION, "identity": self.identity, **progress}
+        journal = {"version": VERSION, "identity": self.identity, **progress}
+        self.journal = {**journal, "digest": _digest(journal)}
         with replaced(self.folder / "journal.json") as file:
             file.write(json.dumps(self.journal).encode())
         sync_folder(self.folder)
 
-    def move(self, names: Mapping[str, Path]) -> None:
+    def sizes(self, names: Collection[str]) -> dict[str, int]:
+        """Return the bytes of finished files; those of a folder are not counted."""
+        paths = {name: self.folder / name for name in names}
+        return {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
+
+    def move(self, targets: Mapping[str, Path], sizes: Mapping[str, int]) -> None:
         """Put the finished files in their places, the last one last, and end.
 
-        It is called again with the same names if it was interrupted.
+        It is called again if it was interrupted.
+
+        Parameters
+        ----------
+        targets
+            Where each file goes, by its name, as the writer says.
+        sizes
+            As `sizes` gave them when the files were finished.
+
+        Raises
+        ------
+        ValueError
+            A file is neither here nor there, or is another one.
         """
-        for name, target in names.items():
+        for name, target in targets.items():
+            part = self.folder / name
+            there = part if os.path.lexists(part) else target
+            if (there is part and part.is_symlink()) or not there.exists():
+                raise self.damaged(f"{name} is missing")
+            if there.is_file() and there.stat().st_size != sizes.get(name):
+                raise self.damaged(
+                    f"expected {sizes.get(name, 0):,} bytes of {there}, found "
+                    f"{there.stat().st_size:,}"
+                )
+        for name, target in targets.items():
             part = self.folder / name
             if part.exists():
                 if part.is_dir() and target.is_dir():
@@ -105,10 +144,15 @@ class Partial:
     def discard(self) -> None:
         """Remove the folder, with what is in it."""
         # the journal goes last: without one there is nothing to resume
-        for path in sorted(self.folder.iterdir(), key=lambda path: path.name == "journal.json"):
-            _remove(path)
-        self.lock.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        order = {"journal.json": 1, "lock": 2}
+        for path in sorted(self.folder.iterdir(), key=lambda path: order.get(path.name, 0)):
+            if path.name != "lock":
+                _remove(path)
+        _unlock(self.folder, self.lock)
+
+    def damaged(self, flaw: str) -> ValueError:
+        """Return the error for what is not as it was left."""
+        return ValueError(f"{self.folder} is damaged: {flaw}; restart to throw it away")
 
     def close(self) -> None:
         """Give the lock back; without a journal nothing is worth keeping."""
@@ -119,18 +163,21 @@ class Partial:
                 self.lock.close()
 
     def _read(self) -> dict[str, Any] | None:
-        try:
-            journal = json.loads((self.folder / "journal.json").read_bytes())
-        except FileNotFoundError:
+        path = self.folder / "journal.json"
+        if not os.path.lexists(path):
             return None  # a run that did not come far enough to be worth anything
-        except ValueError:
-            raise ValueError(
-                f"{self.folder / 'journal.json'} is damaged: restart to throw it away"
-            ) from None
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise self.damaged("journal.json is no file")
+        try:
+            journal = json.loads(path.read_bytes())
+        except (RecursionError, ValueError):
+            raise ValueError(f"{path} is damaged: restart to throw it away") from None
         if not isinstance(journal, dict) or journal.get("version") != VERSION:
             raise ValueError(
                 f"{self.folder} is of another version of this library: restart to throw it away"
             )
+        if journal.pop("digest", None) != _digest(journal) or "identity" not in journal:
+            raise self.damaged("journal.json has been changed")
         return journal
 
     def _empty(self) -> None:
@@ -140,10 +187,10 @@ class Partial:
                 _remove(path)
 
     def _compare(self, before: dict[str, Any]) -> None:
-        changes = list(_changes(before, self.identity))
-        if changes:
+        found = changes(before, self.identity)
+        if found:
             raise ValueError(
-                f"cannot resume {self.destination}: {'; '.join(changes)} "
+                f"cannot resume {self.destination}: {'; '.join(found)} "
                 "(restart throws the partial result away)"
             )
 
@@ -153,13 +200,13 @@ def partial_folder(destination: Path) -> Path:
     return destination.with_name(destination.name + ".partial")
 
 
-def _changes(before: Any, now: Any, name: str = "") -> list[str]:
+def changes(before: Any, now: Any, name: str = "") -> list[str]:
     """Say what differs between two identities."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
             change
             for key in sorted(before.keys() | now.keys())
-            for change in _changes(before.get(key), now.get(key), f"{name} {key}".strip())
+            for change in changes(before.get(key), now.get(key), f"{name} {key}".strip())
         ]
     if before == now:
         return []
@@ -183,7 +230,10 @@ def _remove(path: Path) -> None:
 def _locked(folder: Path) -> IO[bytes]:
     """Open and lock the lock file; the system unlocks it however the process ends."""
     path = folder / "lock"
-    file = open(path, "ab")  # noqa: SIM115 (it is open as long as the lock is held)
+    try:
+        file = open(path, "ab")  # noqa: SIM115 (it is open as long as the lock is held)
+    except FileNotFoundError:  # whoever held it is removing the folder at this moment
+        raise BlockingIOError from None
     try:
         _lock(file)
         # whoever held it before may have removed it in the meantime
@@ -193,6 +243,27 @@ def _locked(folder: Path) -> IO[bytes]:
         file.close()
         raise
     return file
+
+
+def _unlock(folder: Path, lock: IO[bytes]) -> None:
+    """Remove a folder that has nothing but its lock in it, and give the lock back.
+
+    Another run may be waiting for it, and begin anew in the same folder as soon as it can.
+    """
+    path = folder / "lock"
+    try:
+        path.unlink(missing_ok=True)  # while it is held: who gets hold of it now, sees that
+        lock.close()
+    except PermissionError:  # Windows removes no file that is open
+        lock.close()
+        with suppress(PermissionError):  # another run has opened it: the folder is its
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # something is in it again
+        folder.rmdir()
+
+
+def _digest(journal: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(journal, sort_keys=True).encode()).hexdigest()
 
 
 def _lock(file: IO[bytes]) -> None:

@@ -12,6 +12,8 @@ __all__ = ["ahead", "behind"]
 
 Item = TypeVar("Item")
 
+PATIENCE = 2.0  # seconds to wait for a thread that may be waiting for others
+
 
 class _End:
     def __init__(self, error: BaseException | None) -> None:
@@ -19,10 +21,20 @@ class _End:
 
 
 @contextmanager
-def ahead(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
+def ahead(
+    items: Iterable[Item], abandon: Callable[[], None] | None = None
+) -> Iterator[Iterator[Item]]:
     """Iterate in a thread of its own, one item ahead; its errors come out here.
 
     At most three items are alive: one being made, one waiting, and the one that was taken last.
+
+    Parameters
+    ----------
+    items
+        What is iterated over.
+    abandon
+        Called when no more items are wanted; it ends waiting for one that may never come. If that
+        does not help, the thread is left to itself. Without it, making an item always ends.
     """
     waiting: queue.Queue[Item | _End] = queue.Queue(maxsize=1)
     stopped = threading.Event()
@@ -61,7 +73,9 @@ def ahead(items: Iterable[Item]) -> Iterator[Iterator[Item]]:
         yield taken()
     finally:
         stopped.set()
-        thread.join()
+        if abandon is not None:
+            abandon()
+        thread.join(None if abandon is None else PATIENCE)
 
 
 class behind(Generic[Item]):

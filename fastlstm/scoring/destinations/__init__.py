@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import importlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from fastlstm.scoring.destinations.writer import StreamWriter, Writer
 from fastlstm.scoring.partial import Partial
 from fastlstm.scoring.sources import split_inner
 
-__all__ = ["WRITERS", "check_destination", "check_targets", "open_stream", "open_writer"]
+__all__ = ["WRITERS", "check_destination", "check_targets", "make_writer", "open_stream"]
 
 # Suffixes of destinations: the module and the class that writes them.
 WRITERS = {
@@ -40,13 +40,16 @@ def check_destination(destination: str, inputs: Sequence[Any]) -> None:
     if destination == "-":
         return
     path = Path(destination)
+    target = Path(os.path.realpath(path))  # of a link: that is what will be written
     if path.suffix.lower() not in WRITERS:
         raise ValueError(
             f"{path}: expected a destination ending in {', '.join(WRITERS)}, or - for standard "
             "output"
         )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {target.parent} to write {target.name} to")
+    if target.is_symlink():
+        raise OSError(f"{path} is a link that leads back to itself")
     if path.suffix.lower() == ".zarr":
         _check_store(path)
     elif path.is_dir():
@@ -56,7 +59,9 @@ def check_destination(destination: str, inputs: Sequence[Any]) -> None:
     for source in inputs:
         if isinstance(source, str | os.PathLike) and _holds(path, os.fspath(source)):
             raise ValueError(f"{path} is also an input; name another file for the scores")
-        if isinstance(source, str | os.PathLike) and _joins(path, os.fspath(source)):
+        if isinstance(source, str | os.PathLike) and (
+            _joins(path, os.fspath(source)) or _joins(target, os.fspath(source))
+        ):
             raise ValueError(
                 f"{path} would itself be one of the files of {os.fspath(source)}; write the scores "
                 "to another folder"
@@ -76,22 +81,20 @@ def check_targets(targets: Iterable[Path], source: str) -> None:
             raise ValueError(f"{path} would be written beside the scores, and is the source")
 
 
-def open_writer(
-    partial: Partial, fields: Sequence[Field], job: Any, sizes: Mapping[str, int]
-) -> Writer:
-    """Return what writes to the destination of a partial result.
+def make_writer(partial: Partial, fields: Sequence[Field], job: Any) -> Writer:
+    """Return what writes to the destination of a partial result; it is not open yet.
 
     Parameters
     ----------
-    partial, fields, sizes
+    partial, fields
         As in `NpyWriter`.
     job
-        The `Job` that says what is known of the sequences: `steps`, and of its reader `equal`
-        and `kept`.
+        The `Job` that says the `suffix` of the destination, and what is known of the sequences:
+        `steps`, and of its reader `equal` and `kept`.
     """
-    module, name = WRITERS[partial.destination.suffix.lower()]
+    module, name = WRITERS[job.suffix]
     kind = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    writer: Writer = kind(partial, fields, job, sizes)
+    writer: Writer = kind(partial, fields, job)
     return writer
 
 

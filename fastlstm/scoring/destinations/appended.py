@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Appended"]
+__all__ = ["Appended", "known_sizes"]
 
 
 class Appended:
@@ -22,21 +24,25 @@ class Appended:
     Raises
     ------
     ValueError
-        If it has fewer bytes than that.
+        If it has fewer bytes than that, or is no file.
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
         self.path, self.size = path, size
-        self.file = open(path, "r+b" if size else "wb", buffering=0)  # noqa: SIM115
-        there = os.fstat(self.file.fileno()).st_size
-        if there < size:
-            self.file.close()
-            raise ValueError(
-                f"{path} is damaged: expected {size:,} bytes of an earlier run, found {there:,}; "
-                "restart to begin anew"
+        found = os.lstat(path) if os.path.lexists(path) else None
+        if (found is None and size) or (found is not None and not stat.S_ISREG(found.st_mode)):
+            raise self.damaged("it is missing" if found is None else "it is no regular file")
+        if found is not None and found.st_size < size:
+            raise self.damaged(
+                f"expected {size:,} bytes of an earlier run, found {found.st_size:,}"
             )
+        self.file = open(path, "r+b" if size else "wb", buffering=0)  # noqa: SIM115
         self.file.truncate(size)
         self.file.seek(size)
+
+    def damaged(self, flaw: str) -> ValueError:
+        """Return the error for a file that is not as it was left."""
+        return ValueError(f"{self.path} is damaged: {flaw}; restart to begin anew")
 
     def write(self, data: Any) -> None:
         """Append all of `data`."""
@@ -57,6 +63,13 @@ class Appended:
         self.file.write(data)
         self.file.seek(self.size)
 
+    def read(self, at: int, count: int) -> bytes:
+        """Return bytes that are there."""
+        self.file.seek(at)
+        data: bytes = self.file.read(count)
+        self.file.seek(self.size)
+        return data
+
     def cut(self, size: int) -> None:
         """Go back to an earlier size."""
         self.file.truncate(size)
@@ -70,3 +83,21 @@ class Appended:
     def close(self) -> None:
         """Close the file."""
         self.file.close()
+
+
+def known_sizes(folder: Path, names: Collection[str], sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return the size of each file that an earlier run left, 0 for all if there was none.
+
+    Raises
+    ------
+    ValueError
+        Sizes are known of other files than these.
+    """
+    if not sizes:
+        return dict.fromkeys(names, 0)
+    if set(sizes) != set(names):
+        raise ValueError(
+            f"{folder} is damaged: expected it to hold {', '.join(sorted(names))}, its journal "
+            f"says {', '.join(sorted(sizes))}; restart to begin anew"
+        )
+    return dict(sizes)

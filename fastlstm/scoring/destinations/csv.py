@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.scoring.chunk import Field, Scored
-from fastlstm.scoring.destinations.appended import Appended
+from fastlstm.scoring.destinations.appended import Appended, known_sizes
 from fastlstm.scoring.destinations.arrow import (
     import_pyarrow,
     kept_columns,
@@ -143,39 +143,50 @@ class CsvWriter:
     Parameters and exceptions are those of `NpyWriter` and of `Lines`.
     """
 
-    def __init__(
-        self, partial: Partial, fields: Sequence[Field], job: Any, sizes: Mapping[str, int]
-    ) -> None:
+    def __init__(self, partial: Partial, fields: Sequence[Field], job: Any) -> None:
         self.partial = partial
         self.lines = Lines(fields, job.reader.kept)
-        self.file = Appended(partial.path("score.csv"), sizes.get("score.csv", 0))
+        self.file: Appended | None = None
+
+    def open(self, sizes: Mapping[str, int], written: int) -> None:
+        """See `Writer`."""
+        size = known_sizes(self.partial.folder, ["score.csv"], sizes)["score.csv"]
+        self.file = file = Appended(self.partial.path("score.csv"), size)
+        header = self.lines.header()
         try:
-            if not self.file.size:
-                self.file.write(self.lines.header())
+            if not size:
+                file.write(header)
+            elif file.read(0, len(header)) != header or file.read(size - 1, 1) != b"\n":
+                raise file.damaged("its lines are not those of the journal")
         except BaseException:
-            self.file.close()
+            self.close()
             raise
+
+    @property
+    def _open(self) -> Appended:
+        assert self.file is not None
+        return self.file
 
     def write(self, scored: Scored) -> None:
         """See `Writer`."""
         for lines in self.lines.of(scored):
-            self.file.write(lines)
+            self._open.write(lines)
 
     def sizes(self) -> dict[str, int]:
         """See `Writer`."""
-        return {"score.csv": self.file.size}
+        return {"score.csv": self._open.size}
 
     def sync(self) -> None:
         """See `Writer`."""
-        self.file.sync()
+        self._open.sync()
 
     def cut(self, sizes: Mapping[str, int]) -> None:
         """See `Writer`."""
-        self.file.cut(sizes["score.csv"])
+        self._open.cut(sizes["score.csv"])
 
     def finish(self, written: int) -> None:
         """See `Writer`."""
-        self.file.sync()
+        self._open.sync()
 
     def targets(self) -> dict[str, Path]:
         """See `Writer`."""
@@ -183,7 +194,8 @@ class CsvWriter:
 
     def close(self) -> None:
         """See `Writer`."""
-        self.file.close()
+        if self.file is not None:
+            self.file.close()
 
 
 class CsvStream:

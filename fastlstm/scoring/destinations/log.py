@@ -27,11 +27,25 @@ class Log(Appended):
         See `Appended`.
     schema : pyarrow.Schema
         Of all batches.
+    written
+        How many rows it has, if `size` is not 0.
+
+    Raises
+    ------
+    ValueError
+        See `Appended`; or these bytes do not hold so many rows.
     """
 
-    def __init__(self, path: Path, size: int, schema: Any) -> None:
+    def __init__(self, path: Path, size: int, schema: Any, written: int = 0) -> None:
         super().__init__(path, size)
         self.schema = schema
+        if size:
+            try:
+                for _ in self.batches(written):
+                    pass
+            except BaseException:
+                self.close()
+                raise
 
     def append(self, batch: Any) -> None:
         """Append a batch."""
@@ -54,18 +68,16 @@ class Log(Appended):
             while file.tell() < self.size:
                 size = int.from_bytes(file.read(8), "little")
                 if size > self.size - file.tell():
-                    raise self._damaged("a message reaches beyond its end")
+                    raise self.damaged("a message reaches beyond its end")
                 try:
                     batch = pa.ipc.read_record_batch(pa.py_buffer(file.read(size)), self.schema)
-                except (pa.ArrowException, OSError) as error:
-                    raise self._damaged(str(error)) from None
+                    batch.validate(full=True)
+                except (pa.ArrowException, EOFError, OSError) as error:
+                    raise self.damaged(str(error)) from None
                 rows += len(batch)
                 yield batch
         if rows != written:
-            raise self._damaged(f"expected {written:,} rows, found {rows:,}")
-
-    def _damaged(self, flaw: str) -> ValueError:
-        return ValueError(f"{self.path} is damaged: {flaw}; restart to begin anew")
+            raise self.damaged(f"expected {written:,} rows, found {rows:,}")
 
 
 def regrouped(batches: Iterator[Any], schema: Any) -> Iterator[Any]:

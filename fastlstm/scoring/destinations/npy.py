@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.scoring.chunk import Field, Scored
-from fastlstm.scoring.destinations.appended import Appended
+from fastlstm.scoring.destinations.appended import Appended, known_sizes
 from fastlstm.scoring.partial import Partial
 
 __all__ = ["NpyWriter"]
@@ -33,17 +34,14 @@ class NpyWriter:
         What is written; at least one.
     job
         Says what is known of the sequences: `steps`, and of its `reader` whether all are `equal`.
-    sizes
-        Bytes of each file that an earlier run left, if one is taken up.
+
+    Raises
+    ------
+    ValueError
+        There are numbers of every step, and it is not known how many steps there are at most.
     """
 
-    def __init__(
-        self,
-        partial: Partial,
-        fields: Sequence[Field],
-        job: Any,
-        sizes: Mapping[str, int],
-    ) -> None:
+    def __init__(self, partial: Partial, fields: Sequence[Field], job: Any) -> None:
         self.partial = partial
         steps = job.steps
         stepwise = any(field.stepwise for field in fields)
@@ -63,12 +61,26 @@ class NpyWriter:
         if self.with_lengths:
             self.shapes["lengths"] = np.dtype(np.int64), ()
         self.files: dict[str, Appended] = {}
+
+    def open(self, sizes: Mapping[str, int], written: int) -> None:
+        """See `Writer`."""
+        names = [f"{name}.npy" for name in self.shapes]
+        known = known_sizes(self.partial.folder, names, sizes)
         try:
             for name, (dtype, shape) in self.shapes.items():
-                file = Appended(partial.path(f"{name}.npy"), sizes.get(f"{name}.npy", 0))
+                size = known[f"{name}.npy"]
+                file = Appended(self.partial.path(f"{name}.npy"), size)
                 self.files[name] = file
-                if not file.size:
-                    file.write(npy_header(dtype, (0, *shape)))
+                header = npy_header(dtype, (0, *shape))
+                if not size:
+                    file.write(header)
+                    continue
+                expected = len(header) + written * math.prod(shape) * dtype.itemsize
+                if size != expected:
+                    raise file.damaged(
+                        f"expected the {expected:,} bytes of {written:,} sequences, its journal "
+                        f"says {size:,}"
+                    )
         except BaseException:
             self.close()
             raise

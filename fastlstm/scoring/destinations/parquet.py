@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fastlstm.scoring.chunk import Field, Scored
+from fastlstm.scoring.destinations.appended import known_sizes
 from fastlstm.scoring.destinations.arrow import batch_of, import_pyarrow, schema_of
 from fastlstm.scoring.destinations.log import Log, regrouped
 from fastlstm.scoring.partial import Partial
@@ -22,12 +23,10 @@ class ParquetWriter:
     Parameters and exceptions are those of `NpyWriter` and of `schema_of`.
     """
 
-    def __init__(
-        self, partial: Partial, fields: Sequence[Field], job: Any, sizes: Mapping[str, int]
-    ) -> None:
+    def __init__(self, partial: Partial, fields: Sequence[Field], job: Any) -> None:
         self.partial, self.fields = partial, fields
-        self.name = f"score{partial.destination.suffix.lower()}"
-        pyarrow = import_pyarrow(f"writing {partial.destination.suffix}")
+        self.name = f"score{job.suffix}"
+        pyarrow = import_pyarrow(f"writing {job.suffix}")
         self.schema = schema_of(fields, job.reader.kept)
         try:
             self._write(io.BytesIO(), iter([]))
@@ -35,7 +34,18 @@ class ParquetWriter:
             raise ValueError(
                 f"{partial.destination} cannot hold a column that is kept: {error}"
             ) from None
-        self.log = Log(partial.path("log"), sizes.get("log", 0), self.schema)
+        self.file: Log | None = None
+
+    def open(self, sizes: Mapping[str, int], written: int) -> None:
+        """See `Writer`."""
+        size = known_sizes(self.partial.folder, ["log"], sizes)["log"]
+        self.file = Log(self.partial.path("log"), size, self.schema, written)
+
+    @property
+    def log(self) -> Log:
+        """The open log."""
+        assert self.file is not None
+        return self.file
 
     def write(self, scored: Scored) -> None:
         """See `Writer`."""
@@ -77,7 +87,8 @@ class ParquetWriter:
 
     def close(self) -> None:
         """See `Writer`."""
-        self.log.close()
+        if self.file is not None:
+            self.file.close()
 
 
 class ArrowWriter(ParquetWriter):

@@ -24,6 +24,22 @@ class StreamWriter(Protocol):
 class Writer(Protocol):
     """Writes results to files that grow in a `Partial`, and can be cut back to a known size."""
 
+    def open(self, sizes: Mapping[str, int], written: int) -> None:
+        """Open the files, before anything is written.
+
+        Parameters
+        ----------
+        sizes
+            Bytes of each file that an earlier run left, if one is taken up.
+        written
+            How many sequences they hold.
+
+        Raises
+        ------
+        ValueError
+            They are not there, or cannot hold so many. What has been opened is closed.
+        """
+
     def write(self, scored: Scored) -> None:
         """Append the results of a chunk."""
 
@@ -40,7 +56,10 @@ class Writer(Protocol):
         """Make the finished files of so many sequences, on the disk; it may be interrupted."""
 
     def targets(self) -> dict[str, Path]:
-        """Return where each finished file belongs, by its name; the destination last."""
+        """Return where each finished file belongs, by its name; the destination last.
+
+        It needs no open files.
+        """
 
     def close(self) -> None:
         """Close the files."""

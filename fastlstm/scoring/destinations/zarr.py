@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastlstm.files import sync_folder
 from fastlstm.scoring.chunk import Field, Scored
+from fastlstm.scoring.destinations.appended import known_sizes
 from fastlstm.scoring.destinations.arrow import (
     import_pyarrow,
     kept_columns,
@@ -44,22 +45,34 @@ class ZarrWriter:
         A column that is carried along holds neither numbers nor text.
     """
 
-    def __init__(
-        self, partial: Partial, fields: Sequence[Field], job: Any, sizes: Mapping[str, int]
-    ) -> None:
+    def __init__(self, partial: Partial, fields: Sequence[Field], job: Any) -> None:
         _import_zarr()
         self.partial, kept = partial, job.reader.kept
         import_pyarrow("writing .zarr")
         self.schema = kept_schema(kept)
-        self.arrays = NpyWriter(partial, fields, job, sizes)
+        self.arrays = NpyWriter(partial, fields, job)
+        refuse_same(self.schema.names, [*self.arrays.shapes])
+        for column in self.schema:
+            _check(column)
+        self.file: Log | None = None
+
+    def open(self, sizes: Mapping[str, int], written: int) -> None:
+        """See `Writer`."""
+        names = [*(f"{name}.npy" for name in self.arrays.shapes), "log"]
+        known = known_sizes(self.partial.folder, names, sizes)
+        of_log = known.pop("log")
+        self.arrays.open(known if sizes else {}, written)
         try:
-            refuse_same(self.schema.names, [*self.arrays.shapes])
-            for column in self.schema:
-                _check(column)
-            self.log = Log(partial.path("log"), sizes.get("log", 0), self.schema)
+            self.file = Log(self.partial.path("log"), of_log, self.schema, written)
         except BaseException:
             self.arrays.close()
             raise
+
+    @property
+    def log(self) -> Log:
+        """The open log."""
+        assert self.file is not None
+        return self.file
 
     def write(self, scored: Scored) -> None:
         """See `Writer`.
@@ -128,7 +141,8 @@ class ZarrWriter:
     def close(self) -> None:
         """See `Writer`."""
         self.arrays.close()
-        self.log.close()
+        if self.file is not None:
+            self.file.close()
 
 
 class Store:
@@ -201,8 +215,8 @@ def _check(column: Any) -> None:
     name = column.name
     if not name or name[0] in "._" or "/" in name or "\\" in name:
         raise ValueError(
-            f"column {name!r} cannot be kept: its name would be none of an array in a Zarr store; "
-            "rename it in the source"
+            f"column {name!r} cannot be kept: it cannot be the name of a Zarr array; rename it "
+            "in the source"
         )
     _dtype(column)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import importlib
 import os
+import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,15 @@ import numpy as np
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Reader
 
-__all__ = ["OPENERS", "Layout", "find_files", "open_source", "split_inner"]
+__all__ = [
+    "MOST_STEPS",
+    "OPENERS",
+    "Layout",
+    "find_files",
+    "open_source",
+    "refuse_special",
+    "split_inner",
+]
 
 # By suffix the module whose `open_reader(paths, layout, model)` reads such files. Several files
 # are one source: their sequences follow each other.
@@ -34,6 +43,8 @@ OPENERS = {
     ".hdf5": "hdf5",
 }
 
+MOST_STEPS = 2**62  # a position in a source, and what is added to it, fit into 64 bits
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -47,12 +58,17 @@ class Layout:
     keep: tuple[str, ...] = ()
     window: int | None = None
     stride: int = 1
+    fill_missing: bool = False
 
     def __post_init__(self) -> None:
         for name in ("window", "stride"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
-                raise ValueError(f"expected {name} to be an integer of 1 or more, got {value!r}")
+            if value is None:
+                continue
+            if not isinstance(value, int | np.integer) or not 1 <= value <= MOST_STEPS:
+                raise ValueError(
+                    f"expected {name} to be an integer from 1 to {MOST_STEPS}, got {value!r}"
+                )
         if self.stride != 1 and self.window is None:
             raise ValueError(f"stride {self.stride} says how far windows are apart: give a window")
         if self.window is not None and self.lengths is not None:
@@ -105,6 +121,10 @@ def open_source(source: str, layout: Layout, model: LSTM) -> Reader:
     (suffix,) = suffixes
     if suffix not in OPENERS:
         raise ValueError(f"{source}: expected a source ending in {', '.join(OPENERS)}")
+    if layout.fill_missing and suffix != ".zarr":
+        raise ValueError(f"fill_missing says nothing about {suffix} files: it is for Zarr stores")
+    for path in paths:
+        refuse_special(split_inner(path)[0])
     module = importlib.import_module(f"{__name__}.{OPENERS[suffix]}")
     reader: Reader = module.open_reader(paths, layout, model)
     return reader
@@ -136,6 +156,21 @@ def find_files(source: str) -> list[str]:
     if not os.path.exists(name):
         raise FileNotFoundError(f"there is no file {name}")
     return [source]
+
+
+def refuse_special(path: str | os.PathLike[str]) -> None:
+    """Refuse what is neither a file nor a folder: it may be read only once, or never end.
+
+    Raises
+    ------
+    ValueError
+        It is a pipe, a socket or a device.
+    """
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError(
+            f"{path} is a pipe or a device: expected a file; the source - reads standard input"
+        )
 
 
 def split_inner(source: str) -> tuple[str, str | None]:

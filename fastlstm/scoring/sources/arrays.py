@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,12 +14,14 @@ import numpy.typing as npt
 from fastlstm.inputs import NUMBER_KINDS, check_lengths, convert_into, padded_shape
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Chunk, Position
-from fastlstm.scoring.sources import Layout
+from fastlstm.scoring.sources import Layout, refuse_special
 from fastlstm.windows import Windows
 
 __all__ = ["ArrayFile", "ArrayReader"]
 
 Array = npt.NDArray[Any]
+
+MISSING = "a chunk that its Zarr store lacks (fill_missing takes the fill value for it)"
 
 
 class ArrayFile(Protocol):
@@ -30,6 +33,12 @@ class ArrayFile(Protocol):
 
     def read(self, rows: slice, steps: slice) -> Array:
         """Return some rows (axis 0), and of them some steps (axis 1, where there is one)."""
+
+    def missing(self, rows: slice, steps: slice) -> npt.NDArray[np.bool_] | None:
+        """Return which rows and steps are not there, (n, T); None if all are.
+
+        It is asked after they were read. What stands in their place means nothing.
+        """
 
     def identity(self) -> dict[str, Any]:
         """Return what tells this array from a changed one."""
@@ -56,6 +65,7 @@ class ArrayReader:
     again = True
     equal = True
     kept = None
+    abandon: Callable[[], None] | None = None  # ends waiting for a file that is a pipe
 
     def __init__(self, file: ArrayFile, layout: Layout, model: LSTM) -> None:
         self.file = file
@@ -125,7 +135,8 @@ class ArrayReader:
             last = min(first + size, self.rows)
             lengths = None if self.lengths is None else self.lengths[first:last]
             values = self._read(first, last, 0, self.row_steps)
-            yield Chunk(values, last - first, (last, 0), lengths)
+            broken = self._broken(first, last, lengths)
+            yield Chunk(values, last - first, (last, 0), lengths, broken=broken)
 
     def _window_chunks(self, n_bytes: int, row: int, window: int) -> Iterator[Chunk]:
         assert self.window is not None
@@ -146,16 +157,47 @@ class ArrayReader:
             series = np.empty((rows * steps, self.inputs), self.computing_dtype)
             convert_into(read.reshape(series.shape), series)
             starts = np.arange(rows)[:, np.newaxis] * steps + np.arange(count) * self.stride
-            yield Chunk(Windows(series, starts.reshape(-1), self.window), rows * count, after)
+            broken = self._broken_windows(row, row + rows, begin, begin + steps, starts)
+            windows = Windows(series, starts.reshape(-1), self.window)
+            yield Chunk(windows, rows * count, after, broken=broken)
             row, window = after
 
     def _read(self, first: int, last: int, begin: int, end: int) -> Array:
         """Return rows first ... last - 1, and of them steps begin ... end - 1, (n, T, I)."""
-        if self.one:
-            values = self.file.read(slice(begin, end), slice(None))
-        else:
-            values = self.file.read(slice(first, last), slice(begin, end))
+        values = self.file.read(*self._where(first, last, begin, end))
         return values.reshape(last - first, end - begin, self.inputs)
+
+    def _where(self, first: int, last: int, begin: int, end: int) -> tuple[slice, slice]:
+        if self.one:
+            return slice(begin, end), slice(None)
+        return slice(first, last), slice(begin, end)
+
+    def _missing(
+        self, first: int, last: int, begin: int, end: int
+    ) -> npt.NDArray[np.bool_] | None:  # (n, T)
+        missing = self.file.missing(*self._where(first, last, begin, end))
+        return None if missing is None else missing.reshape(last - first, end - begin)
+
+    def _broken(self, first: int, last: int, lengths: Array | None) -> dict[int, str]:
+        """Say of which rows something is missing that counts."""
+        missing = self._missing(first, last, 0, self.row_steps)
+        if missing is None:
+            return {}
+        if lengths is not None:
+            missing = missing & (np.arange(self.row_steps) < lengths[:, np.newaxis])
+        return dict.fromkeys(np.flatnonzero(missing.any(axis=1)).tolist(), MISSING)
+
+    def _broken_windows(
+        self, first: int, last: int, begin: int, end: int, starts: npt.NDArray[np.int64]
+    ) -> dict[int, str]:
+        missing = self._missing(first, last, begin, end)
+        if missing is None or self.window is None:
+            return {}
+        before = np.zeros(missing.size + 1, np.int64)
+        np.cumsum(missing, out=before[1:])
+        begins = starts.reshape(-1)
+        wrong = before[begins + self.window] > before[begins]
+        return dict.fromkeys(np.flatnonzero(wrong).tolist(), MISSING)
 
     def close(self) -> None:
         """See `Reader`."""
@@ -166,10 +208,30 @@ def _read_lengths(lengths: Any, rows: int, steps: int) -> npt.NDArray[np.int64] 
     if lengths is None:
         return None
     if isinstance(lengths, str | Path):
-        if not Path(lengths).exists():
-            raise FileNotFoundError(f"there is no file {lengths}")
-        try:
-            lengths = np.load(lengths, allow_pickle=False)
-        except (EOFError, ValueError) as error:
-            raise ValueError(f"{lengths}: expected an .npy file of integers: {error}") from None
+        lengths = _load_lengths(lengths)
     return check_lengths(lengths, rows, steps)
+
+
+def _load_lengths(path: str | Path) -> Any:
+    """Return the array in an .npy file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is something else.
+    """
+    from fastlstm.scoring.sources.npy import NpyFile
+
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    refuse_special(path)
+    try:
+        file = NpyFile(os.fspath(path))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected an .npy file of integers: {error}") from None
+    try:
+        return file.read(slice(None), slice(None)).copy()
+    finally:
+        file.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ChunkedFile", "choose", "refuse_packed"]
+__all__ = ["PACKING", "ChunkedFile", "choose", "refuse_packed"]
 
 Array = npt.NDArray[Any]
 
+# By netCDF's conventions numbers with these attributes stand for others.
+PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
 MOST_HELD = 2**27  # bytes of decoded rows that are held back
 
 
@@ -32,6 +35,8 @@ class ChunkedFile:
         Returns what tells it from a changed one.
     close
         Closes the file.
+    lacks
+        Tells whether the chunk of some coordinates is missing; None if that cannot be.
     """
 
     def __init__(
@@ -40,8 +45,10 @@ class ChunkedFile:
         array: Any,
         identity: Callable[[], dict[str, Any]],
         close: Callable[[], None],
+        lacks: Callable[[tuple[int, ...]], bool] | None = None,
     ) -> None:
         self.name, self.array, self.identity, self._close = name, array, identity, close
+        self.lacks = lacks
         self.shape: tuple[int, ...] = tuple(array.shape)
         self.dtype = np.dtype(array.dtype) if _is_plain(array.dtype) else np.dtype(object)
         self.block = int(array.chunks[0]) if array.chunks else 0  # rows of a chunk
@@ -69,6 +76,33 @@ class ChunkedFile:
                 parts.append(held[:, steps] if inner else held)
             first = end
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def missing(self, rows: slice, steps: slice) -> npt.NDArray[np.bool_] | None:
+        """See `ArrayFile`."""
+        if self.lacks is None or 0 in self.shape:
+            return None
+        sizes = [int(n) for n in getattr(self.array, "shards", None) or self.array.chunks]
+        ranges = [
+            range(*part.indices(n)) for part, n in zip((rows, steps), self.shape, strict=False)
+        ]
+        if 0 in map(len, ranges):
+            return None
+        ranges += [range(n) for n in self.shape[len(ranges) :]]
+        touched = [
+            range(part[0] // size, part[-1] // size + 1)
+            for part, size in zip(ranges, sizes, strict=True)
+        ]
+        lacking = [at for at in itertools.product(*touched) if self.lacks(at)]
+        if not lacking:
+            return None
+        gone = np.zeros([len(part) for part in ranges[:2]], bool)
+        for at in lacking:
+            inside = [
+                slice(max(k * size - part[0], 0), (k + 1) * size - part[0])
+                for k, size, part in zip(at[:2], sizes, ranges, strict=False)
+            ]
+            gone[tuple(inside)] = True
+        return gone
 
     @property
     def _steps(self) -> int:
@@ -133,7 +167,7 @@ def refuse_packed(name: str, attributes: Mapping[str, Any]) -> None:
     ValueError
         They are scaled, or one of them marks missing values and is not NaN.
     """
-    for key in ("scale_factor", "add_offset", "_FillValue", "missing_value"):
+    for key in PACKING:
         if key not in attributes:
             continue
         value = attributes[key]

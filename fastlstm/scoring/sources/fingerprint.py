@@ -4,15 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
-__all__ = ["fingerprint"]
+__all__ = ["PATIENCE", "Status", "fingerprint", "settle", "status_of"]
 
 SAMPLE = 2**16  # bytes that are looked at, at the beginning, in the middle and at the end
+
+TICK = 20_000_000  # nanoseconds, more than between two times that Linux gives to files
+
+
+PATIENCE = 5  # times to wait for a file that is being written to
+
+
+class Status(NamedTuple):
+    """What changes when a file is written to, or replaced."""
+
+    file: int  # its number in the file system
+    size: int
+    modified: int
+
+
+def status_of(path: str) -> Status:
+    """Return a file's status.
+
+    Raises
+    ------
+    OSError
+        There is no such file.
+    """
+    status = os.stat(path)
+    return Status(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def fingerprint(path: str) -> dict[str, Any]:
     """Return a file's name, size, time of its last change and a digest of samples of it."""
+    for _ in range(PATIENCE):
+        if not settle(os.stat(path).st_mtime_ns):
+            break
     with open(path, "rb") as file:
         status = os.fstat(file.fileno())
         digest = hashlib.sha256()
@@ -25,3 +54,14 @@ def fingerprint(path: str) -> dict[str, Any]:
         "modified": status.st_mtime_ns,
         "samples": digest.hexdigest(),
     }
+
+
+def settle(modified: int) -> bool:
+    """Wait until writing to a file would give it a later time than it has; tell whether one had to.
+
+    Otherwise a second change right after the first would not show.
+    """
+    young = 0 <= time.time_ns() - modified < TICK
+    if young:
+        time.sleep(TICK / 1e9)
+    return young

@@ -10,7 +10,7 @@ from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Reader
 from fastlstm.scoring.sources import Layout, split_inner
 from fastlstm.scoring.sources.arrays import ArrayReader
-from fastlstm.scoring.sources.chunked import ChunkedFile, choose, refuse_packed
+from fastlstm.scoring.sources.chunked import PACKING, ChunkedFile, choose, refuse_packed
 from fastlstm.scoring.sources.fingerprint import fingerprint
 from fastlstm.scoring.sources.several import joined
 
@@ -58,23 +58,54 @@ def open_dataset(source: str) -> ChunkedFile:
             datasets = {k: d for k, d in datasets.items() if not d.is_scale}
         path = choose(name, inner, datasets)
         dataset = datasets[path]
-        refuse_packed(f"{name}:/{path}", dict(dataset.attrs))
-        _check_parts(name, dataset)
+        refuse_packed(f"{name}:/{path}", _packing(f"{name}:/{path}", dataset))
+        parts = _parts(name, dataset)
     except RuntimeError as error:  # a damaged tree
         file.close()
         raise ValueError(f"{name} is damaged: {error}") from None
     except BaseException:
         file.close()
         raise
-    identity = {"dataset": f"/{path}"}
-    return ChunkedFile(
-        f"{name}:/{path}", dataset, lambda: {**fingerprint(name), **identity}, file.close
-    )
+
+    def identity() -> dict[str, Any]:
+        others = {f"part {i}": fingerprint(part) for i, part in enumerate(parts)}
+        return {**fingerprint(name), "dataset": f"/{path}", **others}
+
+    return ChunkedFile(f"{name}:/{path}", dataset, identity, file.close)
 
 
-def _check_parts(name: str, dataset: Any) -> None:
-    """Refuse a virtual dataset that lacks a file: it would give fill values for it."""
+def _packing(name: str, dataset: Any) -> dict[str, Any]:
+    """Return the attributes that say what numbers stand for; the others may be anything.
+
+    Raises
+    ------
+    ValueError
+        One is text of any length: reading that does not end if the file is damaged.
+    """
+    found = {}
+    for key in PACKING:
+        if key not in dataset.attrs:
+            continue
+        if dataset.attrs.get_id(key).dtype.hasobject:
+            raise ValueError(f"{name}: expected a number as attribute {key}, got text")
+        found[key] = dataset.attrs[key]
+    return found
+
+
+def _parts(name: str, dataset: Any) -> list[str]:
+    """Return the files that a virtual dataset is made of.
+
+    Raises
+    ------
+    FileNotFoundError
+        One is missing: the dataset would give fill values for it.
+    """
+    parts: dict[str, None] = {}
     for part in dataset.virtual_sources() if dataset.is_virtual else ():
         path = Path(name).parent / part.file_name
-        if part.file_name != "." and "%" not in part.file_name and not path.exists():
+        if part.file_name == "." or "%" in part.file_name:
+            continue
+        if not path.exists():
             raise FileNotFoundError(f"{name}:{dataset.name} is made of {path}, which is missing")
+        parts[str(path)] = None
+    return list(parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from tokenize import TokenError
@@ -14,16 +16,26 @@ from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Reader
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.arrays import ArrayReader
-from fastlstm.scoring.sources.fingerprint import fingerprint
+from fastlstm.scoring.sources.fingerprint import Status, fingerprint, status_of
 from fastlstm.scoring.sources.pages import ALIVE, MappedPages
 from fastlstm.scoring.sources.several import joined
 
-__all__ = ["BAD_HEADER", "Header", "NpyFile", "open_reader"]
+__all__ = [
+    "BAD_HEADER",
+    "HEADER",
+    "Header",
+    "NpyFile",
+    "check_header",
+    "open_reader",
+    "read_header",
+]
 
 Array = npt.NDArray[Any]
 
 # What NumPy raises for a header that is none.
 BAD_HEADER = (EOFError, MemoryError, RecursionError, SyntaxError, TokenError, TypeError, ValueError)
+MOST_BYTES, MOST_AXES = 2**63 - 1, 32  # of an array
+HEADER = 2**14  # bytes in which a header must end
 
 
 def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
@@ -39,14 +51,18 @@ class Header(NamedTuple):
     fortran: bool  # the first index runs fastest
     offset: int  # of the first number
 
+    @property
+    def size(self) -> int:
+        """Bytes of the numbers."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
 
 class NpyFile:
     """An ``.npy`` file; see `ArrayFile`.
 
     Rows are read where the system has them in memory, mapped: a copy would take half as long as
-    scoring a small network. Pages are asked for before they are used, so that a file that has
-    become shorter is an error and not the end of the process, and given back behind, since they
-    count as this process's memory. An array in Fortran's order is read column by column.
+    scoring a small network. Where the file could become shorter meanwhile, they are copied (see
+    `MappedPages`). An array in Fortran's order is read column by column.
 
     Raises
     ------
@@ -55,21 +71,41 @@ class NpyFile:
     """
 
     def __init__(self, path: str) -> None:
-        try:
-            header = np.load(path, mmap_mode="r", allow_pickle=False)
-        except BAD_HEADER as error:
-            raise ValueError(f"{path}: expected an .npy file of numbers: {error}") from None
-        if not isinstance(header, np.memmap):
-            header.close()
+        status = status_of(path)
+        with open(path, "rb") as file:
+            data = file.read(HEADER)
+        if data[:4] in (b"PK\3\4", b"PK\5\6"):
             raise ValueError(f"{path}: expected one array in an .npy file, got an .npz archive")
-        fortran = header.flags.f_contiguous and not header.flags.c_contiguous
-        found = Header(header.shape, header.dtype, fortran, header.offset)
-        del header
-        self.take(path, found, partial(open, path, "rb", buffering=0))
+        header = read_header(data, path)
+        if header.offset + header.size > status.size:
+            raise ValueError(
+                f"{path}: expected an .npy file of numbers: its header says {header.shape} of "
+                f"{header.dtype}, which the {status.size:,} bytes of the file do not hold"
+            )
+        self.take(path, path, header, status, partial(open, path, "rb", buffering=0))
 
-    def take(self, name: str, header: Header, opener: Callable[[], Any]) -> None:
-        """Read from what `opener` opens; not before, for there may be very many files."""
-        self.name, self.opener = name, opener
+    def take(
+        self,
+        name: str,
+        path: str,
+        header: Header,
+        status: Status,
+        opener: Callable[[], Any],
+        mapped: bool = True,
+    ) -> None:
+        """Read from what `opener` opens; not before, for there may be very many files.
+
+        Parameters
+        ----------
+        name
+            What to call it in errors.
+        path, status
+            The file, and what it was like before its header was read.
+        mapped
+            Whether `opener` opens this file, and not what is made of it.
+        """
+        self.name, self.path, self.status = name, path, status
+        self.opener, self.mapped = opener, mapped
         self.shape, self.dtype, self.fortran, self.offset = header
         self.file: Any = None
         self.pages: MappedPages | None = None
@@ -79,6 +115,7 @@ class NpyFile:
         """See `ArrayFile`; the array lives until a few more are read."""
         if 0 in self.shape:
             return np.empty(self.shape, self.dtype)[rows, ...]
+        self._check()
         if self.file is None:
             self.file = self.opener()
         if self.fortran:
@@ -95,11 +132,25 @@ class NpyFile:
         values = np.frombuffer(buffer, self.dtype).reshape(last - first, *self.shape[1:])
         return values if len(self.shape) == 1 else values[:, steps]
 
+    def _check(self) -> None:
+        """Refuse to read a file that is no longer the one that was opened."""
+        try:
+            same = status_of(self.path) == self.status
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise OSError(f"{self.name} has changed or vanished while it was being read")
+
     def _stretch(self, first: int, last: int) -> Any:
         """Return bytes first ... last - 1 of the file."""
-        if self.pages is None:
-            self.pages = MappedPages(self.file, self.name)
-        return self.pages.take(first, last)
+        if self.pages is None and self.mapped:
+            self.pages = MappedPages(self.opener, self.name)
+        taken = None if self.pages is None else self.pages.take(first, last)
+        if taken is not None:
+            return taken
+        buffer = self._bytes(last - first)
+        self._read_bytes(buffer.data, first)
+        return buffer
 
     def _read_columns(self, rows: slice, steps: slice) -> Array:
         """Read an array in Fortran's order: the rows of one step and input lie side by side."""
@@ -139,16 +190,63 @@ class NpyFile:
         self.buffers.append(buffer)
         return buffer[:count]
 
+    def missing(self, rows: slice, steps: slice) -> None:
+        """See `ArrayFile`: nothing is."""
+
     def identity(self) -> dict[str, Any]:
         """See `ArrayFile`."""
-        return fingerprint(self.name)
+        return fingerprint(self.path)
 
     def close(self) -> None:
         """See `ArrayFile`."""
         if self.file is not None:
             self.file.close()
+        if self.pages is not None:
+            self.pages.close()
         self.file = self.pages = None
         self.buffers = [np.empty(0, np.uint8) for _ in range(ALIVE)]
+
+
+def read_header(data: bytes, name: str) -> Header:
+    """Read the header of an .npy file from its first bytes.
+
+    Raises
+    ------
+    ValueError
+        It is none, or not of an array of numbers.
+    """
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"version {version}")
+    except BAD_HEADER as error:
+        raise ValueError(f"{name}: expected an .npy file of numbers: {error}") from None
+    check_header(shape, dtype, name)
+    # what is a column is in both orders, and is read fastest in C's
+    both = sum(n != 1 for n in shape) <= 1
+    return Header(shape, dtype, fortran and not both, stream.tell())
+
+
+def check_header(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:
+    """Refuse what no array of numbers can be.
+
+    Raises
+    ------
+    ValueError
+        It is of objects, of numbers without a size, or of more than memory can address.
+    """
+    sizes = [max(n, 1) for n in shape]
+    if dtype.hasobject or not dtype.itemsize or min(shape, default=0) < 0:
+        raise ValueError(f"{name}: expected an array of numbers, got {dtype} of shape {shape}")
+    if math.prod(sizes) * dtype.itemsize > MOST_BYTES or len(shape) > MOST_AXES:
+        raise ValueError(
+            f"{name}: expected an array of numbers, got one of impossible shape {shape}"
+        )
 
 
 def _product(sizes: Sequence[int]) -> int:

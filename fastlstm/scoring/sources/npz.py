@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import math
 import os
 import shutil
 import tempfile
@@ -22,8 +20,8 @@ from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Reader
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.arrays import ArrayReader
-from fastlstm.scoring.sources.fingerprint import fingerprint
-from fastlstm.scoring.sources.npy import BAD_HEADER, Header, NpyFile
+from fastlstm.scoring.sources.fingerprint import status_of
+from fastlstm.scoring.sources.npy import HEADER, NpyFile, read_header
 from fastlstm.scoring.sources.ragged import RaggedReader
 from fastlstm.scoring.sources.several import joined
 
@@ -31,7 +29,6 @@ __all__ = ["Member", "open_reader"]
 
 Array = npt.NDArray[Any]
 
-HEADER = 2**14  # bytes in which a header must end
 PIECE = 2**20  # bytes that are decompressed at once
 DEFLATE = 1032  # bytes that one compressed byte can stand for at most
 
@@ -81,7 +78,7 @@ class Member(NpyFile):
 
     def __init__(self, path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
         name = f"{path}: {info.filename.removesuffix('.npy')}"
-        self.path = path
+        status = status_of(path)
         self.last: tuple[Array, int] = np.empty(0), 0  # what was read last, and from where
         stored = info.compress_type == zipfile.ZIP_STORED
         if info.flag_bits & 1 or not (stored or info.compress_type == zipfile.ZIP_DEFLATED):
@@ -90,8 +87,8 @@ class Member(NpyFile):
         if info.compress_size > os.path.getsize(path) or info.file_size > most:
             raise ValueError(f"{name} is damaged: it cannot have {info.file_size:,} bytes")
         with _damage(name), archive.open(info) as stream:
-            header = _header(stream.read(HEADER), name)
-        if math.prod(header.shape) * header.dtype.itemsize != info.file_size - header.offset:
+            header = read_header(stream.read(HEADER), name)
+        if header.size != info.file_size - header.offset:
             raise ValueError(
                 f"{name} is damaged: expected {header.shape} numbers of {header.dtype}, found "
                 f"{info.file_size - header.offset:,} bytes"
@@ -99,9 +96,10 @@ class Member(NpyFile):
         if stored:
             begin = _begin(path, info, name)
             header = header._replace(offset=header.offset + begin)
-            self.take(name, header, partial(open, path, "rb", buffering=0))
+            self.take(name, path, header, status, partial(open, path, "rb", buffering=0))
         else:
-            self.take(name, header, partial(_inflated, path, info, name, header.fortran))
+            opener = partial(_inflated, path, info, name, header.fortran)
+            self.take(name, path, header, status, opener, mapped=False)
 
     def whole(self) -> Array:
         """Return all of it, and close it."""
@@ -124,10 +122,6 @@ class Member(NpyFile):
         self._read_bytes(buffer[known:].data, first + known)
         self.last = buffer, first
         return buffer
-
-    def identity(self) -> dict[str, Any]:
-        """See `ArrayFile`."""
-        return fingerprint(self.path)
 
     def close(self) -> None:
         """See `ArrayFile`."""
@@ -190,23 +184,3 @@ def _begin(path: str, info: zipfile.ZipInfo, name: str) -> int:
         if begin + info.file_size > os.fstat(file.fileno()).st_size:
             raise ValueError(f"{name} is damaged: it reaches beyond the end of the archive")
     return begin
-
-
-def _header(data: bytes, name: str) -> Header:
-    """Read the header of an .npy file from its first bytes."""
-    stream = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
-        else:
-            raise ValueError(f"version {version}")
-    except BAD_HEADER as error:
-        raise ValueError(f"{name}: expected an array of numbers: {error}") from None
-    if dtype.hasobject or not dtype.itemsize or any(n < 0 for n in shape):
-        raise ValueError(f"{name}: expected an array of numbers, got {dtype} of shape {shape}")
-    # what is a column is in both orders, and is read fastest in C's
-    both = sum(n != 1 for n in shape) <= 1
-    return Header(shape, dtype, fortran and not both, stream.tell())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,8 @@ from fastlstm.scoring.chunk import Chunk, Position, Reader
 from fastlstm.scoring.sources import Layout
 
 __all__ = ["joined"]
+
+BEHIND = 2  # chunks that are taken until an earlier one is done with
 
 
 def joined(readers: Iterable[Reader], layout: Layout) -> Reader:
@@ -71,10 +74,15 @@ class Several:
     def chunks(self, n_bytes: int, position: Position | None) -> Iterator[Chunk]:
         """See `Reader`."""
         file, inside = position or (0, None)
+        spent: deque[tuple[int, Reader]] = deque()  # and how many chunks came before
+        number = 0
         for i in range(file, len(self.readers)):
             for chunk in self.readers[i].chunks(n_bytes, inside):
                 yield replace(chunk, after=(i, chunk.after))
-            self.readers[i].close()  # with the memory that it reads into
+                number += 1
+                while spent and number - spent[0][0] >= BEHIND:
+                    spent.popleft()[1].close()  # with the memory that it reads into
+            spent.append((number, self.readers[i]))
             inside = None
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import select
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Reader
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.arrays import ArrayReader
+from fastlstm.scoring.sources.npy import BAD_HEADER, check_header
 
 __all__ = ["NpyStream", "open_stdin"]
 
@@ -21,6 +23,7 @@ Array = npt.NDArray[Any]
 NAME = "standard input"
 NPY = b"\x93NUMPY"
 BUFFER = 2**20
+POLL = 100  # milliseconds until it is asked whether to go on waiting
 
 
 def open_stdin(layout: Layout, model: LSTM) -> Reader:
@@ -38,11 +41,12 @@ def open_stdin(layout: Layout, model: LSTM) -> Reader:
     stream = sys.stdin.buffer
     if stream.isatty():
         raise ValueError(f"{NAME} is a terminal: pipe an Arrow stream or an .npy file into it")
-    magic = stream.read(len(NPY))
-    whole = _Prefixed(magic, stream)
+    whole = _Prefixed(stream)
+    magic = whole.prefix[: len(NPY)]
     if magic == NPY:
-        reader = ArrayReader(NpyStream(io.BufferedReader(whole, BUFFER)), layout, model)
-        reader.again = False
+        file = NpyStream(io.BufferedReader(whole, BUFFER))
+        reader = ArrayReader(file, layout, model)
+        reader.again, reader.abandon = False, whole.abandon
         return reader
     from fastlstm.scoring.sources.arrow import ArrowStream, Source, is_stream
     from fastlstm.scoring.sources.table_files import Table
@@ -53,7 +57,9 @@ def open_stdin(layout: Layout, model: LSTM) -> Reader:
         raise ValueError(f"{NAME}: expected an Arrow stream or an .npy file, got {found}")
     table = Table([ArrowStream(NAME, Source(whole, BUFFER))])
     table.again = False
-    return reader_of(table, layout, model)
+    opened = reader_of(table, layout, model)
+    opened.abandon = whole.abandon  # type: ignore[attr-defined]
+    return opened
 
 
 class NpyStream:
@@ -73,8 +79,9 @@ class NpyStream:
             version = form.read_magic(source)
             read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
             self.shape, fortran, self.dtype = read(source)
-        except (EOFError, ValueError) as error:
+        except BAD_HEADER as error:
             raise ValueError(f"{NAME}: expected an .npy file of numbers: {error}") from None
+        check_header(self.shape, self.dtype, NAME)
         if fortran and len(self.shape) > 1:
             raise ValueError(
                 f"{NAME}: expected an array in C order, got Fortran's, which cannot be read from "
@@ -116,6 +123,9 @@ class NpyStream:
                 raise OSError(f"{NAME} ended before the array of shape {self.shape} was complete")
             left = left[n:]
 
+    def missing(self, rows: slice, steps: slice) -> None:
+        """See `ArrayFile`: nothing is."""
+
     def identity(self) -> dict[str, Any]:
         """See `ArrayFile`."""
         return {"name": NAME}
@@ -125,10 +135,21 @@ class NpyStream:
 
 
 class _Prefixed(io.RawIOBase):
-    """A stream with what was taken from its beginning put back."""
+    """A stream that is read as it comes, with its beginning known.
 
-    def __init__(self, prefix: bytes, stream: Any) -> None:
-        self.prefix, self.stream = prefix, stream
+    Whoever waits for more of it can be sent away, where the system can say whether there is some.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.abandoned, self.prefix = stream, False, b""
+        if isinstance(stream, io.BufferedReader):
+            # its lock would be held while waiting, also when Python ends and wants to close it
+            self.stream, self.prefix = stream.raw, stream.read(len(stream.peek()))
+        while len(self.prefix) < len(NPY):
+            more = self.stream.read(len(NPY) - len(self.prefix))
+            if not more:
+                break
+            self.prefix += more
 
     def readable(self) -> bool:
         return True
@@ -138,4 +159,26 @@ class _Prefixed(io.RawIOBase):
             n = min(len(buffer), len(self.prefix))
             buffer[:n], self.prefix = self.prefix[:n], self.prefix[n:]
             return n
+        self._wait()
         return int(self.stream.readinto(buffer))
+
+    def abandon(self) -> None:
+        """Want no more of it."""
+        self.abandoned = True
+
+    def _wait(self) -> None:
+        """Wait until there is something, or the end.
+
+        Raises
+        ------
+        OSError
+            Nobody wants it any more.
+        """
+        try:
+            waiting = select.poll()
+            waiting.register(self.stream.fileno(), select.POLLIN)
+        except (AttributeError, OSError):  # Windows, or no file
+            return
+        while not waiting.poll(POLL):
+            if self.abandoned:
+                raise OSError(f"{NAME} is not wanted any more")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fastlstm.model import LSTM
@@ -12,6 +13,7 @@ from fastlstm.scoring.chunk import Reader
 from fastlstm.scoring.sources import Layout, split_inner
 from fastlstm.scoring.sources.arrays import ArrayReader
 from fastlstm.scoring.sources.chunked import ChunkedFile, choose, refuse_packed
+from fastlstm.scoring.sources.fingerprint import PATIENCE, settle
 from fastlstm.scoring.sources.several import joined
 
 __all__ = ["open_array", "open_reader"]
@@ -19,11 +21,20 @@ __all__ = ["open_array", "open_reader"]
 
 def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
     """Open arrays in Zarr stores, ``store.zarr`` or ``store.zarr:/path``, as one source."""
-    return joined((ArrayReader(open_array(path), layout, model) for path in paths), layout)
+    fill = layout.fill_missing
+    return joined((ArrayReader(open_array(path, fill), layout, model) for path in paths), layout)
 
 
-def open_array(source: str) -> ChunkedFile:
+def open_array(source: str, fill_missing: bool = False) -> ChunkedFile:
     """Open an array.
+
+    Parameters
+    ----------
+    source
+        ``store.zarr`` or ``store.zarr:/path``.
+    fill_missing
+        A chunk without a file holds nothing but the fill value: most writers leave those out.
+        Otherwise it is missing, for a chunk that was deleted or never copied looks the same.
 
     Raises
     ------
@@ -52,9 +63,29 @@ def open_array(source: str) -> ChunkedFile:
     if inner is None and len(arrays) > 1:  # what xarray writes beside its variables
         arrays = {k: a for k, a in arrays.items() if _dimensions(a) != [k.rpartition("/")[2]]}
     path = choose(store, inner, arrays)
-    array, name = arrays[path], f"{store}:/{path}" if path else store
+    array: Any = arrays[path]
+    name = f"{store}:/{path}" if path else store
     refuse_packed(name, dict(array.attrs))
-    return ChunkedFile(name, array, lambda: _identity(store, path), lambda: None)
+    key = _keys(array)
+    inside = os.path.join(store, path)
+
+    def lacks(at: tuple[int, ...]) -> bool:
+        return not os.path.exists(os.path.join(inside, key(at)))
+
+    filled = fill_missing and array.fill_value is not None
+    identity = functools.partial(_identity, store, path)
+    return ChunkedFile(name, array, identity, lambda: None, None if filled else lacks)
+
+
+def _keys(array: Any) -> Callable[[tuple[int, ...]], str]:
+    """Return what gives the file of a chunk, or of a shard, by its coordinates."""
+    encode = getattr(getattr(array, "metadata", None), "encode_chunk_key", None)
+    if encode is not None:
+        key: Callable[[tuple[int, ...]], str] = encode
+        return key
+    # version 2 of the package
+    separator = getattr(array, "_dimension_separator", None) or "."
+    return lambda at: separator.join(map(str, at))
 
 
 def _arrays(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -71,7 +102,16 @@ def _dimensions(array: Any) -> list[str]:
 
 def _identity(store: str, path: str) -> dict[str, Any]:
     """Return a digest of names, sizes and times of an array's files: there may be very many."""
-    digest, files, size = hashlib.sha256(), 0, 0
+    for _ in range(PATIENCE):
+        identity, newest = _digest(store, path)
+        if not settle(newest):
+            break
+    return identity
+
+
+def _digest(store: str, path: str) -> tuple[dict[str, Any], int]:
+    """Return the digest, and the time of the last change."""
+    digest, files, size, newest = hashlib.sha256(), 0, 0, 0
     for folder, folders, names in os.walk(os.path.join(store, path)):
         folders.sort()
         for name in sorted(names):
@@ -79,10 +119,12 @@ def _identity(store: str, path: str) -> dict[str, Any]:
             within = os.path.relpath(os.path.join(folder, name), store)
             digest.update(f"{within} {status.st_size} {status.st_mtime_ns}\n".encode())
             files, size = files + 1, size + status.st_size
+            newest = max(newest, status.st_mtime_ns)
     name = os.path.basename(os.path.normpath(store))
-    return {
+    identity = {
         "name": f"{name}:/{path}",
         "files": files,
         "bytes": size,
         "names and times": digest.hexdigest(),
     }
+    return identity, newest
