@@ -97,7 +97,7 @@ def test_a_row_that_is_broken(tmp_path, line, at):
 def test_on_bad_row_counts_them(tmp_path):
     path = write(tmp_path / "x.csv", HEAD + "1,x,2\n" + GOOD + "1,2\n\n2,inf,1\n")
     model, y = make_model(), tmp_path / "y.npy"
-    with pytest.raises(ValueError, match="sequence 0 is bad: unparsable"):
+    with pytest.raises(ValueError, match=r"sequence 0 \(id 1\) is bad: unparsable"):
         fastlstm.score(model, path, y, id="id")
     summary = fastlstm.score(model, path, y, id="id", on_bad_row="skip", restart=True)
     assert summary.bad_rows["reasons"] == {"unparsable": 2, "NaN or infinity": 1}

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastlstm.scoring.bad_rows import BadRows
+from fastlstm.scoring.bad_rows import BadRow, BadRows
 from fastlstm.scoring.chunk import Position, Scored
 from fastlstm.scoring.destinations.writer import Writer
 from fastlstm.scoring.partial import Partial
@@ -19,7 +19,7 @@ __all__ = ["Entry", "Ledger"]
 SECONDS_BETWEEN_COMMITS = 2.0
 
 # results, sequences read for them, where reading goes on, and the bad rows among them
-Entry = tuple[Scored, int, Position, dict[int, str]]
+Entry = tuple[Scored, int, Position, dict[int, BadRow]]
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Ledger:
     read: int = 0
     written: int = 0
     bad: BadRows = field(default_factory=BadRows)
+    too_short: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
     targets: dict[str, Path] = field(default_factory=dict)
     resumed: int = 0
@@ -61,6 +62,7 @@ class Ledger:
             read=journal["read"],
             written=journal["written"],
             bad=bad,
+            too_short=journal["too_short"],
             sizes=journal["sizes"],
             targets={name: Path(path) for name, path in journal["targets"].items()},
             resumed=journal["read"],
@@ -77,8 +79,9 @@ class Ledger:
         scored, count, position, bad = entry
         self.writer.write(scored)
         first = self.read
-        for row, reason in sorted(bad.items()):
-            self.bad.add(first + row, reason)
+        for row, what in sorted(bad.items()):
+            self.bad.add(first + row, what)
+        self.too_short += scored.too_short
         self.position, self.read = position, first + count
         self.written += len(scored.rows)
         if self.partial is None:
@@ -100,6 +103,7 @@ class Ledger:
                 "read": self.read,
                 "written": self.written,
                 "bad": asdict(self.bad),
+                "too_short": self.too_short,
                 "sizes": self.sizes,
                 "targets": {name: str(path) for name, path in self.targets.items()},
                 "on_bad_row": self.on_bad_row,

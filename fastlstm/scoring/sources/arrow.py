@@ -82,7 +82,7 @@ class ArrowFile(FileOnDisk):
                 for number in range(part, reader.num_record_batches):
                     with named(self.name):
                         batch = reader.get_batch(number)
-                    yield Part(number, row, cast(batch.slice(row), types, self.name))
+                    yield Part(number, row, cast(batch, types, self.name).slice(row))
                     row = 0
                     del batch
         self.check()
@@ -141,7 +141,7 @@ def stream_parts(
             return
         if number >= part:
             skip = row if number == part else 0
-            yield Part(number, skip, cast(batch.slice(skip), types, name))
+            yield Part(number, skip, cast(batch, types, name).slice(skip))
         number += 1
         del batch
 

@@ -225,7 +225,8 @@ def _blocks(file: Any, at: int, size: int) -> Iterator[tuple[int, bytes]]:
 def _whole_lines(block: bytes) -> int:
     """Return where the last line ends that is whole; a line break in quotes ends none."""
     if b'"' not in block:
-        return block.rfind(b"\n") + 1
+        end = block.rfind(b"\n") + 1
+        return max(end, block.rfind(b"\r", end, len(block) - 1) + 1)
     ends = _line_ends(block)
     return int(ends[-1]) + 1 if len(ends) else 0
 
@@ -236,6 +237,9 @@ def _end_of_line(block: bytes) -> int:
 
 
 def _line_ends(block: bytes) -> Any:
+    """Return the last characters of all lines; what follows a CR tells whether it is one."""
     characters = np.frombuffer(block, np.uint8)
     inside = np.cumsum(characters == ord('"')) % 2
-    return np.flatnonzero((characters == ord("\n")) & (inside == 0))
+    ends = characters == ord("\n")
+    ends[:-1] |= (characters[:-1] == ord("\r")) & (characters[1:] != ord("\n"))
+    return np.flatnonzero(ends & (inside == 0))

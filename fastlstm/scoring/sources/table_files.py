@@ -214,19 +214,24 @@ def named(path: str) -> Iterator[None]:
 def cast(data: Any, types: Types, name: str) -> Any:
     """Return some columns of a record batch, dictionaries and views as plain values.
 
+    All of their buffers are checked before anything in them is used: files may be damaged, and
+    Arrow itself follows any offset.
+
     Raises
     ------
     ValueError
-        A column is of another type than in the first file.
+        A column is damaged, or of another type than in the first file.
     """
     pa = pyarrow()
     columns = []
     for column, kind in types.items():
-        array = data.column(column)
-        if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        if _is_view(array.type):
-            array = array.cast(kind)
+        with named(f"{name}: column {column!r}"):
+            array = data.column(column)
+            array.validate(full=True)
+            if pa.types.is_dictionary(array.type):
+                array = array.dictionary_decode()
+            if _is_view(array.type):
+                array = array.cast(kind)
         if array.type != kind:
             raise ValueError(
                 f"{name}: expected column {column!r} of type {kind} as in the first file, got "
