@@ -59,16 +59,17 @@ class CsvFile(FileOnDisk):
             if _mostly_numbers(column)
         )
         pa = pyarrow()
-        self.schema = pa.schema(
-            [
-                pa.field(f.name, pa.float64() if pa.types.is_null(f.type) else f.type)
-                for f in table.schema
-            ]
-        )
+        # text that is not in UTF-8 is guessed to be binary: reading the column will refuse it
+        kinds = {pa.null(): pa.float64(), pa.binary(): pa.string()}
+        self.schema = pa.schema([(f.name, kinds.get(f.type, f.type)) for f in table.schema])
 
     def _check_names(self) -> None:
         if not self.names or "" in self.names[1:]:
-            raise ValueError(f"{self.name}: expected a first line that names the columns")
+            which = self.names.index("", 1) + 1 if self.names else 1
+            raise ValueError(
+                f"{self.name}: expected a first line that names the columns, got '' for column "
+                f"{which}"
+            )
         counted = [str(k) for k in range(len(self.names))]
         if self.names != counted and all(map(_is_number, self.names)):
             raise ValueError(

@@ -25,7 +25,15 @@ from fastlstm.scoring.sources.order import (
 from fastlstm.scoring.sources.rows import kept_schema
 from fastlstm.scoring.sources.sequences import NULL, UNPARSABLE, Cutter, Sequences
 from fastlstm.scoring.sources.sorting import Sorted, order_of
-from fastlstm.scoring.sources.table_files import Batch, Table, batch_of, pyarrow, shown
+from fastlstm.scoring.sources.table_files import (
+    Batch,
+    Table,
+    batch_of,
+    pyarrow,
+    quoted,
+    refuse_index,
+    shown,
+)
 
 __all__ = ["LongReader"]
 
@@ -260,11 +268,12 @@ def _features(table: Table, layout: Layout, model: LSTM) -> list[str]:
             for field in table.schema
             if field.name not in others and is_numeric(table, field.name, field.type)
         ]
+        refuse_index(table.name, names, "name the inputs in features")
         which = "columns of numbers beside id, time and keep"
     if len(names) != inputs:
         raise ValueError(
             f"{table.name}: expected {inputs} {which}, one for each input of the model, got "
-            f"{len(names)} ({', '.join(names) or 'none'}): name "
+            f"{len(names)} ({', '.join(map(quoted, names)) or 'none'}): name "
             f"{count_of(inputs, 'column')} in features; the columns are {shown(table.schema)}"
         )
     return names
