@@ -603,6 +603,27 @@ def test_a_size_that_is_damaged_takes_no_memory(monkeypatch):
         assert Source(io.BytesIO(data)).read(size) == data[:size]
 
 
+def test_a_page_that_is_said_to_be_large_takes_no_memory(tmp_path):
+    options = {"compression": "none", "use_dictionary": False}
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"x": [[1.0, 2.0]] * 50}), path, **options)
+    data = path.read_bytes()
+    at = 4  # behind the magic number: a page's kind, its size, and its compressed size
+    for _ in range(2):
+        assert data[at] == 0x15
+        at += 1
+        while data[at] & 0x80:
+            at += 1
+        at += 1
+    end = at + 1
+    while data[end] & 0x80:
+        end += 1
+    path.write_bytes(data[: at + 1] + b"\xce\xff\xff\xff\x0f" + data[end + 1 :])
+    with pytest.raises(OSError, match=r"x\.parquet.*Page was smaller .* than expected \(21474836"):
+        Read(path, make_model())
+    assert pa.default_memory_pool().max_memory() < 2**30
+
+
 def test_statistics_that_are_damaged(tmp_path, rng):
     """Asking for what a row group says of a column would end the process."""
     table = pa.table({"x": lists([s + 1 for s in ragged(rng, 50, 1)], 1)})

@@ -9,8 +9,10 @@ from fastlstm.scoring.sources.table_files import FileOnDisk, Part, Types, cast, 
 
 __all__ = ["ParquetFile"]
 
-# Read at a time from each column: without it a column of a whole row group is read at once.
+# Read at a time from each column: without it a column of a whole row group is read at once. Of
+# small files it is: in a buffer a page takes the memory that it says, up to 2 GB, before it is read.
 BUFFER = 2**20
+SMALL = 2**23
 # What rows of unequal size take is measured, first on so many: a row group also says it of each
 # column, but Arrow ends the process where the statistics beside that are damaged.
 FIRST_ROWS = 1024
@@ -43,7 +45,8 @@ class ParquetFile(FileOnDisk):
         from pyarrow import parquet
 
         with named(self.name):
-            return parquet.ParquetFile(self.name, pre_buffer=False, buffer_size=BUFFER)
+            buffer = BUFFER if self.status[0] > SMALL else 0
+            return parquet.ParquetFile(self.name, pre_buffer=False, buffer_size=buffer)
 
     def parts(self, types: Types, n_bytes: int, part: int, row: int) -> Iterator[Part]:
         """See `TableFile`."""
