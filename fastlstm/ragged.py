@@ -129,13 +129,15 @@ class Ragged:
         list_array : ListArray, LargeListArray, FixedSizeListArray or ChunkedArray of one
             A list of numbers is a sequence of one input; a list of lists of I numbers is a
             sequence of I inputs. Slices work. A ChunkedArray's chunks are joined, by a copy.
+            All offsets are checked first (``validate(full=True)``).
 
         Raises
         ------
         TypeError
             If it is not such an array, or does not hold numbers.
         ValueError
-            If a sequence, a step or a value is null, or steps have unequal numbers of inputs.
+            If a sequence, a step or a value is null, steps have unequal numbers of inputs, or
+            buffers do not fit their array.
         """
         steps, offsets = _arrow_lists(_one_chunk(list_array), "sequence")
         if not _is_arrow_list(steps):
@@ -197,6 +199,11 @@ def _one_chunk(list_array: Any) -> Any:
             'Ragged.from_arrow needs pyarrow: pip install "fastlstm[arrow]"'
         ) from None
 
+    if isinstance(list_array, pa.Array | pa.ChunkedArray):
+        try:  # before anything is read: Arrow follows any offset
+            list_array.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"list_array: expected a valid array, got one where {error}") from None
     if isinstance(list_array, pa.ChunkedArray):
         list_array = list_array.combine_chunks()
     if not isinstance(list_array, pa.Array) or not _is_arrow_list(list_array):

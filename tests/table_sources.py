@@ -40,8 +40,8 @@ class Read:
     ) -> None:
         self.reader = open_source(str(source), Layout(**layout), model)
         scores, self.bad, self.kept = [np.zeros((0, model.output_size), model.dtype)], {}, []
-        self.positions, self.counts = [], []
-        first = 0
+        self.positions, self.counts, self.too_short = [], [], []
+        first = too_short = 0
         for chunk in self.reader.chunks(n_bytes, position):
             bad = find_bad_rows(model, chunk, None)
             values, _ = compute(model, chunk, WANTED, 1)
@@ -56,6 +56,11 @@ class Read:
                 self.kept += chunk.kept.to_pylist()
             self.positions.append(json.loads(json.dumps(chunk.after)))
             self.counts.append(first)
+            too_short += chunk.too_short
+            self.too_short.append(too_short)
+        self.short = too_short
+        if self.reader.too_short is not None:
+            assert position is not None or self.short == self.reader.too_short
         self.scores = np.concatenate(scores)
         self.reader.close()
 
@@ -72,15 +77,16 @@ def check_everywhere(
         assert whole.reader.count == len(whole.scores)
     for size in sizes:
         parts = Read(source, model, size, **layout)
-        _same(parts, whole, 0)
-        places = list(zip(parts.positions, parts.counts, strict=True))
-        for k, (position, done) in enumerate(places[:: 1 + len(places) // 8]):
+        _same(parts, whole, 0, 0)
+        places = list(zip(parts.positions, parts.counts, parts.too_short, strict=True))
+        for k, (position, done, short) in enumerate(places[:: 1 + len(places) // 8]):
             again = sizes[k % len(sizes)]
-            _same(Read(source, model, again, position, **layout), whole, done)
+            _same(Read(source, model, again, position, **layout), whole, done, short)
     return whole
 
 
-def _same(part: Read, whole: Read, done: int) -> None:
+def _same(part: Read, whole: Read, done: int, short: int) -> None:
+    assert part.short == whole.short - short
     expected = whole.scores[done:]
     assert part.scores.shape == expected.shape
     np.testing.assert_array_equal(part.scores.view(np.uint32), expected.view(np.uint32))

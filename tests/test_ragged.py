@@ -229,6 +229,21 @@ def test_arrow_nulls_outside_of_a_slice_do_not_matter(pa):
     assert rows(Ragged.from_arrow(array[2:])) == [[1.0, 2.0]]
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("number", [-4, -(2**28), 2**28, 9])
+@pytest.mark.parametrize("inner", [False, True])
+def test_arrow_offsets_that_do_not_fit(pa, inner, number, chunked):
+    """Nothing is read by them: Arrow itself would follow them anywhere."""
+    child = pa.array(np.arange(8, dtype=np.float32))
+    offsets = pa.py_buffer(np.array([0, 2, number, number + 2, 8], np.int32))
+    kind = pa.list_(pa.float32())
+    array = pa.Array.from_buffers(kind, 4, [None, offsets], children=[child])
+    if inner:
+        array = pa.ListArray.from_arrays(pa.array(range(5), pa.int32()), array)
+    with pytest.raises(ValueError, match="list_array: expected a valid array, got one where"):
+        Ragged.from_arrow(pa.chunked_array([array]) if chunked else array)
+
+
 def test_wrong_arrow_kinds(pa):
     for lists in ([["a"]], [[True]], [[[[1.0]]]]):
         with pytest.raises(TypeError, match="expected lists of integers or floats"):

@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
+import h5py
 import numpy as np
+import pyarrow as pa
 import pytest
+import zarr
 from networks import Maker
+from pyarrow import feather
+from pyarrow import parquet as pq
 
 import fastlstm
 from fastlstm import Dense, Embedding, Layer
 from fastlstm.scoring import memory
+from fastlstm.scoring.bad_rows import find_bad_rows
+from fastlstm.scoring.chunk import Chunk
 from fastlstm.scoring.job import Job
 from fastlstm.scoring.outputs import Wanted
 from fastlstm.scoring.sources import Layout
@@ -186,6 +194,121 @@ def test_rows_with_nan_or_infinity(here, small_chunks, policy, dtype, value):
     np.testing.assert_array_equal(scores, np.delete(good, bad, axis=0))
     assert summary.bad_rows == {"count": 4, "reasons": {"NaN or infinity": 4}, "first": bad}
     assert summary.written == (403 if policy == "nan" else 399)
+
+
+LAST = np.nextafter(float(np.finfo("f4").max) + 2.0**103, 0)  # it rounds to the largest float32
+TOO_LARGE = [1e39, -1e300, np.nextafter(LAST, np.inf), -1.7e308]
+
+
+def write_source(path: Path, x: np.ndarray) -> str:
+    """Sequences (N, T, I) as a source of any kind but standard input."""
+    kind = path.suffix
+    if kind == ".npy":
+        np.save(path, x)
+    elif kind == ".npz":
+        np.savez(path, x=x)
+    elif kind in (".h5", ".zarr"):
+        if kind == ".h5":
+            with h5py.File(path, "w") as file:
+                file["x"] = x
+        else:
+            zarr.open_group(path, mode="w").create_array("x", data=x, chunks=(50, *x.shape[1:]))
+        return f"{path}:/x"
+    elif kind == ".csv":
+        rows = x.reshape(len(x), -1)
+        lines = [",".join(map(repr, row)) for row in rows.tolist()]
+        path.write_text("\n".join([",".join(f"s{k}" for k in range(rows.shape[1])), *lines]))
+    else:
+        values = pa.array(x.reshape(-1))
+        inner = pa.FixedSizeListArray.from_arrays(values, x.shape[2])
+        table = pa.table({"x": pa.FixedSizeListArray.from_arrays(inner, x.shape[1])})
+        (pq.write_table if kind == ".parquet" else feather.write_feather)(table, path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "kind", [".npy", ".npz", ".parquet", ".arrow", ".csv", ".zarr", ".h5", "-"]
+)
+def test_numbers_that_the_model_cannot_hold(here, small_chunks, kind, monkeypatch):
+    x = X.astype("float64")
+    x[::50, 3, 1] = np.resize([LAST, -LAST], len(x[::50]))  # these it can
+    expected = MODELS[2].predict(x)
+    for n, value in enumerate(TOO_LARGE):
+        x[100 * n + 7, n, n % 2] = value
+    x[350, 1, 0] = np.nan
+    bad = [7, 107, 207, 307, 350]
+    source = write_source(here / f"x{kind.replace('-', '.npy')}", x)
+    with open(source) if kind == "-" else nullcontext() as file:
+        if kind == "-":
+            monkeypatch.setattr("sys.stdin", file)
+            source = "-"
+        summary = fastlstm.score(MODELS[2], source, "y.npy", on_bad_row="nan")
+    scores = np.load("y.npy")
+    assert np.isnan(scores[bad]).all()
+    np.testing.assert_array_equal(np.delete(scores, bad, axis=0), np.delete(expected, bad, axis=0))
+    assert summary.bad_rows == {
+        "count": 5,
+        "reasons": {"a number beyond float32": 4, "NaN or infinity": 1},
+        "first": bad,
+    }
+
+
+@pytest.mark.parametrize("value", TOO_LARGE)
+def test_windows_over_a_number_that_the_model_cannot_hold(here, small_chunks, value):
+    series = np.random.default_rng(7).normal(size=(300, 2))
+    series[100, 1] = value
+    np.save("x.npy", series)
+    with pytest.raises(ValueError, match="sequence 81 is bad: a number beyond float32"):
+        fastlstm.score(MODELS[2], "x.npy", "y.npy", window=20)
+    again = {"on_bad_row": "skip", "restart": True}
+    summary = fastlstm.score(MODELS[2], "x.npy", "y.npy", window=20, **again)
+    assert summary.bad_rows["reasons"] == {"a number beyond float32": 20}
+    good = np.delete(windows_of(series, 20, 1), np.arange(81, 101), axis=0)
+    np.testing.assert_array_equal(np.load("y.npy"), MODELS[2].predict(good))
+
+
+def test_what_is_no_part_of_a_sequence_may_be_anything(here, small_chunks):
+    x, lengths = X.astype("float64"), np.arange(len(X)) % 10
+    x[np.arange(9) >= lengths[:, np.newaxis]] = 1e39
+    np.save("x.npy", x)
+    assert not fastlstm.score(MODELS[2], "x.npy", "y.npy", lengths=lengths).bad_rows["count"]
+    np.testing.assert_array_equal(np.load("y.npy"), MODELS[2].predict(X, lengths=lengths))
+    values, offsets = np.full((500, 2), -1e300), np.arange(50) * 9
+    values[: 49 * 9] = X[:49].reshape(-1, 2)
+    np.savez("r.npz", values=values, offsets=offsets)
+    assert not fastlstm.score(MODELS[2], "r.npz", "r.npy").bad_rows["count"]
+    np.testing.assert_array_equal(np.load("r.npy"), MODELS[2].predict(X[:49]))
+
+
+def test_a_wider_model_holds_them(here):
+    x = X[:5].astype("float64")
+    x[3, 2, 0] = 1e39
+    np.save("x.npy", x)
+    fastlstm.score(MODELS[2], "x.npy", "y.npy", dtype="float64")
+    np.testing.assert_array_equal(np.load("y.npy"), MODELS[2].astype("float64").predict(x))
+
+
+@pytest.mark.parametrize("dtype", ["uint64", "int64", ">i8"])
+def test_the_largest_integers_are_no_bad_rows(here, dtype):
+    x = np.ones((20, 9, 2), dtype)
+    x[3, 2] = np.iinfo(dtype).max
+    np.save("x.npy", x)
+    fastlstm.score(MODELS[2], "x.npy", "y.npy")
+    np.testing.assert_array_equal(np.load("y.npy"), MODELS[2].predict(x))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<f8", ">f8", "longdouble"])
+def test_they_are_found_in_any_layout(dtype, order):
+    """Also where the quick sum of squares is of a view with gaps."""
+    model = MODELS[2]
+    for steps in (slice(None), slice(2, 7)):
+        x = X.astype(dtype, order=order)
+        x[5, 4, 1] = LAST
+        assert find_bad_rows(model, Chunk(x[:, steps], len(x), None), None) == {}
+        x[17, 5, 0] = 1e39
+        found = find_bad_rows(model, Chunk(x[:, steps], len(x), None), None)
+        assert found == {17: "a number beyond float32"}
 
 
 def test_nan_at_every_step_that_counts(here):

@@ -97,7 +97,7 @@ def test_a_row_that_is_broken(tmp_path, line, at):
 def test_on_bad_row_counts_them(tmp_path):
     path = write(tmp_path / "x.csv", HEAD + "1,x,2\n" + GOOD + "1,2\n\n2,inf,1\n")
     model, y = make_model(), tmp_path / "y.npy"
-    with pytest.raises(ValueError, match="sequence 0 is bad: unparsable"):
+    with pytest.raises(ValueError, match=r"sequence 0 \(id 1\) is bad: unparsable"):
         fastlstm.score(model, path, y, id="id")
     summary = fastlstm.score(model, path, y, id="id", on_bad_row="skip", restart=True)
     assert summary.bad_rows["reasons"] == {"unparsable": 2, "NaN or infinity": 1}
@@ -110,6 +110,9 @@ def test_on_bad_row_counts_them(tmp_path):
     [
         "a,b\n1,2\n+3, 4 \n5e0,6.",
         "a,b\r\n1,2\r\n3,4\r\n5,6\r\n",
+        "a,b\r1,2\r3,4\r5,6\r",
+        'a,"b"\r"1",2\r3,4\r5,6',
+        "a,b\n1,2\r3,4\r\n5,6\n",
         "\ufeffa,b\n1,2\n\n3,4\n5,6\n",
         'a,"b"\n1,"2"\n"3",4\n5,6\n',
         '"a\nof ""two"" lines",b\n1,2\n3,4\n5,6\n',
@@ -124,12 +127,42 @@ def test_ways_to_write_the_same(tmp_path, text):
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_line_breaks_in_quotes_end_no_row(tmp_path):
-    text = "who,a\n" + "".join(f'"line\n{n}, ""and"" more\n",{n}\n' for n in range(30))
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_breaks_in_quotes_end_no_row(tmp_path, end):
+    text = f"who,a{end}"
+    text += "".join(f'"line{end}{n}, ""and"" more{end}",{n}{end}' for n in range(30))
     model = make_model()
     read = check_everywhere(write(tmp_path / "x.csv", text), model, id="who")
     assert_same_bits(read.scores, model.predict(np.arange(30.0)[:, np.newaxis]))
-    assert read.kept == [{"who": f'line\n{n}, "and" more\n'} for n in range(30)]
+    assert read.kept == [{"who": f'line{end}{n}, "and" more{end}'} for n in range(30)]
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("last", ["", "the end"])
+def test_ends_of_lines(tmp_path, end, last):
+    """Wherever a block ends: between CR and LF, too."""
+    rows = [f"{n},{'1' * (n % 7 + 1)}" for n in range(200)]
+    text = end.join(["id,a", *rows]) + (end if last else "")
+    model = make_model()
+    read = check_everywhere(write(tmp_path / "x.csv", text), model, (1, 500), id="id")
+    assert len(read.scores) == 200
+    assert read.kept == [{"id": n} for n in range(200)]
+    expected = [[float("1" * (n % 7 + 1))] for n in range(200)]
+    assert_same_bits(read.scores, model.predict(np.array(expected)))
+
+
+def test_an_index_of_pandas_is_no_step(tmp_path):
+    path = tmp_path / "x.csv"
+    pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}).to_csv(path)
+    with pytest.raises(ValueError, match=r"column '' looks like an index.*index=False"):
+        Read(path, make_model())
+    pd.read_csv(path).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="column 'Unnamed: 0' looks like an index"):
+        Read(path, make_model())
+    named = path.read_text().replace("Unnamed: 0", "row")
+    read = Read(write(path, named), make_model(), id="row")  # as the message says
+    assert_same_bits(read.scores, make_model().predict(np.array([[1.0, 3], [2, 4]])))
 
 
 def test_numbers_that_become_floats_later(tmp_path):

@@ -197,6 +197,10 @@ def test_one_series_without_ids(tmp_path, rng, times, window, stride):
     expected = np.array([x[k : k + (window or 40)] for k in starts])
     assert_same_bits(read.scores, model.predict(expected))
     assert read.reader.count == len(expected)
+    assert read.short == read.reader.too_short == 0
+    if window:
+        short = check_everywhere(path, model, (1, 150), window=41, **layout)
+        assert (len(short.scores), short.short, short.reader.too_short) == (0, 1, 1)
 
 
 def test_windows_of_a_long_series_come_in_pieces(tmp_path, rng):
@@ -214,6 +218,12 @@ def test_windows_of_sequences_of_any_length(tmp_path, rng, window, stride):
     path = write(tmp_path / "x.parquet", long_table(sequences, rng), 4)
     layout = {"id": "who", "time": "when", "features": ("x0",), "window": window}
     read = check_everywhere(path, model, (1, 30), stride=stride, **layout)
+    assert read.short == read.reader.too_short == sum(len(s) < window for s in sequences)
+    for how in ("unsorted", "scattered"):
+        other = tmp_path / f"{how}.parquet"
+        table = long_table(sequences, rng, how=how)
+        found = check_everywhere(write(other, table, 4), model, (1, 30), stride=stride, **layout)
+        assert found.short == read.short
     expected = [s[k : k + window] for s in sequences for k in range(0, len(s) - window + 1, stride)]
     assert_same_bits(read.scores, model.predict(np.array(expected)))
 
@@ -292,6 +302,26 @@ def test_long_tables_of_pandas_and_polars(tmp_path, rng, how):
     for name in ("pandas.parquet", "polars.parquet"):
         read = check_everywhere(tmp_path / name, model, (80,), **layout)
         assert_same_bits(read.scores, model.predict(expected))
+
+
+def test_an_index_of_pandas_is_no_input(tmp_path):
+    frame = pd.DataFrame({"who": [1, 1], "x": [1.0, 2.0]}, index=[5, 7])
+    model = make_model(2)
+    path = tmp_path / "x.parquet"
+    frame.to_parquet(path)
+    with pytest.raises(ValueError, match=r"column '__index_level_0__' looks like.*index=False"):
+        Read(path, model, id="who", features=None, time="x")
+    frame.to_csv(tmp_path / "x.csv")
+    with pytest.raises(ValueError, match=r"column '' looks like an index.*index=False.*features"):
+        Read(tmp_path / "x.csv", model, time="who")
+    read = Read(tmp_path / "x.csv", model, time="who", features=("", "x"))  # if it is meant
+    assert_same_bits(read.scores, model.predict(np.array([[5, 1.0], [7, 2.0]])))
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    Read(tmp_path / "x.csv", make_model(), time="who")
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("a, b ,\n1,2,3\n")
+    with pytest.raises(ValueError, match="got '' for column 3"):
+        Read(wrong, model)
 
 
 # What can be wrong.

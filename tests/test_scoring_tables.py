@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import io
+import json
+import re
+import tracemalloc
 
 import duckdb
 import numpy as np
@@ -17,9 +21,12 @@ from table_sources import Read, check_everywhere, make_embedding_model, make_mod
 
 import fastlstm
 from fastlstm.scoring import memory
-from fastlstm.scoring.sources import Layout, open_source
+from fastlstm.scoring.sources import Layout, arrow, open_source, parquet
+from fastlstm.scoring.sources.arrow import Source
+from fastlstm.scoring.sources.parquet import ParquetFile
 
 ROWS = 23
+DAY = datetime.date(2026, 1, 2)
 
 
 @pytest.fixture
@@ -129,6 +136,7 @@ def test_windows_of_lists(tmp_path, rng, window, stride, inputs, suffix):
             windows.append(s[start : start + window])
             names.append({"name": f"s{n}", "window": k})
     assert_same_bits(read.scores, model.predict(np.array(windows)))
+    assert read.short == sum(len(s) < window for s in sequences)
     assert read.kept == names
     assert read.reader.equal
     assert read.reader.steps == window
@@ -219,6 +227,46 @@ def test_bad_rows_are_treated_as_in_any_source(tmp_path):
     assert np.isnan(np.load(y)).all(1).tolist() == [False, True, False]
     fastlstm.score(model, path, y, on_bad_row="skip")
     assert_same_bits(np.load(y), model.predict(np.array([[1.0], [2.0]])))
+
+
+def test_bad_rows_are_told_by_id(tmp_path):
+    x = [[[1.0, 2.0]], [[1.0, np.nan]], None, [[1e39, 1.0]]]
+    ids = {"user": ["a", 'b"', None, "d" * 100], "n": [1, 2, 3, 4], "at": [DAY] * 4}
+    table = pa.table({**ids, "x": pa.array(x, pa.list_(pa.list_(pa.float64())))})
+    path, model = write(tmp_path / "x.parquet", table), make_model(2)
+    for id, names in {
+        "user": ["user 'b\"'", "user None", f"user '{'d' * 59} ..."],
+        "n": ["n 2", "n 3", "n 4"],
+        "at": [f"at '{DAY}'"] * 3,
+    }.items():
+        with pytest.raises(ValueError, match=re.escape(f"sequence 1 ({names[0]}) is bad: NaN")):
+            fastlstm.score(model, path, tmp_path / "y.npy", id=id)
+        summary = fastlstm.score(model, path, tmp_path / "y.npy", id=id, on_bad_row="nan")
+        found = summary.as_dict()["bad_rows"]
+        assert found["first"] == [1, 2, 3]
+        assert [row[id] for row in found["ids"]] == [
+            str(v) if id == "at" else v for v in ids[id][1:]
+        ]
+        json.dumps(found)
+        assert f"first: {', '.join(names)})" in str(summary)
+    summary = fastlstm.score(model, path, tmp_path / "y.npy", on_bad_row="nan")
+    assert "ids" not in summary.bad_rows
+    assert str(summary).endswith("first: 1, 2, 3)")
+    with pytest.raises(ValueError, match=r"sequence 1 \(n 2, window 0\) is bad: NaN"):
+        fastlstm.score(model, path, tmp_path / "y.npy", id="n", window=1)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet", ".arrow", ".zarr", ".csv"])
+@pytest.mark.parametrize("lengths", [[1, 2, 3, 1, 4, 0, 2], [4, 1, 1], [1, 0], [3]])
+def test_sequences_shorter_than_a_window_are_counted(tmp_path, lengths, suffix):
+    short = sum(n < 3 for n in lengths)
+    table = pa.table({"id": range(len(lengths)), "x": [[1.0] * n for n in lengths]})
+    path = write(tmp_path / "x.parquet", table, 2)
+    summary = fastlstm.score(make_model(), path, tmp_path / f"y{suffix}", id="id", window=3)
+    assert summary.too_short == summary.as_dict()["too_short"] == short
+    assert summary.sequences == summary.written == sum(max(0, n - 2) for n in lengths)
+    what = f"; {short} sequence{'s' if short > 1 else ''} shorter than a window left out"
+    assert str(summary).endswith(what) == (short > 0)
 
 
 def test_files_follow_each_other(tmp_path, rng):
@@ -441,6 +489,188 @@ def test_damage_in_the_midst_is_no_crash(tmp_path, rng, suffix):
             errors.append(str(error))
     assert errors
     assert all(path.name in error for error in errors)
+
+
+def damaged_column(case):
+    """A column whose buffers do not fit its length, as a damaged file has."""
+    child = pa.array(np.arange(8, dtype=np.float32))
+    text, far = pa.py_buffer(b"abcd"), 2**28
+
+    def offsets(*numbers, dtype=np.int32):
+        return pa.py_buffer(np.array(numbers, dtype))
+
+    def nested(*numbers):
+        inner = pa.list_(pa.float32())
+        steps = pa.Array.from_buffers(inner, 4, [None, offsets(*numbers)], children=[child])
+        return pa.ListArray.from_arrays(pa.array(range(5), pa.int32()), steps)
+
+    match case:
+        case "offsets beyond":
+            buffers = [None, offsets(0, 2, far, 4, 8)]
+            return pa.Array.from_buffers(pa.list_(pa.float32()), 4, buffers, children=[child])
+        case "offsets that fall":
+            buffers = [None, offsets(0, 2, -far, 4, 8)]
+            return pa.Array.from_buffers(pa.list_(pa.float32()), 4, buffers, children=[child])
+        case "large offsets":
+            buffers = [None, offsets(0, 2, 2**62, 4, 8, dtype=np.int64)]
+            kind = pa.large_list(pa.float32())
+            return pa.Array.from_buffers(kind, 4, buffers, children=[child])
+        case "inner offsets beyond":
+            return nested(0, 2, far, far + 2, 8)
+        case "inner offsets that wrap round":
+            return nested(0, 2, -4, -2, 8)
+        case "text beyond":
+            buffers = [None, offsets(0, 1, far, 3, 4), text]
+            return pa.Array.from_buffers(pa.string(), 4, buffers)
+        case "text that is none":
+            buffers = [None, offsets(0, 1, 2, 3, 4), pa.py_buffer(b"a\xff\xfed")]
+            return pa.Array.from_buffers(pa.string(), 4, buffers)
+        case "categories beyond":
+            kind = pa.dictionary(pa.int32(), pa.string())
+            words = pa.array(["a", "b"])
+            numbers = [None, offsets(0, 1, 2**30, 1)]
+            return pa.DictionaryArray.from_buffers(kind, 4, numbers, words)
+    raise AssertionError(case)
+
+
+LISTS = (
+    "offsets beyond",
+    "offsets that fall",
+    "large offsets",
+    "inner offsets beyond",
+    "inner offsets that wrap round",
+)
+TEXTS = ("text beyond", "text that is none", "categories beyond")
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".arrows"])
+@pytest.mark.parametrize("case", LISTS + TEXTS)
+def test_buffers_that_do_not_fit(tmp_path, case, suffix):
+    """Arrow itself follows any offset: these ended the process, or gave a plausible score."""
+    column = damaged_column(case)
+    if case in TEXTS:
+        table = {"id": column, "x": pa.array([[1.0, 2.0]] * 4)}
+    else:
+        table = {"id": pa.array(["a", "b", "c", "d"]), "x": column}
+    path = tmp_path / f"x{suffix}"
+    batch = pa.RecordBatch.from_pydict(table)
+    new = pa.ipc.new_stream if suffix == ".arrows" else pa.ipc.new_file
+    with new(str(path), batch.schema) as writer:
+        writer.write_batch(batch)
+    model = make_model(2 if "inner" in case else 1)
+    name = "id" if case in TEXTS else "x"
+    with pytest.raises(ValueError, match=rf"x{suffix}: column '{name}': cannot be read, it may be"):
+        fastlstm.score(model, path, tmp_path / "y.npy", column="x", id="id", on_bad_row="nan")
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_buffers_that_do_not_fit_in_a_long_table(tmp_path, case):
+    batch = pa.RecordBatch.from_pydict({"id": damaged_column(case), "x": pa.array([1.0] * 4)})
+    path = tmp_path / "x.arrows"
+    with pa.ipc.new_stream(str(path), batch.schema) as writer:
+        writer.write_batch(batch)
+    with pytest.raises(ValueError, match=r"x\.arrows: column 'id': cannot be read"):
+        fastlstm.score(make_model(), path, tmp_path / "y.npy", id="id", features=["x"])
+
+
+def test_columns_that_are_not_used_may_be_damaged(tmp_path):
+    batch = pa.RecordBatch.from_pydict({"x": [[1.0]] * 4, "id": damaged_column("text beyond")})
+    path = tmp_path / "x.arrow"
+    with pa.ipc.new_file(str(path), batch.schema) as writer:
+        writer.write_batch(batch)
+    assert len(Read(path, make_model(), column="x").scores) == 4
+
+
+def test_names_that_are_no_text(tmp_path):
+    path = write(tmp_path / "x.arrows", table_of(name=([[1.0]],)))
+    data = path.read_bytes()
+    assert data.count(b"name") == 1
+    path.write_bytes(data.replace(b"name", b"na\xffe"))
+    with pytest.raises(ValueError, match=r"x\.arrows: cannot be read"):
+        Read(path, make_model())
+
+
+def test_a_size_that_is_damaged_takes_no_memory(monkeypatch):
+    """Arrow asks for as many bytes as the file says."""
+    data = bytes(range(256)) * 4
+    tracemalloc.start()
+    assert Source(io.BytesIO(data)).read(2**40) == data
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**27
+    monkeypatch.setattr(arrow, "AT_ONCE", 100)
+    for size in (0, 1, 99, 100, 101, 200, 1023, 1024, 1025):
+        assert Source(io.BytesIO(data)).read(size) == data[:size]
+
+
+def test_a_page_that_is_said_to_be_large_takes_no_memory(tmp_path):
+    options = {"compression": "none", "use_dictionary": False}
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"x": [[1.0, 2.0]] * 50}), path, **options)
+    data = path.read_bytes()
+    at = 4  # behind the magic number: a page's kind, its size, and its compressed size
+    for _ in range(2):
+        assert data[at] == 0x15
+        at += 1
+        while data[at] & 0x80:
+            at += 1
+        at += 1
+    end = at + 1
+    while data[end] & 0x80:
+        end += 1
+    path.write_bytes(data[: at + 1] + b"\xce\xff\xff\xff\x0f" + data[end + 1 :])
+    with pytest.raises(OSError, match=r"x\.parquet.*Page was smaller .* than expected \(21474836"):
+        Read(path, make_model())
+    assert pa.default_memory_pool().max_memory() < 2**30
+
+
+def test_statistics_that_are_damaged(tmp_path, rng):
+    """Asking for what a row group says of a column would end the process."""
+    table = pa.table({"x": lists([s + 1 for s in ragged(rng, 50, 1)], 1)})
+    path = write(tmp_path / "x.parquet", table, 50)
+    data = path.read_bytes()
+    size = int.from_bytes(data[-8:-4], "little")
+    footer = data[-8 - size : -8]
+    # how often each level occurs: a list of so many numbers, and here of one more
+    for at in [k for k in range(size) if footer[k] in (0x36, 0x46)]:
+        longer = footer[:at] + bytes([footer[at] + 16, 0]) + footer[at + 1 :]
+        ending = (size + 1).to_bytes(4, "little") + b"PAR1"
+        path.write_bytes(data[: -8 - size] + longer + ending)
+        try:
+            pq.read_table(path)
+        except OSError as error:
+            if "histogram" in str(error):
+                break
+    else:
+        pytest.skip("this pyarrow writes no such statistics")
+    with pytest.raises(OSError, match=r"x\.parquet: cannot be read, it may be damaged"):
+        Read(path, make_model())
+
+
+@pytest.mark.parametrize("rows", [700, 50_000])
+@pytest.mark.parametrize("longest", [3, 300])
+def test_batches_of_parquet_are_measured(tmp_path, rng, rows, longest, monkeypatch):
+    """What fits is not told by the file: rows of a group are read in batches of about the size."""
+    monkeypatch.setattr(parquet, "FIRST_ROWS", 64)
+    lengths = np.where(np.arange(rows) < rows // 2, 1, longest)  # they grow in the midst
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    values = np.arange(offsets[-1], dtype=np.float32)
+    column = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values))
+    path = write(tmp_path / "x.parquet", pa.table({"x": column}), rows)
+    file, sizes, found = ParquetFile(str(path)), [], []
+    for part in file.parts({"x": column.type}, 100_000, 0, 0):
+        assert part.row == sum(map(len, found))
+        found.append(part.data.column(0))
+        sizes.append(part.data.nbytes)
+    assert pa.concat_arrays(found).equals(column)
+    assert max(sizes) < 100_000 * longest + 5000  # once, before it is noticed that they grow
+    assert sorted(sizes)[-2] < 250_000
+    assert len(sizes) < 100 + 4 * sum(sizes) // 100_000
+    for row in (1, 63, 64, 65, rows // 2 + 1, rows - 1):
+        rest = pa.concat_arrays(
+            [p.data.column(0) for p in file.parts({"x": column.type}, 100_000, 0, row)]
+        )
+        assert rest.equals(column[row:])
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".arrows"])

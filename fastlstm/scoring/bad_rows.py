@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlstm.dense import Embedding
+from fastlstm.inputs import convert_into
 from fastlstm.model import LSTM
 from fastlstm.ragged import Ragged
-from fastlstm.scoring.chunk import Chunk
+from fastlstm.scoring.chunk import WINDOW, Chunk
 from fastlstm.windows import Windows
 
-__all__ = ["POLICIES", "BadRows", "find_bad_rows"]
+__all__ = ["POLICIES", "BadRow", "BadRows", "find_bad_rows", "named_rows", "row_name"]
 
 Array = npt.NDArray[Any]
 
 POLICIES = ("error", "nan", "skip")
 FIRST = 10  # row numbers that a summary names
 NOT_FINITE = "NaN or infinity"
+TOO_LARGE = "a number beyond {}"
+LONGEST_ID = 60  # characters of it that a message shows
 TOO_LONG = "more than {} steps"
 NO_ID = "an id outside 0 ... {}"
+
+
+class BadRow(NamedTuple):
+    """What is wrong with a row, and where it is by the columns of its table, if it has an id."""
+
+    reason: str
+    where: dict[str, Any] | None = None  # the id, and the number of a window
+
+    @property
+    def name(self) -> str:
+        """The row as a message calls it: ``user 'u7', window 3``; empty if it has no id."""
+        return row_name(self.where or {})
+
+
+def row_name(where: dict[str, Any]) -> str:
+    """Return what a message calls a row that is told by these columns."""
+    return ", ".join(f"{column} {_shortened(value)}" for column, value in where.items())
 
 
 @dataclass
@@ -32,13 +52,21 @@ class BadRows:
     count: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     first: list[int] = field(default_factory=list)
+    ids: list[dict[str, Any]] = field(default_factory=list)  # of the first, where they have one
 
-    def add(self, row: int, reason: str) -> None:
+    def add(self, row: int, bad: BadRow) -> None:
         """Count a row by its number in the source."""
         self.count += 1
-        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        self.reasons[bad.reason] = self.reasons.get(bad.reason, 0) + 1
         if len(self.first) < FIRST:
             self.first.append(row)
+            if bad.where is not None:
+                self.ids.append(bad.where)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as a summary holds it."""
+        found = asdict(self)
+        return found if self.ids else {k: v for k, v in found.items() if k != "ids"}
 
 
 def find_bad_rows(model: LSTM, chunk: Chunk, most_steps: int | None) -> dict[int, str]:
@@ -50,7 +78,7 @@ def find_bad_rows(model: LSTM, chunk: Chunk, most_steps: int | None) -> dict[int
         What will score the chunk.
     chunk
         As it was read. Ids that the model's embedding does not have become 0; sequences that
-        are too long become empty.
+        are too long become empty; windows become those of a series in the model's dtype.
     most_steps
         The longest sequence allowed, None for any.
     """
@@ -62,22 +90,68 @@ def find_bad_rows(model: LSTM, chunk: Chunk, most_steps: int | None) -> dict[int
             _empty(chunk, too_long)
     first = model.layers[0]
     if isinstance(first, Embedding):
-        wrong, reason = _unknown_ids(chunk, first.ids), NO_ID.format(first.ids - 1)
+        rows = _unknown_ids(chunk, first.ids)
+        found = dict.fromkeys(rows.tolist(), NO_ID.format(first.ids - 1))
     else:
-        wrong, reason = _not_finite(chunk), NOT_FINITE
-    for row in wrong.tolist():
+        found = _not_finite(chunk, model.dtype)
+    for row, reason in found.items():
         bad.setdefault(row, reason)
+    if isinstance(chunk.sequences, Windows):
+        chunk.sequences = _converted(chunk.sequences, model.input_dtype)
     return bad
 
 
-def _not_finite(chunk: Chunk) -> npt.NDArray[np.int64]:
+def named_rows(chunk: Chunk, bad: dict[int, str]) -> dict[int, BadRow]:
+    """Return what `find_bad_rows` found, with the ids of the rows."""
+    columns: list[str] = [] if chunk.id is None else [chunk.id]
+    if columns and isinstance(chunk.sequences, Windows):
+        columns.append(WINDOW)
+    return {
+        row: BadRow(
+            reason, {name: _plain(chunk.kept.column(name)[row]) for name in columns} or None
+        )
+        for row, reason in bad.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of Arrow's as what JSON can say."""
+    found = value.as_py()
+    return found if found is None or isinstance(found, str | int | float) else str(found)
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_ID else f"{text[:LONGEST_ID]} ..."
+
+
+def _not_finite(chunk: Chunk, dtype: np.dtype[Any]) -> dict[int, str]:
+    """Return the rows with a number that is not finite in a dtype, and why."""
     values = _values(chunk.sequences)
-    if values.dtype.kind != "f":
-        return np.empty(0, np.int64)
-    if _surely_finite(values):
-        return np.empty(0, np.int64)
-    wrong = ~np.isfinite(values)
-    return _rows_of(chunk, wrong) if wrong.any() else np.empty(0, np.int64)
+    if values.dtype.kind != "f":  # the largest integer is far below the largest float32
+        return {}
+    narrow = bool(np.finfo(dtype).max < np.finfo(values.dtype).max)
+    if _surely_fits(values, dtype) if narrow else _surely_finite(values):
+        return {}
+    found: dict[int, str] = {}
+    if narrow:
+        with np.errstate(all="ignore"):  # rounded as the engine rounds
+            beyond = ~np.isfinite(values.astype(dtype))
+        found = dict.fromkeys(_rows_of(chunk, beyond).tolist(), TOO_LARGE.format(dtype))
+    if found or not narrow:
+        found |= dict.fromkeys(_rows_of(chunk, ~np.isfinite(values)).tolist(), NOT_FINITE)
+    return found
+
+
+def _surely_fits(values: Array, dtype: np.dtype[Any]) -> bool:
+    """Tell, at the speed of memory, that a narrower dtype can hold all values; False may be wrong.
+
+    A sum of squares is not less than any of them, however it is rounded; NaN is less than nothing.
+    """
+    axes = list(range(values.ndim))
+    with np.errstate(all="ignore"):
+        squares = np.einsum(values, axes, values, axes, [])
+        return bool(squares < values.dtype.type(np.finfo(dtype).max) ** 2)
 
 
 def _surely_finite(values: Array) -> bool:
@@ -111,6 +185,15 @@ def _unknown_ids(chunk: Chunk, ids: int) -> npt.NDArray[np.int64]:
     else:
         chunk.sequences = known
     return rows
+
+
+def _converted(windows: Windows, dtype: np.dtype[Any]) -> Windows:
+    """Return windows that the engine reads in place although they overlap."""
+    if windows.series.dtype == dtype or (dtype.kind == "i" and windows.series.dtype.kind == "f"):
+        return windows  # the model will refuse floats as ids
+    series = np.empty(windows.series.shape, dtype)
+    convert_into(windows.series, series)
+    return Windows(series, windows.starts, windows.steps)
 
 
 def _rows_of(chunk: Chunk, wrong: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

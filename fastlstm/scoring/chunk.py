@@ -9,9 +9,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Chunk", "Field", "Position", "Reader", "Scored"]
+__all__ = ["WINDOW", "Chunk", "Field", "Position", "Reader", "Scored"]
 
 Array = npt.NDArray[Any]
+
+WINDOW = "window"  # the column that is kept of a window's number in its sequence
 
 # Where a reader goes on: of its own making, and of what JSON can say.
 Position = Any
@@ -29,6 +31,9 @@ class Chunk:
     after: Position  # where the next chunk begins
     lengths: Array | None = None  # (n,) of a padded array
     kept: Any = None  # pyarrow.RecordBatch of n rows: the columns that are carried along
+    id: str | None = None  # the column of `kept` that tells sequences apart
+    # sequences that a window does not fit into, between the chunk before and the end of this one
+    too_short: int = 0
     # what is wrong with a row that could not be read: its sequence here is empty or zeros
     broken: dict[int, str] = field(default_factory=dict)
 
@@ -44,6 +49,7 @@ class Reader(Protocol):
     dtype: np.dtype[Any]  # of the numbers
     again: bool  # they can be read a second time, which `resume` needs
     kept: Any  # pyarrow.Schema of the columns that are carried along, or None
+    too_short: int | None  # sequences without a window; None if only reading tells
 
     def describe(self) -> str:
         """Say in a few words what is read."""
@@ -76,3 +82,4 @@ class Scored:
     lengths: npt.NDArray[np.int64] | None  # (n,) steps that count; None for all T
     kept: Any  # pyarrow.RecordBatch of n rows, or None
     bad: Sequence[int] = ()  # rows in the chunk whose results are NaN
+    too_short: int = 0  # as in the chunk

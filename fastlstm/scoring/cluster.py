@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from fastlstm.scoring.bad_rows import BadRow
 from fastlstm.scoring.chunk import Position, Scored
 from fastlstm.scoring.ledger import Entry
 from fastlstm.scoring.scorer import Scorer
@@ -74,9 +75,9 @@ def make_pieces(source: str, layout: Layout, scorer: Scorer) -> list[Piece]:
 
 def score_piece(
     scorer: Scorer, layout: Layout, piece: Piece
-) -> list[tuple[Scored | None, int, dict[int, str]]]:
+) -> list[tuple[Scored | None, int, dict[int, BadRow]]]:
     """Score a piece, on a worker: for each chunk its results, its rows, and the bad ones."""
-    done: list[tuple[Scored | None, int, dict[int, str]]] = []
+    done: list[tuple[Scored | None, int, dict[int, BadRow]]] = []
     reader = open_source(piece.path, layout, scorer.model)
     try:
         position = None

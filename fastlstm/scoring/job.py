@@ -18,7 +18,7 @@ from fastlstm.engine.compiling import clock
 from fastlstm.engine.progress import Progress
 from fastlstm.formats import load
 from fastlstm.model import LSTM
-from fastlstm.scoring.bad_rows import POLICIES, BadRows
+from fastlstm.scoring.bad_rows import POLICIES, BadRow
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.destinations import check_destination, check_targets, make_writer, open_stream
 from fastlstm.scoring.ledger import Entry, Ledger
@@ -249,7 +249,7 @@ class Job:
 
     def _checked_chunks(
         self, position: Position, done: int
-    ) -> Iterator[tuple[Chunk, dict[int, str]]]:
+    ) -> Iterator[tuple[Chunk, dict[int, BadRow]]]:
         for chunk in self.reader.chunks(self.chunk_bytes(), position):
             bad = self.scorer.bad_rows(chunk)
             self.scorer.refuse(bad, self.source, done)
@@ -257,14 +257,13 @@ class Job:
             done += chunk.count
 
     def _scored_chunks(
-        self, chunks: Iterator[tuple[Chunk, dict[int, str]]], done: int
+        self, chunks: Iterator[tuple[Chunk, dict[int, BadRow]]], done: int
     ) -> Iterator[Entry]:
         for chunk, bad in chunks:
             yield self.scorer.score(chunk, done, bad), chunk.count, chunk.after, bad
             done += chunk.count
 
     def _summary(self, ledger: Ledger, seconds: float) -> Summary:
-        bad: BadRows = ledger.bad
         return Summary(
             source=self.source,
             destination=self.destination,
@@ -272,7 +271,8 @@ class Job:
             written=ledger.written,
             resumed=ledger.resumed,
             seconds=seconds,
-            bad_rows={"count": bad.count, "reasons": bad.reasons, "first": bad.first},
+            bad_rows=ledger.bad.as_dict(),
+            too_short=ledger.too_short,
             outputs={Path(name).stem: str(path) for name, path in ledger.targets.items()},
         )
 

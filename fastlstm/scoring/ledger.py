@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastlstm.scoring.bad_rows import POLICIES, BadRows
+from fastlstm.scoring.bad_rows import POLICIES, BadRow, BadRows
 from fastlstm.scoring.chunk import Position, Scored
 from fastlstm.scoring.destinations.writer import Writer
 from fastlstm.scoring.partial import Partial
@@ -22,7 +22,7 @@ SECONDS_BETWEEN_COMMITS = 2.0
 MOST_DEPTH = 4  # of lists in a position
 
 # results, sequences read for them, where reading goes on, and the bad rows among them
-Entry = tuple[Scored, int, Position, dict[int, str]]
+Entry = tuple[Scored, int, Position, dict[int, BadRow]]
 
 
 @dataclass
@@ -33,6 +33,7 @@ class Ledger:
     read: int = 0
     written: int = 0
     bad: BadRows = field(default_factory=BadRows)
+    too_short: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
     finished: dict[str, int] = field(default_factory=dict)  # bytes of files that are complete
     targets: dict[str, Path] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class Ledger:
             read=before.read,
             written=before.written,
             bad=before.bad,
+            too_short=before.too_short,
             sizes=before.sizes,
             finished=before.finished,
             resumed=before.read,
@@ -85,8 +87,9 @@ class Ledger:
         scored, count, position, bad = entry
         self.writer.write(scored)
         first = self.read
-        for row, reason in sorted(bad.items()):
-            self.bad.add(first + row, reason)
+        for row, what in sorted(bad.items()):
+            self.bad.add(first + row, what)
+        self.too_short += scored.too_short
         self.position, self.read = position, first + count
         self.written += len(scored.rows)
         if self.partial is None:
@@ -108,6 +111,7 @@ class Ledger:
                 "read": self.read,
                 "written": self.written,
                 "bad": asdict(self.bad),
+                "too_short": self.too_short,
                 "sizes": self.sizes,
                 "finished": self.finished,
                 "on_bad_row": self.on_bad_row,
@@ -158,8 +162,12 @@ class _Journal:
         _check_position(self.position)
         bad = journal["bad"]
         self.bad = BadRows(
-            _count(bad["count"]), _counts(bad["reasons"]), [_count(row) for row in bad["first"]]
+            _count(bad["count"]),
+            _counts(bad["reasons"]),
+            [_count(row) for row in bad["first"]],
+            [_where(row) for row in bad["ids"]],
         )
+        self.too_short = _count(journal["too_short"])
         self.on_bad_row: str = journal["on_bad_row"]
         if self.on_bad_row not in POLICIES:
             raise ValueError(f"on_bad_row {self.on_bad_row!r}")
@@ -187,6 +195,14 @@ def _counts(values: Any) -> dict[str, int]:
     if not isinstance(values, dict):
         raise TypeError(f"expected numbers by name, got {values!r:.80}")
     return {str(name): _count(value) for name, value in values.items()}
+
+
+def _where(values: Any) -> dict[str, Any]:
+    if not isinstance(values, dict) or not all(
+        value is None or isinstance(value, str | int | float) for value in values.values()
+    ):
+        raise TypeError(f"expected the id of a row, got {values!r:.80}")
+    return values
 
 
 def _check_position(position: Any, depth: int = 0) -> None:

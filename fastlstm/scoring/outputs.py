@@ -109,4 +109,4 @@ def without(scored: Scored, rows: Sequence[int]) -> Scored:
         kept = kept.take(np.flatnonzero(left))
     lengths = None if scored.lengths is None else scored.lengths[left]
     values = {name: array[left] for name, array in scored.values.items()}
-    return Scored(scored.rows[left], values, lengths, kept)
+    return Scored(scored.rows[left], values, lengths, kept, too_short=scored.too_short)

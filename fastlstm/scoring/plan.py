@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastlstm.scoring.memory import RESERVE, STAGES, resident_bytes
+from fastlstm.scoring.summary import shorter_than_a_window
 
 if TYPE_CHECKING:
     from fastlstm.scoring.job import Job
@@ -27,6 +28,8 @@ class Plan:
         What is there.
     sequences, steps : int or None
         N and T, where they are known before all is read.
+    too_short : int or None
+        Sequences shorter than a window, of which nothing is scored, where that is known.
     inputs : int
         I.
     model : str
@@ -46,6 +49,7 @@ class Plan:
     source: str
     sequences: int | None
     steps: int | None
+    too_short: int | None
     inputs: int
     model: str
     destination: str
@@ -65,10 +69,13 @@ class Plan:
             for name, shape in self.outputs.items()
         )
         size = "" if self.bytes_written is None else f", {self.bytes_written / 1e6:,.1f} MB"
+        sequences = f"{_known(self.sequences)}, of {_known(self.steps)} steps at most"
+        if self.too_short:
+            sequences += f"; {shorter_than_a_window(self.too_short)} left out"
         seconds = "unknown" if self.seconds is None else f"about {self.seconds:,.1f} s"
         lines = {
             "source": self.source,
-            "sequences": f"{_known(self.sequences)}, of {_known(self.steps)} steps at most",
+            "sequences": sequences,
             "model": self.model,
             "destination": self.destination,
             "outputs": shapes + size,
@@ -94,6 +101,7 @@ def make_plan(job: Job) -> Plan:
         source=reader.describe(),
         sequences=count,
         steps=job.steps,
+        too_short=reader.too_short,
         inputs=reader.inputs,
         model=repr(job.model),
         destination=job.destination,

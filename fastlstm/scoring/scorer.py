@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastlstm.model import LSTM
-from fastlstm.scoring.bad_rows import find_bad_rows
+from fastlstm.scoring.bad_rows import BadRow, find_bad_rows, named_rows
 from fastlstm.scoring.chunk import Chunk, Scored
 from fastlstm.scoring.outputs import Wanted, compute, spoil, without
 
@@ -24,11 +24,11 @@ class Scorer:
     on_bad_row: str
     threads: int | None
 
-    def bad_rows(self, chunk: Chunk) -> dict[int, str]:
+    def bad_rows(self, chunk: Chunk) -> dict[int, BadRow]:
         """Return what is wrong with which rows, and make the chunk safe to compute."""
-        return find_bad_rows(self.model, chunk, self.max_steps)
+        return named_rows(chunk, find_bad_rows(self.model, chunk, self.max_steps))
 
-    def refuse(self, bad: dict[int, str], source: str, first: int) -> None:
+    def refuse(self, bad: dict[int, BadRow], source: str, first: int) -> None:
         """End the run at a bad row, if that is the policy.
 
         Parameters
@@ -48,16 +48,17 @@ class Scorer:
         if bad and self.on_bad_row == "error":
             row = min(bad)
             more = f" ({len(bad) - 1} more in its chunk)" if len(bad) > 1 else ""
+            reason, name = bad[row].reason, f" ({bad[row].name})" if bad[row].name else ""
             raise ValueError(
-                f"{source}: sequence {first + row} is bad: {bad[row]}{more}; on_bad_row 'nan' "
+                f"{source}: sequence {first + row}{name} is bad: {reason}{more}; on_bad_row 'nan' "
                 "writes NaN for it, 'skip' leaves it out"
             )
 
-    def score(self, chunk: Chunk, first: int, bad: dict[int, str]) -> Scored:
+    def score(self, chunk: Chunk, first: int, bad: dict[int, BadRow]) -> Scored:
         """Return a chunk's results; bad rows are NaN or left out."""
         values, lengths = compute(self.model, chunk, self.wanted, self.threads)
         rows = np.arange(first, first + chunk.count)
-        scored = Scored(rows, values, lengths, chunk.kept)
+        scored = Scored(rows, values, lengths, chunk.kept, too_short=chunk.too_short)
         if bad and self.on_bad_row == "nan":
             spoil(scored, list(bad))
         return without(scored, list(bad)) if bad and self.on_bad_row == "skip" else scored

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Summary"]
+from fastlstm.scoring.bad_rows import row_name
+
+__all__ = ["Summary", "shorter_than_a_window"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,10 @@ class Summary:
     seconds : float
         From the first chunk to the finished file, in this run.
     bad_rows : dict
-        ``count``, ``reasons`` (with a count each) and ``first``, the numbers of the first ten.
+        ``count``, ``reasons`` (with a count each) and ``first``, the numbers of the first ten;
+        where they have an id, ``ids`` tells the same ten by it: ``{"user": "u7", "window": 3}``.
+    too_short : int
+        Sequences that have fewer steps than a window: nothing is scored of them.
     outputs : dict
         Where each kind of result is: a path by its name.
     """
@@ -37,6 +42,7 @@ class Summary:
     resumed: int
     seconds: float
     bad_rows: dict[str, Any] = field(default_factory=dict)
+    too_short: int = 0
     outputs: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -55,6 +61,14 @@ class Summary:
             text += f", {self.resumed:,} of them from an earlier run"
         if self.bad_rows["count"]:
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in self.bad_rows["reasons"].items())
-            first = ", ".join(map(str, self.bad_rows["first"]))
+            ids = self.bad_rows.get("ids")
+            first = ", ".join(map(row_name, ids) if ids else map(str, self.bad_rows["first"]))
             text += f"; {self.bad_rows['count']:,} bad rows ({reasons}; first: {first})"
+        if self.too_short:
+            text += f"; {shorter_than_a_window(self.too_short)} left out"
         return text
+
+
+def shorter_than_a_window(count: int) -> str:
+    """Say how many sequences no window fits into."""
+    return f"{count:,} sequence{'' if count == 1 else 's'} shorter than a window"

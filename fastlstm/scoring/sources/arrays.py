@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.inputs import NUMBER_KINDS, check_lengths, convert_into, padded_shape
+from fastlstm.inputs import NUMBER_KINDS, check_lengths, padded_shape
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout, refuse_special
@@ -65,6 +65,7 @@ class ArrayReader:
     again = True
     equal = True
     kept = None
+    too_short: int | None = 0  # windows that do not fit are refused
     abandon: Callable[[], None] | None = None  # ends waiting for a file that is a pipe
 
     def __init__(self, file: ArrayFile, layout: Layout, model: LSTM) -> None:
@@ -79,7 +80,6 @@ class ArrayReader:
         layout.refuse("an array", "column", "id", "time", "features", "keep")
         self.window, self.stride = layout.window, layout.stride
         self.dtype, self.inputs = file.dtype, model.input_size
-        self.computing_dtype = model.input_dtype
         if self.dtype.kind not in NUMBER_KINDS:
             raise TypeError(f"{file.name}: expected real numbers, got dtype {self.dtype}")
         self.one = len(file.shape) == (1 if self.inputs == 1 else 2)
@@ -153,9 +153,7 @@ class ArrayReader:
                 after = (row, window + count) if window + count < self.windows else (row + 1, 0)
             begin = window * self.stride
             read = self._read(row, row + rows, begin, begin + steps)
-            # the engine reads overlapping windows in place if they are of its dtype
-            series = np.empty((rows * steps, self.inputs), self.computing_dtype)
-            convert_into(read.reshape(series.shape), series)
+            series = read.reshape(rows * steps, self.inputs)
             starts = np.arange(rows)[:, np.newaxis] * steps + np.arange(count) * self.stride
             broken = self._broken_windows(row, row + rows, begin, begin + steps, starts)
             windows = Windows(series, starts.reshape(-1), self.window)

@@ -19,6 +19,7 @@ __all__ = ["ArrowFile", "ArrowStream", "Source", "is_stream"]
 
 FILE, OLD, STREAM = b"ARROW1", b"FEA1", b"\xff\xff\xff\xff"
 BUFFER = 2**20
+AT_ONCE = 2**26  # bytes that are asked for
 
 
 class Source(io.BufferedReader):
@@ -27,10 +28,16 @@ class Source(io.BufferedReader):
     exhausted = False
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read so many bytes, or what is left."""
-        data = super().read(size)
+        """Read so many bytes, or what is left; a damaged size takes no memory."""
+        data = super().read(size if size is None else min(size, AT_ONCE))
         self.exhausted |= bool(size) and not data
-        return data
+        if size is None or size <= AT_ONCE or len(data) < AT_ONCE:
+            return data
+        pieces = [data]
+        while pieces[-1] and size > AT_ONCE:
+            size -= AT_ONCE
+            pieces.append(super().read(min(size, AT_ONCE)))
+        return b"".join(pieces)
 
 
 class ArrowFile(FileOnDisk):
@@ -82,7 +89,7 @@ class ArrowFile(FileOnDisk):
                 for number in range(part, reader.num_record_batches):
                     with named(self.name):
                         batch = reader.get_batch(number)
-                    yield Part(number, row, cast(batch.slice(row), types, self.name))
+                    yield Part(number, row, cast(batch, types, self.name).slice(row))
                     row = 0
                     del batch
         self.check()
@@ -141,7 +148,7 @@ def stream_parts(
             return
         if number >= part:
             skip = row if number == part else 0
-            yield Part(number, skip, cast(batch.slice(skip), types, name))
+            yield Part(number, skip, cast(batch, types, name).slice(skip))
         number += 1
         del batch
 

@@ -59,16 +59,17 @@ class CsvFile(FileOnDisk):
             if _mostly_numbers(column)
         )
         pa = pyarrow()
-        self.schema = pa.schema(
-            [
-                pa.field(f.name, pa.float64() if pa.types.is_null(f.type) else f.type)
-                for f in table.schema
-            ]
-        )
+        # text that is not in UTF-8 is guessed to be binary: reading the column will refuse it
+        kinds = {pa.null(): pa.float64(), pa.binary(): pa.string()}
+        self.schema = pa.schema([(f.name, kinds.get(f.type, f.type)) for f in table.schema])
 
     def _check_names(self) -> None:
         if not self.names or "" in self.names[1:]:
-            raise ValueError(f"{self.name}: expected a first line that names the columns")
+            which = self.names.index("", 1) + 1 if self.names else 1
+            raise ValueError(
+                f"{self.name}: expected a first line that names the columns, got '' for column "
+                f"{which}"
+            )
         counted = [str(k) for k in range(len(self.names))]
         if self.names != counted and all(map(_is_number, self.names)):
             raise ValueError(
@@ -225,7 +226,8 @@ def _blocks(file: Any, at: int, size: int) -> Iterator[tuple[int, bytes]]:
 def _whole_lines(block: bytes) -> int:
     """Return where the last line ends that is whole; a line break in quotes ends none."""
     if b'"' not in block:
-        return block.rfind(b"\n") + 1
+        end = block.rfind(b"\n") + 1
+        return max(end, block.rfind(b"\r", end, len(block) - 1) + 1)
     ends = _line_ends(block)
     return int(ends[-1]) + 1 if len(ends) else 0
 
@@ -236,6 +238,9 @@ def _end_of_line(block: bytes) -> int:
 
 
 def _line_ends(block: bytes) -> Any:
+    """Return the last characters of all lines; what follows a CR tells whether it is one."""
     characters = np.frombuffer(block, np.uint8)
     inside = np.cumsum(characters == ord('"')) % 2
-    return np.flatnonzero((characters == ord("\n")) & (inside == 0))
+    ends = characters == ord("\n")
+    ends[:-1] |= (characters[:-1] == ord("\r")) & (characters[1:] != ord("\n"))
+    return np.flatnonzero(ends & (inside == 0))

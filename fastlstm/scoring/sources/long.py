@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,15 @@ from fastlstm.scoring.sources.order import (
 from fastlstm.scoring.sources.rows import kept_schema
 from fastlstm.scoring.sources.sequences import NULL, UNPARSABLE, Cutter, Sequences
 from fastlstm.scoring.sources.sorting import Sorted, order_of
-from fastlstm.scoring.sources.table_files import Batch, Table, batch_of, pyarrow, shown
+from fastlstm.scoring.sources.table_files import (
+    Batch,
+    Table,
+    batch_of,
+    pyarrow,
+    quoted,
+    refuse_index,
+    shown,
+)
 
 __all__ = ["LongReader"]
 
@@ -61,7 +69,7 @@ class LongReader:
         self.features = _features(table, layout, model)
         self.dtype = _dtype(table, self.features, model)
         self.types = self._types(layout)
-        self.cutter = Cutter(layout.window, layout.stride, model.input_dtype)
+        self.cutter = Cutter(layout.window, layout.stride, layout.id)
         self.window, self.stride = layout.window, layout.stride
         self.order = Order(ordered=layout.window is not None or layout.time is None)
         if table.again:
@@ -72,6 +80,7 @@ class LongReader:
         self.in_pieces = self.window is not None and not self.sorts_each
         step_bytes = self.inputs * self.dtype.itemsize
         self.row_bytes: int | None = None
+        self.too_short: int | None = 0
         if self.window is None:
             self.count, self.steps = self.order.sequences, self.order.longest
             self.equal = self.steps is not None and self.steps == self.order.shortest
@@ -79,6 +88,7 @@ class LongReader:
                 self.row_bytes = step_bytes * max(self.steps or 1, 1)
         else:
             self.count, self.steps, self.equal = self.order.windows, self.window, True
+            self.too_short = self.order.too_short
             self.row_bytes = step_bytes * self.stride
 
     def _types(self, layout: Layout) -> dict[str, Any]:
@@ -118,6 +128,7 @@ class LongReader:
         if self.sorts:
             table = Sorted(self.table, self.id, self.time)
         watch, last = IdWatch(), None
+        too_short = 0
         waiting: list[Batch] = []
         for batch in table.batches(self.types, n_bytes, (at[0], at[1], at[2])):
             starts = self._run_starts(batch, last, watch)
@@ -131,11 +142,13 @@ class LongReader:
             offsets = self._offsets(whole)
             if not self.in_pieces:
                 ended = offsets[:-1]
-                yield from self._cut(whole, ended, n_bytes, 0, window)
+                too_short = yield from self._cut(whole, ended, n_bytes, 0, window, too_short)
                 waiting = [whole.rest(int(ended[-1]))]
                 window = window if len(ended) == 1 else 0
             else:
-                yield from self._cut(whole, offsets, n_bytes, begin, window)
+                too_short = yield from self._cut(
+                    whole, offsets, n_bytes, begin, window, too_short, ended=False
+                )
                 n = len(offsets) - 2  # the last sequence
                 steps = int(offsets[-1] - offsets[-2]) + (0 if n else begin)
                 fit = max(0, (steps - (self.window or 0)) // self.stride + 1)
@@ -143,10 +156,17 @@ class LongReader:
                 row, begin = self._step(offsets, n, window * self.stride, begin)
                 waiting = [whole.rest(row)]
             del whole
-        if waiting and not self.in_pieces:
+        if waiting:
             whole = Batch.joined(waiting)
             waiting = []
-            yield from self._cut(whole, self._offsets(whole), n_bytes, 0, window)
+            offsets = self._offsets(whole)
+            if not self.in_pieces:
+                too_short = yield from self._cut(whole, offsets, n_bytes, 0, window, too_short)
+            elif begin + len(whole) < (self.window or 0):
+                too_short += 1
+            if too_short:
+                none = self._sequences(whole, offsets).none()
+                yield from self.cutter.leftover(none, too_short, (*whole.address(len(whole)), 0, 0))
         if not watch.all_fresh():
             raise _come_again(self.table.name, self.id)
 
@@ -176,11 +196,18 @@ class LongReader:
         return row, row - first
 
     def _cut(
-        self, whole: Batch, offsets: Array, n_bytes: int, begin: int, window: int
-    ) -> Iterator[Chunk]:
-        """Yield the sequences between the offsets as chunks."""
+        self,
+        whole: Batch,
+        offsets: Array,
+        n_bytes: int,
+        begin: int,
+        window: int,
+        too_short: int,
+        ended: bool = True,
+    ) -> Generator[Chunk, None, int]:
+        """Yield the sequences between the offsets as chunks; see `Cutter.cut`."""
         if len(offsets) < 2:
-            return
+            return too_short
 
         def after(sequence: int, number: int) -> Position:
             row, step = int(offsets[sequence]), 0
@@ -189,7 +216,10 @@ class LongReader:
             return *whole.address(row), step, number
 
         found = self._sequences(whole, offsets)
-        yield from self.cutter.cut(found, n_bytes, after, begin, window)
+        left: int = yield from self.cutter.cut(
+            found, n_bytes, after, begin, window, too_short, ended
+        )
+        return left
 
     def _sequences(self, whole: Batch, offsets: Array) -> Sequences:
         rows = int(offsets[-1])
@@ -238,11 +268,12 @@ def _features(table: Table, layout: Layout, model: LSTM) -> list[str]:
             for field in table.schema
             if field.name not in others and is_numeric(table, field.name, field.type)
         ]
+        refuse_index(table.name, names, "name the inputs in features")
         which = "columns of numbers beside id, time and keep"
     if len(names) != inputs:
         raise ValueError(
             f"{table.name}: expected {inputs} {which}, one for each input of the model, got "
-            f"{len(names)} ({', '.join(names) or 'none'}): name "
+            f"{len(names)} ({', '.join(map(quoted, names)) or 'none'}): name "
             f"{count_of(inputs, 'column')} in features; the columns are {shown(table.schema)}"
         )
     return names

@@ -30,6 +30,7 @@ class Order:
     shortest: int | None = None
     longest: int | None = None
     windows: int | None = None
+    too_short: int | None = None  # sequences that have none
 
 
 def survey(
@@ -57,8 +58,8 @@ def survey(
         if rows is None:
             return Order()
         fit = None if window is None else max(0, (rows - window) // stride + 1)
-        return Order(True, True, min(rows, 1), rows, rows, fit)
-    order = Order(sequences=0, windows=0)
+        return Order(True, True, min(rows, 1), rows, rows, fit, int(fit == 0 < rows))
+    order = Order(sequences=0, windows=0, too_short=0)
     watch, running, last = IdWatch(), 0, None
 
     def ended(lengths: Array) -> None:
@@ -70,6 +71,7 @@ def survey(
         if window is not None:
             fit = np.maximum((lengths - window) // stride + 1, 0)
             order.windows = (order.windows or 0) + int(fit.sum())
+            order.too_short = (order.too_short or 0) + int(np.sum(fit == 0))
 
     for batch in table.batches(types, BYTES):
         refuse_nulls(table, batch, id, time)

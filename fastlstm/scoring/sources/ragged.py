@@ -42,6 +42,7 @@ class RaggedReader:
     equal = False
     kept = None
     row_bytes: int | None = None
+    too_short: int | None = 0
 
     def __init__(
         self, file: ArrayFile, offsets: npt.NDArray[Any], layout: Layout, model: LSTM

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastlstm.model import LSTM
-from fastlstm.scoring.chunk import Chunk, Position
+from fastlstm.scoring.chunk import WINDOW, Chunk, Position
 from fastlstm.scoring.sources import Layout
-from fastlstm.scoring.sources.sequences import WINDOW, Cutter, Sequences
+from fastlstm.scoring.sources.sequences import Cutter, Sequences
 from fastlstm.scoring.sources.table_files import Batch, Table, batch_of, pyarrow
 
 __all__ = ["RowReader", "Steps", "kept_schema"]
@@ -46,17 +46,19 @@ class RowReader:
         self.kept_names = [] if self.kept is None else list(dict.fromkeys(names))
         self.types = {**rows.types, **{n: table.type_of(n, "kept") for n in self.kept_names}}
         self.inputs, self.dtype, self.again = model.input_size, rows.dtype, table.again
-        self.cutter = Cutter(layout.window, layout.stride, model.input_dtype)
+        self.cutter = Cutter(layout.window, layout.stride, layout.id)
         step_bytes = self.inputs * self.dtype.itemsize
         self.row_bytes: int | None = None
         self.count, self.steps, self.equal = table.rows, rows.steps, rows.equal
         if self.equal and rows.steps is not None:
             self.row_bytes = step_bytes * max(rows.steps, 1)
+        self.too_short: int | None = 0
         if layout.window is not None:
-            self.count = None
+            self.count = self.too_short = None
             if table.rows is not None and rows.equal and rows.steps is not None:
                 each = max(0, (rows.steps - layout.window) // layout.stride + 1)
                 self.count = table.rows * each
+                self.too_short = 0 if each else table.rows
             self.steps, self.equal = layout.window, True
             self.row_bytes = step_bytes * layout.stride
 
@@ -71,6 +73,7 @@ class RowReader:
     def chunks(self, n_bytes: int, position: Position | None) -> Iterator[Chunk]:
         """See `Reader`."""
         *at, window = position or (0, 0, 0, 0)
+        too_short, last = 0, None
         for batch in self.table.batches(self.types, n_bytes, tuple(at)):
             found = self.rows.sequences(batch)
             if self.kept_names:
@@ -80,9 +83,12 @@ class RowReader:
             def after(row: int, number: int, batch: Batch = batch) -> Position:
                 return *batch.address(row), number
 
-            yield from self.cutter.cut(found, n_bytes, after, 0, window)
+            too_short = yield from self.cutter.cut(found, n_bytes, after, 0, window, too_short)
             window = 0
+            last = found.none(), after(len(batch), 0)
             del batch, found
+        if last is not None:
+            yield from self.cutter.leftover(last[0], too_short, last[1])
 
     def close(self) -> None:
         """See `Reader`."""

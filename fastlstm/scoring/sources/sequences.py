@@ -8,19 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.inputs import convert_into
 from fastlstm.ragged import Ragged
-from fastlstm.scoring.chunk import Chunk
+from fastlstm.scoring.chunk import WINDOW, Chunk, Position
 from fastlstm.windows import Windows
 
-__all__ = ["NULL", "REASONS", "UNPARSABLE", "WINDOW", "WRONG_INPUTS", "Cutter", "Sequences"]
+__all__ = ["NULL", "REASONS", "UNPARSABLE", "WRONG_INPUTS", "Cutter", "Sequences"]
 
 Array = npt.NDArray[Any]
 
 # What is wrong with a step, from bad to worse; 0 is nothing.
 REASONS = ("", "null", "unparsable", "a step with another number of inputs")
 NULL, UNPARSABLE, WRONG_INPUTS = 1, 2, 3
-WINDOW = "window"  # the column of a window's number in its sequence
 
 
 @dataclass
@@ -36,6 +34,11 @@ class Sequences:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def none(self) -> Sequences:
+        """Return no sequences, of the same kind."""
+        kept = None if self.kept is None else self.kept.take(np.empty(0, np.int64))
+        return Sequences(self.values[:0].copy(), np.zeros(1, np.int64), kept=kept)
 
     def broken_between(self, starts: Array, ends: Array) -> dict[int, str]:
         """Say which stretches of steps hold bad ones."""
@@ -54,12 +57,12 @@ class Cutter:
     ----------
     window, stride
         Those of the layout.
-    dtype
-        What the model computes in.
+    id
+        That of the layout.
     """
 
-    def __init__(self, window: int | None, stride: int, dtype: np.dtype[Any]) -> None:
-        self.window, self.stride, self.dtype = window, stride, dtype
+    def __init__(self, window: int | None, stride: int, id: str | None) -> None:
+        self.window, self.stride, self.id = window, stride, id
 
     def cut(
         self,
@@ -68,8 +71,12 @@ class Cutter:
         after: Any,
         begin: int = 0,
         first_window: int = 0,
+        too_short: int = 0,
+        ended: bool = True,
     ) -> Any:
-        """Yield chunks.
+        """Yield chunks; return how many sequences behind the last one are too short for a window.
+
+        A chunk counts those before its last window, so that reading may go on behind that.
 
         Parameters
         ----------
@@ -82,11 +89,32 @@ class Cutter:
             A function that returns the position of a window of a sequence, both by number.
         begin, first_window
             Where the first sequence goes on.
+        too_short
+            What the cut before returned.
+        ended
+            Whether the last sequence has all its steps.
         """
         if self.window is None:
             yield from self._whole(found, n_bytes, after)
-        else:
-            yield from self._windows(found, n_bytes, after, begin, first_window)
+            return 0
+        left = yield from self._windows(
+            found, n_bytes, after, begin, first_window, too_short, ended
+        )
+        return left
+
+    def leftover(self, found: Sequences, too_short: int, after: Position) -> Any:
+        """Yield a chunk of no windows if it must say that sequences are too short."""
+        if too_short:
+            assert self.window is not None
+            none = np.empty(0, np.int64)
+            yield Chunk(
+                Windows(found.values[:0], none, self.window),
+                0,
+                after,
+                kept=_kept_of(found.kept, none, none),
+                id=self.id,
+                too_short=too_short,
+            )
 
     def _whole(self, found: Sequences, n_bytes: int, after: Any) -> Any:
         most = max(1, n_bytes // _step_bytes(found.values))
@@ -103,39 +131,55 @@ class Cutter:
                 last - first,
                 after(last, 0),
                 kept=kept,
+                id=self.id,
                 broken=broken,
             )
             first = last
 
     def _windows(
-        self, found: Sequences, n_bytes: int, after: Any, begin: int, first_window: int
+        self,
+        found: Sequences,
+        n_bytes: int,
+        after: Any,
+        begin: int,
+        first_window: int,
+        too_short: int,
+        ended: bool,
     ) -> Any:
         assert self.window is not None
         if found.broken:
             found = _with_zeros(found, self.window)
-        row, number, starts = self._places(found.offsets, begin, first_window)
-        if not len(row):
-            return
+        row, number, starts, short = self._places(found.offsets, begin, first_window)
+        if not ended:
+            short = short[short < len(found) - 1]
         fit = max(1, n_bytes // (_step_bytes(found.values) * self.stride))
         for first in range(0, len(row), fit):
             part = slice(first, min(first + fit, len(row)))
             low, high = int(starts[first]), int(starts[part.stop - 1]) + self.window
-            # the engine reads overlapping windows in place if they are of its dtype
-            series = np.empty((high - low, found.values.shape[1]), self.dtype)
-            convert_into(found.values[low:high], series)
             broken = found.broken_between(starts[part], starts[part] + self.window)
+            last = int(row[part.stop - 1])
+            passed = int(np.searchsorted(short, last))
             yield Chunk(
-                Windows(series, starts[part] - low, self.window),
+                Windows(found.values[low:high], starts[part] - low, self.window),
                 part.stop - first,
-                after(int(row[part.stop - 1]), int(number[part.stop - 1]) + 1),
+                after(last, int(number[part.stop - 1]) + 1),
                 kept=_kept_of(
                     found.kept, (starts if found.kept_by_step else row)[part], number[part]
                 ),
+                id=self.id,
+                too_short=too_short + passed,
                 broken=broken,
             )
+            too_short, short = 0, short[passed:]
+        return too_short + len(short)
 
-    def _places(self, offsets: Array, begin: int, first_window: int) -> tuple[Array, Array, Array]:
-        """Return of every window its sequence, its number in that, and where it starts."""
+    def _places(
+        self, offsets: Array, begin: int, first_window: int
+    ) -> tuple[Array, Array, Array, Array]:
+        """Return of every window its sequence, its number in that, and where it starts.
+
+        And the sequences that have none.
+        """
         assert self.window is not None
         starts_of = offsets[:-1].copy()
         starts_of[:1] -= begin
@@ -144,7 +188,7 @@ class Cutter:
         number = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
         starts = starts_of[row] + number * self.stride
         left = (row > 0) | (number >= first_window)
-        return row[left], number[left], starts[left]
+        return row[left], number[left], starts[left], np.flatnonzero(counts == 0)
 
 
 def _with_zeros(found: Sequences, window: int) -> Sequences:

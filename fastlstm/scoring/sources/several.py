@@ -61,6 +61,8 @@ class Several:
         self.inputs, self.kept = first.inputs, first.kept
         self.dtype = np.result_type(*(reader.dtype for reader in self.readers))
         self.held = sum(getattr(reader, "held", 0) for reader in self.readers)
+        short = [reader.too_short for reader in self.readers]
+        self.too_short = None if None in short else sum(n or 0 for n in short)
         self.again = all(reader.again for reader in self.readers)
 
     def describe(self) -> str:

@@ -9,7 +9,19 @@ from typing import Any, NamedTuple, Protocol
 
 from fastlstm.scoring.sources.fingerprint import fingerprint
 
-__all__ = ["Address", "Batch", "Part", "Table", "TableFile", "named", "open_table", "pyarrow"]
+__all__ = [
+    "Address",
+    "Batch",
+    "Part",
+    "Table",
+    "TableFile",
+    "named",
+    "open_table",
+    "pyarrow",
+    "quoted",
+    "refuse_index",
+    "shown",
+]
 
 # The file's number; in it the row group, the record batch or the byte; and from there the row.
 Address = tuple[int, int, int]
@@ -102,6 +114,9 @@ class Table:
     def __init__(self, files: Sequence[TableFile]) -> None:
         self.files = list(files)
         first = self.files[0]
+        for file in self.files:
+            with named(file.name):
+                plain(file.schema)  # decodes the names, which may not be in UTF-8
         self.name, self.schema = first.name, plain(first.schema)
         self.numeric = first.numeric
         rows = [file.rows for file in self.files]
@@ -205,7 +220,7 @@ def named(path: str) -> Iterator[None]:
         yield
     except (FileNotFoundError, PermissionError):
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         kind = OSError if isinstance(error, OSError) else ValueError
         text = f"{path}: cannot be read, it may be damaged: {error}"
         raise (error if str(error).startswith(path) else kind(text)) from None
@@ -214,19 +229,24 @@ def named(path: str) -> Iterator[None]:
 def cast(data: Any, types: Types, name: str) -> Any:
     """Return some columns of a record batch, dictionaries and views as plain values.
 
+    All of their buffers are checked before anything in them is used: files may be damaged, and
+    Arrow itself follows any offset.
+
     Raises
     ------
     ValueError
-        A column is of another type than in the first file.
+        A column is damaged, or of another type than in the first file.
     """
     pa = pyarrow()
     columns = []
     for column, kind in types.items():
-        array = data.column(column)
-        if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        if _is_view(array.type):
-            array = array.cast(kind)
+        with named(f"{name}: column {column!r}"):
+            array = data.column(column)
+            array.validate(full=True)
+            if pa.types.is_dictionary(array.type):
+                array = array.dictionary_decode()
+            if _is_view(array.type):
+                array = array.cast(kind)
         if array.type != kind:
             raise ValueError(
                 f"{name}: expected column {column!r} of type {kind} as in the first file, got "
@@ -273,9 +293,41 @@ def _is_view(kind: Any) -> bool:
     return str(kind) in ("string_view", "binary_view")
 
 
+# How pandas calls an index without a name: in CSV, in Parquet, and read back from CSV.
+INDEX = ("", "__index_level_0__", "Unnamed: 0")
+
+
+def refuse_index(name: str, columns: Sequence[str], otherwise: str) -> None:
+    """Refuse to take a column for inputs that nobody named, if pandas wrote it as its index.
+
+    Parameters
+    ----------
+    name, columns
+        The file, and what would be inputs.
+    otherwise
+        What to do instead of writing the file without it.
+
+    Raises
+    ------
+    ValueError
+        There is one.
+    """
+    for column in columns:
+        if column in INDEX:
+            raise ValueError(
+                f"{name}: column {column!r} looks like an index that pandas wrote, which is no "
+                f"input: write the file without it (index=False), or {otherwise}"
+            )
+
+
+def quoted(column: str) -> str:
+    """Return a column's name as a message shows it: in quotes if it would not be seen."""
+    return column if column and column == column.strip() else repr(column)
+
+
 def shown(schema: Any) -> str:
     """Name the columns of a table with their types."""
-    names = [f"{field.name} ({field.type})" for field in schema]
+    names = [f"{quoted(field.name)} ({field.type})" for field in schema]
     more = f", ... ({len(names)} in all)" if len(names) > 20 else ""
     return (", ".join(names[:20]) + more) or "none"
 

@@ -11,7 +11,7 @@ from fastlstm.model import LSTM
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.lists import is_numeric, numbers
 from fastlstm.scoring.sources.sequences import NULL, UNPARSABLE, Sequences
-from fastlstm.scoring.sources.table_files import Batch, Table, pyarrow, shown
+from fastlstm.scoring.sources.table_files import Batch, Table, pyarrow, refuse_index, shown
 
 __all__ = ["WideRows"]
 
@@ -37,6 +37,8 @@ class WideRows:
         self.dtype = np.dtype(np.int64 if embeds else np.float64)
         others = {layout.id, *layout.keep}
         fields = [field for field in table.schema if field.name not in others]
+        names = [field.name for field in fields]
+        refuse_index(table.name, names, "name it in the first line and say that name in id")
         texts = [f.name for f in fields if not is_numeric(table, f.name, f.type)]
         if texts or len(fields) % self.inputs:
             wrong = f"no numbers in {', '.join(texts)}" if texts else f"{len(fields)} of them"
