@@ -29,6 +29,7 @@ READERS = {
     ".onnx": "onnx",
     ".pt": "torch.files",
     ".pth": "torch.files",
+    ".ckpt": "torch.files",
 }
 
 

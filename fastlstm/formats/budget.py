@@ -41,15 +41,22 @@ class Budget:
 
     def __init__(self, content: float) -> None:
         self.content = content
+        self.ends: dict[str, int] = {}  # of other files, how far they are read
         self.memory = max(MEMORY, MEMORY_PER_BYTE * content)
         self.steps = max(STEPS, STEPS_PER_BYTE * content)
 
     def grow(self, content: int) -> None:
-        """So much more is there to read: files beside this one, or members of an archive."""
+        """So much more is there to read, such as what an archive unfolds to."""
         whole = Budget(self.content + content)
         self.memory += whole.memory - max(MEMORY, MEMORY_PER_BYTE * self.content)
         self.steps += whole.steps - max(STEPS, STEPS_PER_BYTE * self.content)
         self.content += content
+
+    def grow_to(self, name: str, end: int) -> None:
+        """Another file is read up to here; what was read before counts once."""
+        before = self.ends.get(name, 0)
+        self.ends[name] = max(before, end)
+        self.grow(self.ends[name] - before)
 
     def charge(self, memory: int = 0, steps: float = 0, elements: int = 0) -> None:
         """Take bytes, steps of a microsecond, and NumPy's work on so many elements.
@@ -98,8 +105,10 @@ def returned() -> Iterator[None]:
     """What is taken inside is free again behind it."""
     budget = current()
     before = budget.memory
-    yield
-    budget.memory = before
+    try:
+        yield
+    finally:
+        budget.memory = before
 
 
 @contextmanager
