@@ -67,7 +67,7 @@ class Origins:
             if name in found or not name:
                 continue
             found.add(name)
-            charge(steps=1)
+            charge(steps=3)
             node = self.makers.get(name)
             if node is not None and node.op_type not in ("Shape", "Size"):
                 # a state and lengths are other inputs than those of the data

@@ -92,7 +92,6 @@ class Pickled:
 
     def __init__(self) -> None:
         self.shape: tuple[int, ...] = ()
-        self.dtype: Any = "nothing"
         self._data: Any = b""
         self._order: Any = "C"
 
@@ -111,13 +110,14 @@ class Pickled:
         if not all(type(k) is int and 0 <= k < 1 << 63 for k in shape):
             raise ModelFormatError("expected lengths of 0 or more")
         self.shape, self._order = shape, order
-        self.dtype = "object" if dtype.dtype is None else dtype.dtype
+        if dtype.dtype is not None:  # of text or objects it is no tensor
+            self.dtype = dtype.dtype
         self._data = data.encode("latin-1") if isinstance(data, str) else data
         return self
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if not isinstance(self.dtype, np.dtype) or not isinstance(self._data, (bytes, bytearray)):
-            raise UnsupportedModelError("an array of other things than numbers")
+        if not isinstance(self._data, (bytes, bytearray)):
+            raise ModelFormatError("expected the numbers of an array as bytes")
         size = math.prod(self.shape) * self.dtype.itemsize
         if size != len(self._data) or self._order not in ("C", "F"):
             raise ModelFormatError(
@@ -172,8 +172,8 @@ def settled(content: Any) -> Any:
             waiting.append(inner)
         return value
 
-    if isinstance(content, Stranger) and not _is_module(content) and _names(content.state):
-        content = content.state  # a trainer, a learner: what it holds
+    if isinstance(content, Stranger) and not _is_module(content) and content.state:
+        content = content.state if _names(content.state) else content  # what a trainer holds
     content = settle(content)
     while waiting:
         inner = waiting.pop()
