@@ -17,12 +17,13 @@ MAX_NAME = 4096  # letters of a full name
 
 
 class Holder:
-    """The attributes of a module in a TorchScript archive, whose code is never looked at.
+    """The attributes of a module in a file, whose code is never looked at.
 
     Parameters
     ----------
     qualified_name : str
-        Of its class, such as ``"__torch__.torch.nn.modules.rnn.LSTM"``.
+        Of its class, such as ``"torch.nn.modules.rnn.LSTM"``; in a TorchScript archive with
+        ``"__torch__."`` before it.
     """
 
     def __init__(self, qualified_name: str) -> None:
