@@ -29,6 +29,7 @@ READERS = {
     ".onnx": "onnx",
     ".pt": "torch.files",
     ".pth": "torch.files",
+    ".ckpt": "torch.files",
 }
 
 
@@ -39,9 +40,9 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     ----------
     path : path
         A file that `LSTM.save` wrote; a ``.safetensors``, ``.npz`` or ``.json`` with torch's
-        names of the weights; ``.pt`` or ``.pth`` with a state_dict, a checkpoint or TorchScript;
-        ``.json`` of RTNeural or GuitarML; ``.nam`` of Neural Amp Modeler; ``.onnx``; ``.keras``
-        or ``.h5``.
+        names of the weights; ``.pt``, ``.pth`` or ``.ckpt`` with a state_dict, a checkpoint, a
+        whole module or TorchScript; ``.json`` of RTNeural or GuitarML; ``.nam`` of Neural Amp
+        Modeler; ``.onnx``; ``.keras`` or ``.h5``.
     **options
         Hints where the file does not say itself what it is. For torch's names the arguments of
         `from_torch`, such as ``prefix``, ``head`` and ``activation``.

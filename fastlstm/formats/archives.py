@@ -8,8 +8,9 @@ import zipfile
 from typing import IO, Final
 
 from fastlstm.errors import ModelFormatError
+from fastlstm.formats.budget import charge, current
 
-__all__ = ["open_archive"]
+__all__ = ["open_archive", "read_member"]
 
 # Trained weights hardly compress: a file that unfolds further than this is a bomb, not a model.
 MAX_RATIO: Final = 100
@@ -41,7 +42,18 @@ def open_archive(file: IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, zipfile.Zi
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ModelFormatError(f"{name}: expected it stored or deflated, as numpy.savez does")
         members[info.filename] = info
+    current().grow(max(0, unfolded - size))
     return archive, members
+
+
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """The content of a member, which is never longer than the directory says.
+
+    ``archive.read`` would unfold all that is there before it compares.
+    """
+    charge(info.file_size)
+    with archive.open(info) as member:
+        return member.read(info.file_size)  # to the end, where the checksum is compared
 
 
 def _require_whole_directory(file: IO[bytes], archive: zipfile.ZipFile) -> None:

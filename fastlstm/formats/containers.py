@@ -9,6 +9,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from typing import IO, Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.archives import open_archive
+from fastlstm.formats.budget import charge
 from fastlstm.formats.trust import Tensors, numbers, parse_json
 
 __all__ = ["READERS", "WRITERS", "Metadata", "json_tensors"]
@@ -25,6 +27,7 @@ Metadata = Mapping[str, Any]
 Opened = tuple[Tensors, Metadata | None]
 
 MAX_HEADER: Final = 1 << 22  # bytes of a safetensors header; a network's takes a few thousand
+MAX_NPY_HEADER: Final = 10_000  # bytes, as NumPy has it
 
 
 # .json
@@ -113,17 +116,29 @@ def _npz_tensor(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo, what
             raise ModelFormatError(
                 f"{name}: {dtype} of shape {shape} takes {claimed} bytes, there are {there}"
             )
-        data = member.read()  # to the end, where the checksum is compared
+        charge(3 * claimed)  # as read, widened, in a layer
+        data = member.read(claimed)  # to the end, where the checksum is compared
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _read_npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(member)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(member)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(member)
-    raise ValueError(f"expected an array of .npy version 1 or 2, got {version}")
+    if version not in _LENGTHS:
+        raise ValueError(f"expected an array of .npy version 1 or 2, got {version}")
+    kind, read = _LENGTHS[version]
+    length = member.read(kind)
+    size = int.from_bytes(length, "little")
+    if size > MAX_NPY_HEADER:
+        raise ValueError(f"expected a header of {MAX_NPY_HEADER} bytes at most, got {size}")
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(BytesIO(length + member.read(size)))
+    return header
+
+
+# Of a version of .npy: bytes of the header's length, and what reads both.
+_LENGTHS: Final[dict[tuple[int, int], tuple[int, Callable[[IO[bytes]], Any]]]] = {
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
+}
 
 
 # .safetensors
@@ -169,6 +184,7 @@ def _open_safetensors(file: IO[bytes]) -> Opened:
         if dtype is None:
             raise UnsupportedModelError(f"{name}: expected floats, got {entry['dtype']}")
         first, last = entry["data_offsets"]
+        charge((6 if dtype[-1] == "2" else 3) * (last - first))  # as read, widened, in a layer
         file.seek(start + first)
         array: Array = np.frombuffer(file.read(last - first), dtype).reshape(entry["shape"])
         if entry["dtype"] == "BF16":  # the upper half of a float32

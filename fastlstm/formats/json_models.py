@@ -31,9 +31,14 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     outputs of every step unless told otherwise.
     """
     path = Path(path)
-    with opened(path) as file, naming(path):
-        content = read_json(file)
-        kind = _kind(content)
+    with opened(path) as file:
+        with naming(path):
+            content = read_json(file)
+            kind = _kind(content)
+        return _built(path, content, kind, options)
+
+
+def _built(path: Path, content: Any, kind: str, options: dict[str, Any]) -> LSTM:
     if kind == OWN:
         with naming(path):
             tensors, metadata = json_tensors(content)

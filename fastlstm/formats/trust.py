@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.budget import budgeted, charge, lent
 
 __all__ = [
     "MAX_JSON",
@@ -34,6 +35,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 MAX_JSON: Final = 1 << 30  # bytes of a .json, which is read as a whole
+MAX_AXES: Final = 8  # of a tensor
 
 
 class WrongChoice(ValueError):
@@ -42,7 +44,7 @@ class WrongChoice(ValueError):
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """A regular file, open for reading.
+    """A regular file, open for reading; while it is, what reads it has its `budget`.
 
     Raises
     ------
@@ -50,9 +52,11 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         If it is something else, such as a pipe.
     """
     with open(path, "rb", opener=_open_at_once) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise ModelFormatError(f"{path}: expected a regular file, not a device or a pipe")
-        yield file
+        with budgeted(status.st_size):
+            yield file
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -70,6 +74,19 @@ def naming(path: Path, wrong_choice: type[ValueError] = ModelFormatError) -> Ite
         raise wrong_choice(f"{path}: {error}") from error
     except ValueError as error:
         raise ModelFormatError(f"{path}: {error}") from error
+    except _FLAWS as error:
+        raise ModelFormatError(f"{path} is damaged: {_flaw(error)}") from error
+
+
+# What a file that contradicts itself makes of our own code. Not TypeError: the caller's options
+# are checked in the same place.
+_FLAWS: Final = (LookupError, ArithmeticError, AttributeError, RuntimeError)
+
+
+def _flaw(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "it takes more memory than there is"
+    return str(error) or type(error).__name__
 
 
 @contextmanager
@@ -80,8 +97,7 @@ def distrusted(what: str) -> Iterator[None]:
     except (ModelFormatError, UnsupportedModelError, ImportError):
         raise
     except Exception as error:
-        flaw = str(error) or type(error).__name__
-        raise ModelFormatError(f"{what} is damaged: {flaw}") from error
+        raise ModelFormatError(f"{what} is damaged: {_flaw(error)}") from error
 
 
 def parse_json(text: Any) -> Any:
@@ -98,6 +114,7 @@ def parse_json(text: Any) -> Any:
     def refuse(word: str) -> None:
         raise ModelFormatError(f"expected finite numbers, got {word}")
 
+    charge(_parsed_size(text))
     return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
 
 
@@ -109,20 +126,41 @@ def read_json(file: IO[bytes]) -> Any:
             f"{size} bytes of JSON; expected at most {MAX_JSON}: save large models as "
             ".safetensors or .npz"
         )
-    with distrusted("the file"):
+    with distrusted("the file"), lent(5 * size):  # as text it may have four bytes a letter
         return parse_json(file.read(size))
+
+
+def _parsed_size(text: str | bytes) -> int:
+    """Bytes that the objects take, at most, that JSON text stands for."""
+    sizes = {",": 32, '"': 32, "[": 96, "{": 240}  # of a number and its place, half a text ...
+    letters: Any = ((k if isinstance(text, str) else k.encode(), size) for k, size in sizes.items())
+    return sum(size * text.count(letter) for letter, size in letters)
 
 
 def numbers(name: str, values: Any, dtype: npt.DTypeLike) -> Array:
     """Lists of numbers, as JSON has them, as an array of `dtype`."""
+    _require_numbers(name, values)
     try:
         array = np.array(values)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ModelFormatError(f"{name}: the lists of numbers are of unequal length") from None
     if array.dtype.kind not in "fiu":
         raise ModelFormatError(f"{name}: expected lists of numbers")
+    charge(2 * array.nbytes)
     with np.errstate(over="ignore"):  # an infinite weight is refused by name later
         return array.astype(dtype)
+
+
+def _require_numbers(name: str, values: Any, depth: int = 0) -> None:
+    """Before NumPy sees them: of text it would make rows as long as the longest."""
+    if type(values) in (int, float):
+        return
+    kinds = set(map(type, values)) if isinstance(values, list) else {None}
+    if kinds == {list} and depth < MAX_AXES:
+        for inner in values:
+            _require_numbers(name, inner, depth + 1)
+    elif not kinds <= {int, float}:
+        raise ModelFormatError(f"{name}: expected lists of numbers")
 
 
 class Tensors(Mapping[str, Array]):

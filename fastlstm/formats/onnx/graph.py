@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.budget import OverBudget, charge
 from fastlstm.formats.onnx.layers import apply_layer, check_attributes
 from fastlstm.formats.onnx.network import Ids, Network
 from fastlstm.formats.onnx.operator import INPUTS, Operator, read_operator
@@ -86,6 +87,7 @@ class Walk:
         self.given, self.exact, self.target = given, exact, target
         self.caught: MutableMapping[str, Any] | None = None
         self.place = 0
+        self.counted: set[int] = set()  # ids of the arrays that the budget has paid for
 
     def run(self, graph: Any, scope: MutableMapping[str, Any] | None = None) -> list[Any]:
         """The values of the graph's outputs."""
@@ -93,6 +95,7 @@ class Walk:
         scope = dict(self.given) if scope is None else scope
         if graph.sparse_initializer:
             raise UnsupportedModelError("sparse initializers are not read")
+        charge(steps=5 * len(graph.initializer) + 30 * len(graph.node))
         for tensor in graph.initializer:
             scope[tensor.name] = tensor
         for node in graph.node:
@@ -102,6 +105,9 @@ class Walk:
                 self.caught = scope
             try:
                 results = self._node(node, scope)
+                self._count(results)
+            except OverBudget:
+                raise
             except _Cause as cause:
                 results = [cause.refused] * len(node.output)
             except ValueError as error:
@@ -118,6 +124,16 @@ class Walk:
                     scope[name] = value
         return [self.value(scope, output.name) for output in graph.output]
 
+    def _count(self, results: list[Any]) -> None:
+        """Charge for new tensors: they live as long as the walk. Views cost nothing."""
+        for result in results:
+            owner = result.array if isinstance(result, Ids) else result
+            while isinstance(getattr(owner, "base", None), np.ndarray):
+                owner = owner.base
+            if isinstance(owner, np.ndarray) and id(owner) not in self.counted:
+                self.counted.add(id(owner))
+                charge(owner.nbytes)
+
     def value(self, scope: MutableMapping[str, Any], name: str) -> Any:
         """The value of a name: an array, ids or what was refused."""
         if name not in scope:
@@ -128,6 +144,7 @@ class Walk:
         return value
 
     def _inputs(self, node: Any, scope: MutableMapping[str, Any]) -> list[Any]:
+        charge(steps=len(node.input))
         values = [self.value(scope, name) if name else None for name in node.input]
         for value in values:
             if isinstance(value, Refused):
@@ -155,8 +172,7 @@ class Walk:
         if op == "Concat":
             if all(data):
                 parts = [value.array for value in values]
-                largest = max(s.N * s.T * s.K for s in self.network.sources)
-                return [Ids(moved_concat(seen, parts, 4 * largest))]
+                return [Ids(moved_concat(seen, parts, 4 * self.network.largest))]
             if any(data):
                 raise UnsupportedModelError("joins data and constants")
             return [moved_concat(seen, values, self.constants.elements)]
@@ -192,13 +208,14 @@ class Walk:
         self, node: Any, attributes: dict[str, Any], scope: MutableMapping[str, Any]
     ) -> list[Any]:
         branches = [attributes["then_branch"], attributes["else_branch"]]
+        of_branches: list[list[Any]] = []
         if self.target is not None:  # it may be in either
-            for graph in branches:
-                self.run(graph, ChainMap({}, scope))
+            of_branches = [self.run(graph, ChainMap({}, scope)) for graph in branches]
         (condition,) = self._inputs(node, scope)
         if not isinstance(condition, np.ndarray) or condition.size != 1:
             raise UnsupportedModelError("a condition that is no constant")
-        return self.run(branches[not condition.item()], ChainMap({}, scope))
+        taken = not condition.item()
+        return of_branches[taken] if of_branches else self.run(branches[taken], ChainMap({}, scope))
 
     # The LSTM
 
@@ -237,6 +254,7 @@ class Walk:
                 raise UnsupportedModelError(f"{name} is not a constant")
             if value is not None:
                 weights[name] = value
+                charge(12 * value.size, elements=3 * value.size)  # once more, in layers
         return read_operator(attributes, weights, state)
 
 

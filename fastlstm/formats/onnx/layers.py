@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fastlstm.activations import Activation
 from fastlstm.dense import SOFTMAX
 from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.budget import charge, lent
 from fastlstm.formats.onnx.network import Ids, Network
 from fastlstm.formats.onnx.ops import Node
 from fastlstm.formats.onnx.tensors import widened
@@ -103,6 +104,8 @@ def _affine(network: Network, node: Node, data: list[bool]) -> Array:
         raise UnsupportedModelError(
             f"a constant of shape {number.shape} with data of shape {ids.shape}"
         ) from None
+    with lent(16 * ids.size):  # each of the arrays below in its turn
+        charge(elements=4 * ids.size)
     with np.errstate(all="ignore"):
         if node.op == "Div":
             values = 1 / values

@@ -10,12 +10,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.budget import OverBudget, charge, returned
 from fastlstm.formats.onnx.graph import Constants, Refused, Walk
 from fastlstm.formats.onnx.network import Ids, Network
 from fastlstm.formats.onnx.node import Origins, nodes_of, one_operator
@@ -34,6 +35,7 @@ Array = npt.NDArray[Any]
 MAX_BYTES: Final = 1 << 31  # what a protobuf can have
 MAX_OPSET: Final = 26  # later ones may change what an operator means
 MAX_IDS: Final = 1 << 23  # numbers of a tensor of an input of fixed sizes
+MANY_STEPS: Final = 1 << 12  # of all sequences of an input of fixed sizes
 EXAMPLES: Final = ((2, 3), (3, 5))  # sequences and steps, where the graph leaves them open
 FLOATS: Final = {1: np.float32, 10: np.float32, 11: np.float64, 16: np.float32}
 INTEGERS: Final = (2, 3, 4, 5, 6, 7, 12, 13)
@@ -88,8 +90,8 @@ def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
     """
     if isinstance(path_or_model, (str, os.PathLike)):
         path = Path(path_or_model)
-        with _naming(f"{path}: "):
-            return _build(_read(path), path.parent, node)
+        with _naming(f"{path}: "), opened(path) as file:
+            return _build(_read(file), path.parent, node)
     if not (hasattr(path_or_model, "graph") and hasattr(path_or_model, "opset_import")):
         raise TypeError(
             f"expected a path or an onnx.ModelProto, got {type(path_or_model).__name__}"
@@ -100,8 +102,8 @@ def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
 
 def contents(path: Path) -> tuple[str, dict[str, str]]:
     """What kind of file it is, its LSTM nodes, and what each of its tensors is."""
-    with _naming(f"{path}: "):
-        model = _read(path)
+    with _naming(f"{path}: "), opened(path) as file:
+        model = _read(file)
         graph = model.graph
         found = {
             node.name or node.output[0]: "LSTM operator"
@@ -122,6 +124,8 @@ def _naming(what: str) -> Iterator[None]:
         yield
     except WrongChoice as error:
         raise ValueError(f"{what}{error}") from None
+    except OverBudget as error:
+        raise ModelFormatError(f"{what}{error}") from None
     except (ModelFormatError, UnsupportedModelError) as error:
         raise type(error)(f"{what}{error}") from error
     except (ImportError, OSError):
@@ -131,20 +135,18 @@ def _naming(what: str) -> Iterator[None]:
         raise ModelFormatError(f"{what}the graph is damaged: {flaw}") from error
 
 
-def _read(path: Path) -> Any:
+def _read(file: IO[bytes]) -> Any:
     """A file as a ``ModelProto``."""
     try:
         from onnx import ModelProto
     except ImportError:
         raise ImportError('reading .onnx needs a package: pip install "fastlstm[onnx]"') from None
-    with opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size >= MAX_BYTES:
-            raise ModelFormatError(f"{size} bytes; expected less than {MAX_BYTES}")
-        content = file.read()
+    size = os.fstat(file.fileno()).st_size
+    if size >= MAX_BYTES:
+        raise ModelFormatError(f"{size} bytes; expected less than {MAX_BYTES}")
     model = ModelProto()
     try:
-        model.ParseFromString(content)
+        model.ParseFromString(file.read())
     except Exception as error:  # protobuf's own, which has moved from version to version
         raise ModelFormatError(f"the file is damaged: {error or type(error).__name__}") from error
     return model
@@ -223,6 +225,7 @@ class _NotSo(Exception):
         self.refused = refused
 
 
+@returned()
 def _walk(
     graph: Any,
     constants: Constants,
@@ -240,12 +243,12 @@ def _walk(
         chosen = {"N": example[0], "T": example[1], "F": features}[letter]
         sizes[letter] = size or chosen or open_size
     N, T, F = sizes["N"], sizes["T"], sizes["F"]
+    fixed = f"an input of fixed shape {dims}; export the model with a batch or steps of any size"
     if N * T * F > MAX_IDS:
-        raise UnsupportedModelError(
-            f"an input of fixed shape {dims}; export the model with a batch or steps of any size"
-        )
+        raise UnsupportedModelError(fixed)
     exact = not _open(graph)
     network = Network(FLOATS.get(data.type.tensor_type.elem_type, np.float32))
+    charge(8 * N * T * F)
     ids = network.add(N, T, F).ids  # (N, T, F)
     order = [("NTF").index(letter) for letter in role]
     rest = [k for k in range(3) if k not in order]  # axes of size 1 that the input lacks
@@ -256,10 +259,16 @@ def _walk(
         size = int(np.prod(shape, dtype=object))
         if size > MAX_IDS or not size:
             raise UnsupportedModelError(f"input {name!r} of shape {shape}")
+        charge(8 * size)
         source = network.add(1, 1, size, read=f"input {name}")
         given[name] = Ids(source.ids.reshape(shape))
     walk = Walk(constants, opset, network, given, exact)
-    outputs = walk.run(graph)
+    try:
+        outputs = walk.run(graph)
+    except OverBudget:
+        if exact and N * T > MANY_STEPS:
+            raise UnsupportedModelError(fixed) from None
+        raise
     for value, output in zip(outputs, graph.output, strict=True):
         if isinstance(value, Refused):
             raise _NotSo(value)

@@ -9,6 +9,7 @@ a permutation that mixes up axes cannot pass for another one.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from fastlstm.activations import LINEAR, Activation
 from fastlstm.dense import Dense, Embedding
 from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.budget import charge, lent
 from fastlstm.formats.onnx.operator import Operator
 from fastlstm.layers import Bidirectional, Layer
 from fastlstm.network import AnyLayer
@@ -62,6 +64,8 @@ class Source:
     def ids(self) -> Array:
         """The ids (N, T, K)."""
         size = self.N * self.T * self.K
+        with lent(8 * size):
+            charge(elements=size)
         return np.arange(self.first, self.first + size).reshape(self.N, self.T, self.K)
 
     @property
@@ -87,6 +91,8 @@ class Network:
     def __init__(self, dtype: npt.DTypeLike = np.float32) -> None:
         self.dtype = np.dtype(dtype)  # of the input
         self.sources: list[Source] = []
+        self.firsts: list[int] = []  # the first id of each
+        self.largest = 0  # numbers of one source
         self.joined: dict[tuple[Source, Source], Source] = {}
         self.read: dict[tuple[Source, str], Source] = {}
 
@@ -98,6 +104,8 @@ class Network:
             first = last.first + last.N * last.T * last.K
         source = Source(first, N, T, K, **about)
         self.sources.append(source)
+        self.firsts.append(first)
+        self.largest = max(self.largest, N * T * K)
         return source
 
     # Reading
@@ -129,14 +137,22 @@ class Network:
 
     def located(self, ids: Array) -> tuple[Source, Array, Array, Array]:
         """The source of all ids, and of each the sequence, the step and the number."""
-        firsts = np.array([source.first for source in self.sources])
-        index = np.searchsorted(firsts, ids, side="right") - 1
-        found = [self.sources[i] for i in np.unique(index)]
-        if len(found) == 1:
-            source = found[0]
+        if not ids.size:
+            raise UnsupportedModelError("reads no numbers at all")
+        charge(elements=4 * ids.size)
+        with lent(6 * ids.nbytes):
+            return self._located(ids)
+
+    def _located(self, ids: Array) -> tuple[Source, Array, Array, Array]:
+        first, last = (bisect_right(self.firsts, int(k)) - 1 for k in (ids.min(), ids.max()))
+        if first == last:
+            source = self.sources[first]
             rest, k = np.divmod(ids - source.first, source.K)
             n, t = np.divmod(rest, source.T)
             return source, n, t, k
+        index = np.searchsorted(np.array(self.firsts), ids, side="right") - 1
+        charge(steps=len(self.firsts) / 10, elements=20 * ids.size)
+        found = [self.sources[i] for i in np.unique(index)]
         if len(found) > 2:
             raise UnsupportedModelError(f"joins the outputs of {len(found)} layers")
         parts = [self.located(ids[index == i]) for i in np.unique(index)]
@@ -256,6 +272,7 @@ class Network:
         turned = {"forward": "reverse", "reverse": "forward"}
         changed = []
         for cell in cells:
+            charge(2 * (cell.w_ih.nbytes + cell.w_hh.nbytes))
             about = {name: value for name, value in cell._fields().items() if name != "w_ih"}
             if flipped:
                 about["direction"] = turned[cell.direction]
@@ -267,6 +284,7 @@ class Network:
         rows = self.rows(ids[..., None])
         if rows.source.layers:
             raise UnsupportedModelError("a table that is not read by the input's integers")
+        charge(2 * table.nbytes)
         return self._derived(rows, ids.shape, Embedding(table))
 
     def dense(self, weight: Array, ids: Array) -> Array:
@@ -276,6 +294,7 @@ class Network:
             raise UnsupportedModelError(
                 f"a product of {rows.source.K} numbers with weights of shape {weight.shape}"
             )
+        charge(2 * weight.nbytes)
         return self._derived(rows, ids.shape[:-1], Dense(weight[:, np.argsort(rows.order)]))
 
     def affine(self, ids: Array, scale: Array | None, shift: Array | None) -> Array:
@@ -289,6 +308,7 @@ class Network:
             return self._replacing(rows, ids.shape, Dense(last.weight, shift))
         if scale is None:
             scale = np.ones(rows.source.K, shift.dtype)  # type: ignore[union-attr]
+        charge(24 * rows.source.K**2)  # two, of up to 8 bytes, and one
         return self._derived(rows, ids.shape[:-1], Dense(np.diag(scale), shift), rows.order)
 
     def activation(self, ids: Array, activation: Activation | str) -> Array:
@@ -299,6 +319,7 @@ class Network:
             changed = Dense(last.weight, last.bias, activation=activation)
             return self._replacing(rows, ids.shape, changed)
         dtype = rows.source.layers[-1].dtype if rows.source.layers else self.dtype
+        charge(24 * rows.source.K**2)
         unit = Dense(np.eye(rows.source.K, dtype=dtype), activation=activation)
         return self._derived(rows, ids.shape[:-1], unit, rows.order)
 
@@ -319,6 +340,7 @@ class Network:
 
     def _replacing(self, rows: Rows, shape: tuple[int, ...], layer: Dense) -> Array:
         """The ids of the same numbers behind another last layer."""
+        charge(2 * layer.weight.nbytes)
         source = rows.source
         if source.read is None:
             changed = replace(source, layers=source.layers[:-1], states={})

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.budget import charge
 from fastlstm.formats.onnx.graph import Constants, Refused, Walk, name_of
 from fastlstm.formats.onnx.network import Network
 from fastlstm.formats.onnx.operator import INPUTS
@@ -66,10 +67,12 @@ class Origins:
             if name in found or not name:
                 continue
             found.add(name)
+            charge(steps=3)
             node = self.makers.get(name)
             if node is not None and node.op_type not in ("Shape", "Size"):
                 # a state and lengths are other inputs than those of the data
                 read = node.input[:1] if node.op_type == "LSTM" else node.input
+                charge(steps=len(read) / 4)
                 waiting += [*read, *self.inner.get(name, ())]
         return found
 
@@ -154,9 +157,11 @@ def _row(walk: Walk, name: str, origins: Origins, R: Array, attributes: dict[str
 def _uniform(walk: Walk, name: str, origins: Origins, depth: int) -> float:
     """The number that all elements of a tensor of unknown shape are."""
     assert walk.caught is not None
+    charge(steps=30)
     value = walk.caught.get(name)
     value = walk.value(walk.caught, name) if value is not None else None
     if isinstance(value, np.ndarray):
+        charge(elements=value.size)
         if value.size and (value == value.flat[0]).all():
             return float(value.flat[0])
     elif (node := origins.makers.get(name)) is not None and depth:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.budget import charge, lent
 
 __all__ = ["FOLDED", "MOVES", "Node", "moved_concat"]
 
@@ -22,6 +24,8 @@ Array = npt.NDArray[Any]
 INT32_MAX: Final = (1 << 31) - 1
 # Elements of a tensor that is not in the file but computed from it.
 MAX_SIZE: Final = 1 << 22
+MAX_INTS: Final = 1 << 16  # sizes, axes, lengths of a batch: what is read as a list
+MAX_AXES: Final = 64  # that NumPy has
 
 _DTYPES: Final = {
     1: np.float32,
@@ -61,6 +65,9 @@ class Node:
             return None
         if not isinstance(given, np.ndarray) or given.dtype.kind not in "iu":
             raise UnsupportedModelError(f"{name} is not a constant of integers")
+        if given.size > MAX_INTS:
+            raise UnsupportedModelError(f"{name} of {given.size} numbers")
+        charge(steps=given.size / 10)
         return [int(k) for k in given.ravel()]
 
     def axis(self, name: str, default: int, rank: int) -> int:
@@ -72,9 +79,17 @@ class Node:
 
 
 def limited(shape: Sequence[int], there: int = 0) -> tuple[int, ...]:
-    """A shape of a computed tensor, unless it is far larger than what is in the file."""
+    """A shape of a computed tensor, unless it is far larger than what is in the file.
+
+    It is called before each tensor is made: there is memory for it, and its work is counted.
+    """
+    if len(shape) > MAX_AXES:
+        raise ModelFormatError(f"a tensor of {len(shape)} axes")
     if any(k < 0 for k in shape) or math.prod(shape) > max(MAX_SIZE, there):
         raise UnsupportedModelError(f"a computed tensor of shape {tuple(shape)}")
+    size = math.prod(shape)
+    with lent(8 * size):
+        charge(elements=size)
     return tuple(shape)
 
 
@@ -91,6 +106,7 @@ def _reshape(node: Node, x: Array) -> Array:
         raise ModelFormatError("there is no shape")
     if not node.attributes.get("allowzero", 0):
         shape = [x.shape[i] if k == 0 else k for i, k in enumerate(shape)]
+    limited([x.size], x.size)
     return x.reshape(shape)
 
 
@@ -106,6 +122,7 @@ def _unsqueeze(node: Node, x: Array) -> Array:
 def _flatten(node: Node, x: Array) -> Array:
     axis = int(node.attributes.get("axis", 1))
     axis += x.ndim * (axis < 0)
+    limited([x.size], x.size)
     return x.reshape(math.prod(x.shape[:axis]), -1)
 
 
@@ -131,18 +148,23 @@ def _slice(node: Node, x: Array) -> Array:
 
 
 def _gather(node: Node, x: Array) -> Array:
-    return np.asarray(np.take(x, node.values[1], axis=node.axis("axis", 0, x.ndim)))
+    axis, places = node.axis("axis", 0, x.ndim), node.values[1]
+    limited([places.size, *x.shape[:axis], *x.shape[axis + 1 :]], x.size)
+    return np.asarray(np.take(x, places, axis=axis))
 
 
 def _split(node: Node, x: Array) -> tuple[Array, ...]:
     axis = node.axis("axis", 0, x.ndim)
     sizes = node.ints("split", 1)
     parts = node.attributes.get("num_outputs", node.outputs)
+    if parts > MAX_INTS:
+        raise ModelFormatError(f"{parts} parts of {x.shape[axis]}")
     if sizes is None:
         each = -(-x.shape[axis] // parts)
         sizes = [each] * (parts - 1) + [x.shape[axis] - each * (parts - 1)]
-    if sum(sizes) != x.shape[axis] or min(sizes) < 0 or len(sizes) > 1 << 16:
+    if sum(sizes) != x.shape[axis] or min(sizes) < 0:
         raise ModelFormatError(f"parts {sizes[:8]} of {x.shape[axis]}")
+    charge(memory=200 * len(sizes), steps=4 * len(sizes))
     return tuple(np.split(x, np.cumsum(sizes)[:-1], axis))
 
 
@@ -191,6 +213,7 @@ MOVES: Final[dict[str, tuple[Callable[[Node, Array], Any], set[str]]]] = {
 
 def moved_concat(node: Node, parts: Sequence[Array], there: int = 0) -> Array:
     """Concat; `there` elements are in the file."""
+    charge(steps=len(parts))
     default = 1 if node.opset < 4 else 0
     axis = node.axis("axis", default, parts[0].ndim)
     limited([sum(part.size for part in parts)], there)
@@ -202,6 +225,8 @@ def moved_concat(node: Node, parts: Sequence[Array], there: int = 0) -> Array:
 
 def _constant_of_shape(node: Node, shape: Array) -> Array:
     value = node.attributes.get("value", np.zeros(1, np.float32))
+    if shape.size > MAX_AXES:
+        raise ModelFormatError(f"a tensor of {shape.size} axes")
     return np.broadcast_to(value.reshape(()), limited([int(k) for k in shape]))
 
 
@@ -215,17 +240,20 @@ def _cast(node: Node, x: Array) -> Array:
     to = node.attributes.get("to")
     if to not in _DTYPES:
         raise UnsupportedModelError(f"casts to data type {to}")
+    limited(x.shape, x.size)
     return x.astype(_DTYPES[to])
 
 
 def _div(node: Node, a: Array, b: Array) -> Array:
+    limited(np.broadcast_shapes(a.shape, b.shape), max(a.size, b.size))
     if a.dtype.kind in "iu":
         return np.asarray(np.trunc(a / b), a.dtype)
     return np.asarray(a / b)
 
 
 def _reduced(function: Any) -> Callable[..., Array]:
-    def reduce(node: Node, x: Array, _: Any = None) -> Array:
+    def reduced(node: Node, x: Array, _: Any = None) -> Array:
+        limited([x.size], x.size)
         axes = node.ints("axes", 1)
         if axes is None and node.attributes.get("noop_with_empty_axes", 0):
             return x
@@ -233,12 +261,14 @@ def _reduced(function: Any) -> Callable[..., Array]:
         kept = function(x, axis=None if axes is None else tuple(axes), keepdims=keep)
         return np.asarray(kept, x.dtype)
 
-    return reduce
+    return reduced
 
 
 def _elementwise(function: Any) -> Callable[..., Array]:
     def apply(node: Node, *values: Array) -> Array:
-        limited(np.broadcast_shapes(*(v.shape for v in values)), max(v.size for v in values))
+        shape = np.broadcast_shapes(*(v.shape for v in values))
+        limited(shape, max(v.size for v in values))
+        charge(elements=math.prod(shape) * len(values))
         return np.asarray(function(*values))
 
     return apply
@@ -260,8 +290,8 @@ FOLDED: Final[dict[str, tuple[Callable[..., Array], set[str]]]] = {
     "GreaterOrEqual": (_elementwise(np.greater_equal), set()),
     "Less": (_elementwise(np.less), set()),
     "LessOrEqual": (_elementwise(np.less_equal), set()),
-    "Max": (_elementwise(lambda *v: np.max(np.broadcast_arrays(*v), axis=0)), set()),
-    "Min": (_elementwise(lambda *v: np.min(np.broadcast_arrays(*v), axis=0)), set()),
+    "Max": (_elementwise(lambda *v: reduce(np.maximum, v)), set()),
+    "Min": (_elementwise(lambda *v: reduce(np.minimum, v)), set()),
     "Mul": (_elementwise(np.multiply), _OLD),
     "Neg": (_elementwise(np.negative), set()),
     "Not": (_elementwise(np.logical_not), set()),

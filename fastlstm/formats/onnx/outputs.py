@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.budget import charge
 from fastlstm.formats.onnx.network import Network, Source
 from fastlstm.layers import Bidirectional, Layer
 
@@ -60,8 +61,10 @@ def describe(network: Network, outputs: Sequence[Array]) -> Description:
                 "reads one step of Y with sequence_lens: it is zero for shorter sequences"
             )
         found["read"] = _read(source, direction, flat)
+    states = list(_states(source)) if outputs[1:] else []
     for ids in outputs[1:]:
-        if not _is_one_of(ids.squeeze(), _states(source)):
+        charge(steps=2 * len(states), elements=ids.size)
+        if not _is_one_of(ids.squeeze(), iter(states)):
             raise UnsupportedModelError(
                 "a second output that is not the final state of its layers, h or c"
             )
@@ -139,6 +142,8 @@ def _states(source: Source) -> Iterator[Array]:
     for name in ("h", "c"):
         for parts in (layers, *([k] for k in layers)):
             if parts:
+                size = sum(k[name].size for k in parts)
+                charge(8 * size, elements=size)
                 together = np.concatenate([k[name] for k in parts])
                 yield together
                 yield together.transpose(1, 0, 2)

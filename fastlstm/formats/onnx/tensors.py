@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.budget import charge, current
 
 __all__ = ["Folder", "to_array", "widened"]
 
@@ -78,6 +79,7 @@ def to_array(tensor: Any, folder: Folder = None) -> Array:
             f"tensor {tensor.name!r}: a shape of {shape} takes {count * dtype.itemsize} bytes, "
             f"there are {len(raw)}"
         )
+    charge(3 * len(raw), elements=count)  # as read, as unpacked or widened
     array = np.frombuffer(raw, dtype).reshape(shape)
     if tensor.data_type == _BFLOAT16:
         array = (array.astype(np.uint32) << 16).view(np.float32)
@@ -114,6 +116,8 @@ def _external(tensor: Any, folder: Folder, size: int) -> bytes:
             f"{name}: expected {size} bytes, got {length} at {offset} in {path.name!r} "
             f"of {status.st_size} bytes"
         )
+    current().grow_to(str(path), offset + size)
+    charge(size)
     with open(path, "rb") as file:
         file.seek(offset)
         return file.read(size)

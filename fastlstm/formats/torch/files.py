@@ -1,4 +1,5 @@
-"""``.pt`` and ``.pth`` files: state_dicts, checkpoints and TorchScript archives, without torch.
+"""``.pt``, ``.pth`` and ``.ckpt`` files without torch: state_dicts, checkpoints, whole modules,
+TorchScript archives.
 
 No code of the file is executed, that of a TorchScript archive neither: its tensors are the
 attributes of its modules, as the pickle in it has them.
@@ -6,6 +7,7 @@ attributes of its modules, as the pickle in it has them.
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import zipfile
@@ -18,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.archives import open_archive
+from fastlstm.formats.archives import open_archive, read_member
+from fastlstm.formats.budget import charge, lent
 from fastlstm.formats.torch.loader import build
-from fastlstm.formats.torch.pickles import Call, Named, read_pickle
+from fastlstm.formats.torch.pickles import PERSISTENT, read_pickle
+from fastlstm.formats.torch.stand_ins import Named, Stranger, Unread, numpys, settled
 from fastlstm.formats.torch.state import Holder, parts_of
 from fastlstm.formats.trust import distrusted, naming, opened
 
@@ -32,7 +36,6 @@ __all__ = ["contents", "load"]
 Array = npt.NDArray[Any]
 ReadStorage = Callable[[str, int], bytes]  # of a key and a number of bytes
 
-MAX_PICKLE: Final = 1 << 23  # bytes; that of a network takes a few thousand
 MAGIC: Final = 0x1950A86A20F9469CFC6C  # of a file of torch before 1.6
 
 # Kind of storage: the dtype in the file, and its name. bfloat16 is the upper half of a float32.
@@ -41,6 +44,8 @@ _DTYPES: Final = {
     "BoolStorage": ("?", "bool"),
     "ByteStorage": ("u1", "uint8"),
     "CharStorage": ("i1", "int8"),
+    "ComplexDoubleStorage": ("c16", "complex128"),
+    "ComplexFloatStorage": ("c8", "complex64"),
     "DoubleStorage": ("f8", "float64"),
     "FloatStorage": ("f4", "float32"),
     "HalfStorage": ("f2", "float16"),
@@ -64,7 +69,10 @@ def contents(path: Path) -> tuple[str, dict[str, str]]:
     """What kind of file it is, and what each of its tensors is."""
     with opened(path) as file, naming(path), distrusted("the file"):
         content = _content(file)
-        kind = "TorchScript" if isinstance(content, Holder) else "torch's tensors"
+        kind = "torch's tensors"
+        if isinstance(content, Holder):
+            scripted = content.qualified_name.startswith("__torch__")
+            kind = "TorchScript" if scripted else f"a module of torch, {content.qualified_name}"
         tensors, _ = parts_of(content)
         return kind, {name: repr(tensor) for name, tensor in tensors.items()}
 
@@ -75,36 +83,38 @@ class Stored:
     def __init__(
         self, read: ReadStorage, storage: Any, offset: Any, shape: Any, strides: Any
     ) -> None:
-        kind, self.key, count = _storage(storage)
+        kind, self.key, count = storage
         self._read, self._kind = read, kind
         self._offset, self._strides = offset, strides
         self.shape, self.dtype = shape, _DTYPES[kind][1]
         self.itemsize = np.dtype(_DTYPES[kind][0]).itemsize
         for numbers in (shape, strides, (offset, count)):  # of any type, and their text of any size
             if not isinstance(numbers, tuple) or not all(
-                type(k) is int and 0 <= k < 1 << 63 for k in numbers
+                type(k) is int and 0 <= k < 1 << 59
+                for k in numbers  # of up to 16 bytes each
             ):
                 raise ModelFormatError("expected a tensor of lengths of 0 or more")
         if len(shape) != len(strides) or len(shape) > 8:
             raise ModelFormatError(f"{len(strides)} strides do not fit a shape of {len(shape)}")
-        size = 1
-        for length in shape:
-            size *= length
+        self._size = math.prod(shape)
         last = offset + sum((n - 1) * k for n, k in zip(shape, strides, strict=True))
-        if size > count or (size and last >= count):
+        if self._size > count or (self._size and last >= count):
             raise ModelFormatError(
                 f"a tensor of shape {shape} does not fit into its storage of {count} numbers"
             )
         self._bytes = count * self.itemsize
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        # as it is widened, and as a layer keeps it
+        charge(2 * self._size * max(4, self.itemsize))
         with distrusted(f"storage {self.key}"):
             content = self._read(self.key, self._bytes)
         raw = np.frombuffer(content, _DTYPES[self._kind][0])
+        axes = zip(self.shape, self._strides, strict=True)
         array = np.lib.stride_tricks.as_strided(
-            raw[self._offset :],
+            raw[self._offset :] if self._size else raw,
             self.shape,
-            [k * raw.itemsize for k in self._strides],
+            [k * raw.itemsize if n > 1 and self._size else 0 for n, k in axes],
             writeable=False,
         )
         if self._kind == "BFloat16Storage":
@@ -115,34 +125,73 @@ class Stored:
         return f"{self.dtype} ({', '.join(map(str, self.shape))})"
 
 
-def _storage(value: Any) -> tuple[str, str, int]:
-    """The kind, key and length of a storage, from the persistent id that stands for it."""
-    if not isinstance(value, Call) or value.function != Named("", "persistent"):
-        raise ModelFormatError("a tensor has no storage")
-    (identity,) = value.arguments
+def _tensor(
+    read: ReadStorage,
+    storage: Any,
+    offset: Any = 0,
+    shape: Any = (),
+    strides: Any = (),
+    gradient: Any = False,
+    hooks: Any = None,
+    metadata: Any = None,
+) -> Stored | Unread:
+    """A tensor of a storage; `metadata` says whether it shows other numbers than are there."""
+    kind, key, count, part = _storage(storage)
+    if kind not in _DTYPES:
+        return Unread(f"a tensor of {kind!r:.80}")
+    if part:
+        return Unread("a tensor of a storage that is part of another one")
+    if metadata:
+        return Unread("a tensor that stands for the negative or conjugate of its numbers")
+    return Stored(read, (kind, key, count), offset, shape, strides)
+
+
+def _storage(value: Any) -> tuple[str, str, int, bool]:
+    """The kind, key and length of a storage, and whether it is part of another one, from the
+    persistent id that stands for it.
+    """
+    identity = value.arguments[0] if isinstance(value, Stranger) and value.arguments else None
     if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
         raise ModelFormatError("a tensor has no storage")
     kind, key, _, count = identity[1:5]
-    if not isinstance(kind, Named) or not isinstance(key, str):
+    if value.named != PERSISTENT or not isinstance(kind, Named) or not isinstance(key, str):
         raise ModelFormatError("a tensor has no storage")
-    if kind.name not in _DTYPES:
-        raise UnsupportedModelError(f"a tensor of {kind.name!r}")
-    if len(identity) > 5 and identity[5] is not None:
-        raise UnsupportedModelError("a storage that is part of another one")
-    return kind.name, key, count
+    return kind.name, key, count, len(identity) > 5 and identity[5] is not None
 
 
-def _maker(read: ReadStorage) -> Callable[[Call], Any]:
-    """What makes a `Stored` of a pickle's call."""
+def _maker(read: ReadStorage) -> Callable[[Named, tuple[Any, ...]], Any]:
+    """What makes a tensor of a pickle's call, and a Parameter the tensor in it."""
 
-    def made(call: Call) -> Any:
-        if call.function.name == "_rebuild_tensor_v2":
-            return Stored(read, *call.arguments[:4])
-        if call.function.name == "_rebuild_parameter":
-            return call.arguments[0]
-        return call
+    def made(function: Named, arguments: tuple[Any, ...]) -> Any:
+        home, name = function.module, function.name
+        if home == "numpy" or home.startswith(("numpy.core.", "numpy._core.")):
+            return numpys(name, arguments)
+        if home in ("torch._tensor", "torch._utils") and name == "_rebuild_from_type_v2":
+            return _of_type(made, *arguments[:3])
+        if home in ("torch.nn.parameter", "torch.autograd.variable") or (
+            home == "torch._utils"
+            and name.startswith(("_rebuild_parameter", "_rebuild_device_tensor_from_numpy"))
+        ):
+            whole = arguments and hasattr(arguments[0], "dtype")
+            return arguments[0] if whole else Unread("a parameter of no tensor")
+        if home == "torch._utils" and name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
+            return _tensor(read, *arguments[:7])
+        if home == "torch._utils" and name.startswith("_rebuild_"):
+            return Unread(f"a tensor of another kind (torch._utils.{name:.80})")
+        return None
 
     return made
+
+
+def _of_type(made: Any, function: Any = None, kind: Any = None, arguments: Any = ()) -> Any:
+    """A tensor of a subclass, or one that has attributes."""
+    if not isinstance(function, Named) or not isinstance(arguments, tuple):
+        raise ModelFormatError("expected a tensor of a type")
+    if kind not in (Named("torch", "Tensor"), Named("torch.nn.parameter", "Parameter")):
+        return Unread(f"a tensor of a class of its own ({kind})")
+    if function.name == "_rebuild_from_type_v2":
+        raise ModelFormatError("a type of a type of a tensor")
+    return made(function, arguments)
 
 
 def _content(file: IO[bytes]) -> Mapping[str, Any] | Holder:
@@ -155,11 +204,13 @@ def _content(file: IO[bytes]) -> Mapping[str, Any] | Holder:
         content = _from_pickles(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     else:
         raise ModelFormatError("expected a file of torch.save or torch.jit.save")
+    content = settled(content)
     if isinstance(content, Holder):
         return content
     if not isinstance(content, dict):
+        what = repr(content) if isinstance(content, Stranger) else f"a {type(content).__name__}"
         raise ModelFormatError(
-            f"expected a state_dict or a checkpoint that holds one, got a {type(content).__name__}"
+            f"expected a state_dict, a checkpoint that holds one, or a module, got {what}"
         )
     return {key: value for key, value in content.items() if isinstance(key, str)}
 
@@ -171,7 +222,8 @@ def _from_archive(file: IO[bytes]) -> Any:
     if len(tops) != 1 or tops[0].count("/") != 1:
         raise ModelFormatError("expected one data.pkl in the archive")
     top = tops[0]
-    if f"{top}byteorder" in members and archive.read(f"{top}byteorder") != b"little":
+    order = members.get(f"{top}byteorder")
+    if order is not None and read_member(archive, order) != b"little":
         raise UnsupportedModelError("the numbers have another byte order than little")
     raw: dict[str, bytes] = {}  # many tensors may share a storage
 
@@ -181,13 +233,12 @@ def _from_archive(file: IO[bytes]) -> Any:
             if info is None or info.file_size != size:
                 there = "nothing" if info is None else f"{info.file_size} bytes"
                 raise ModelFormatError(f"storage {key} takes {size} bytes, there is {there}")
-            raw[key] = archive.read(info)
+            raw[key] = read_member(archive, info)
         return raw[key]
 
     info = members[f"{top}data.pkl"]
-    if info.file_size > MAX_PICKLE:
-        raise ModelFormatError(f"a pickle of {info.file_size} bytes; expected {MAX_PICKLE} at most")
-    return read_pickle(BytesIO(archive.read(info)), _maker(read))
+    with lent(4 * info.file_size):  # a letter of a text takes up to four bytes
+        return read_pickle(BytesIO(read_member(archive, info)), _maker(read))
 
 
 def _from_pickles(file: mmap.mmap) -> Any:
@@ -204,10 +255,13 @@ def _from_pickles(file: mmap.mmap) -> Any:
         if key not in places or places[key][1] * sizes[key] != size:
             raise ModelFormatError(f"storage {key} does not take {size} bytes")
         start = places[key][0]
+        charge(size)
         return file[start : start + size]
 
-    def made(call: Call) -> Any:
-        result = _maker(read)(call)
+    tensor = _maker(read)
+
+    def made(function: Named, arguments: tuple[Any, ...]) -> Any:
+        result = tensor(function, arguments)
         if isinstance(result, Stored):
             sizes[result.key] = result.itemsize
         return result

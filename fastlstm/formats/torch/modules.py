@@ -1,6 +1,6 @@
 """Torch modules: their kinds, what their activations compute, and what nobody has named.
 
-A module is a live one, a TorchScript one, or a `Holder` of a TorchScript archive's attributes.
+A module is a live one, a TorchScript one, or a `Holder` of what a file has of one.
 """
 
 from __future__ import annotations

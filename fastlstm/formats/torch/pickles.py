@@ -1,58 +1,51 @@
 """Pickles of torch files, read without executing anything.
 
 A pickle is a program for a small machine that may call any function. This machine knows
-containers, text and numbers, and of all functions those few that make up a tensor; it calls
-none of them by itself. Python's own unpickler, told to refuse functions, would still let a file
-claim memory and change objects of this process.
+containers, text and numbers; of a call it keeps what would be called. Python's own unpickler, told
+to refuse functions, would still let a file claim memory and change objects of this process.
 """
 
 from __future__ import annotations
 
 import pickletools
+import sys
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.errors import ModelFormatError
+from fastlstm.formats.budget import charge, current
+from fastlstm.formats.torch.stand_ins import Named, Stranger
 from fastlstm.formats.torch.state import Holder
 
-__all__ = ["Call", "Named", "read_pickle"]
+__all__ = ["read_pickle"]
 
-MAX_STEPS: Final = 200_000  # a tensor takes about twenty, a word of a vocabulary three
-
-
-class Named(NamedTuple):
-    """A function or class that a pickle names."""
-
-    module: str
-    name: str
-
-
-class Call(NamedTuple):
-    """What a call of a function would be."""
-
-    function: Named
-    arguments: tuple[Any, ...]
-
+MAX_NAME: Final = 1000  # letters of a module or class
+PERSISTENT: Final = Named("", "persistent")
 
 # What a state_dict and the bookkeeping of a checkpoint are made of.
 _CONTAINERS: Final[dict[Named, Callable[[], Any]]] = {
     Named("collections", "OrderedDict"): dict,
     Named("collections", "defaultdict"): dict,
     Named("collections", "Counter"): dict,
-    **{Named(module, "set"): list for module in ("builtins", "__builtin__")},
+    **{
+        Named(module, name): list
+        for module in ("builtins", "__builtin__")
+        for name in ("set", "frozenset")
+    },
 }
-_KNOWN: Final = {
-    Named("torch", "Size"),
-    Named("torch", "device"),
-    Named("torch._utils", "_rebuild_parameter"),
-    Named("torch._utils", "_rebuild_tensor_v2"),
-    Named("torch.serialization", "_get_layout"),
+# Nothing is called whatever its name is. But a file that wants these called is an attack on those
+# who read it with Python's own unpickler, and its weights are as trustworthy.
+_HOSTILE: Final = {
+    *("ctypes", "nt", "os", "posix", "pty", "runpy", "subprocess"),
+    *(f"builtins.{k}" for k in ("__import__", "compile", "eval", "exec", "input", "open")),
 }
 _MARK: Final = object()
 _KEYS: Final = (str, int, float, bool, bytes, type(None))
 
+Made = Callable[[Named, tuple[Any, ...]], Any]
 
-def read_pickle(file: Any, made: Callable[[Call], Any] = lambda call: call) -> Any:
+
+def read_pickle(file: Any, made: Made = lambda function, arguments: None) -> Any:
     """The content of the pickle that begins here; the file is left behind it.
 
     Parameters
@@ -60,25 +53,22 @@ def read_pickle(file: Any, made: Callable[[Call], Any] = lambda call: call) -> A
     file : binary file
         That gives no more bytes than it has, whatever is asked for, as `io.BytesIO` does.
     made : callable
-        What stands for a call of a function that makes up tensors.
+        What stands for a call of a function; None if that is not known.
 
     Returns
     -------
     object
-        Of dicts, lists, tuples, text and numbers, `Holder` for objects of TorchScript, and what
-        `made` returns. A persistent id is a `Call` of ``Named("", "persistent")``.
+        Of dicts, lists, tuples, text and numbers, `Holder` for objects of TorchScript, what
+        `made` returns, and `Stranger` for all other objects. A persistent id is a `Stranger` of
+        the name `PERSISTENT`.
 
     Raises
     ------
-    UnsupportedModelError
-        If it names anything that is no part of a state_dict, such as the class of a module.
     ModelFormatError
-        If it is damaged.
+        If it is damaged, or names what only an attack would.
     """
     machine = _Machine(made)
-    for count, (code, argument, _) in enumerate(pickletools.genops(file)):
-        if count > MAX_STEPS:
-            raise ModelFormatError(f"a pickle of more than {MAX_STEPS} steps is no model's")
+    for code, argument, _ in pickletools.genops(file):
         if code.name == "STOP":
             return machine.pop()
         machine.do(code.name, argument)
@@ -88,8 +78,9 @@ def read_pickle(file: Any, made: Callable[[Call], Any] = lambda call: call) -> A
 class _Machine:
     """The stack and the memo of a pickle, and what its operations do to them."""
 
-    def __init__(self, made: Callable[[Call], Any]) -> None:
+    def __init__(self, made: Made) -> None:
         self._made = made
+        self._budget = current()
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
 
@@ -105,14 +96,17 @@ class _Machine:
         return items[::-1]
 
     def do(self, name: str, argument: Any) -> None:
+        self._budget.charge(memory=100, steps=2)
         if name in _VALUES:
+            if isinstance(argument, (str, bytes, bytearray, int)):
+                self._budget.charge(memory=sys.getsizeof(argument))
             self._stack.append(argument)
         elif (constant := _CONSTANTS.get(name)) is not None:
             self._stack.append(constant())
         elif (operation := _OPERATIONS.get(name)) is not None:
             operation(self, argument)
         else:
-            raise ModelFormatError(f"{name} is no part of a state_dict's pickle")
+            raise ModelFormatError(f"{name} is no part of a model's pickle")
 
     def _nothing(self, argument: Any) -> None:
         pass
@@ -168,8 +162,21 @@ class _Machine:
         items = self._pop_to_mark()
         _set_items(self._stack[-1], items)
 
+    def _pop_mark(self, argument: Any) -> None:
+        self._pop_to_mark()
+
+    def _pop(self, argument: Any) -> None:
+        self._stack.pop()
+
+    def _duplicate(self, argument: Any) -> None:
+        self._stack.append(self._stack[-1])
+
     def _persistent(self, argument: Any) -> None:
-        self._stack.append(Call(Named("", "persistent"), (self.pop(),)))
+        identity = self.pop()
+        if isinstance(identity, tuple) and len(identity) > 1 and identity[0] == "module":
+            self._stack.append(identity[1])  # a class, beside its source
+        else:
+            self._stack.append(Stranger(PERSISTENT, (identity,)))
 
     def _global(self, argument: Any) -> None:
         module, _, name = argument.partition(" ")
@@ -181,17 +188,52 @@ class _Machine:
 
     def _reduce(self, argument: Any) -> None:
         arguments, function = self.pop(), self.pop()
-        result = _called(function, arguments)
-        self._stack.append(self._made(result) if isinstance(result, Call) else result)
+        self._stack.append(self._called(function, arguments))
+
+    def _new_with_names(self, argument: Any) -> None:
+        self.pop()  # the arguments by name
+        self._reduce(argument)
+
+    def _object(self, argument: Any) -> None:
+        function, *arguments = self._pop_to_mark()
+        self._stack.append(self._called(function, tuple(arguments)))
+
+    def _instance(self, argument: Any) -> None:
+        arguments = tuple(self._pop_to_mark())
+        self._global(argument)
+        self._stack.append(self._called(self.pop(), arguments))
+
+    def _called(self, function: Any, arguments: Any) -> Any:
+        """What stands for a call."""
+        if not isinstance(function, Named) or not isinstance(arguments, tuple):
+            raise ModelFormatError("the pickle calls what is no function")
+        if function.module in ("copyreg", "copy_reg") and arguments:
+            kind, *rest = arguments  # it makes an object of a class
+            return self._called(kind, tuple(rest) if function.name.startswith("__") else ())
+        if function.module.startswith("__torch__"):
+            return Holder(str(function))
+        if function.module == "torch.jit._pickle":  # lists with the types of their items
+            return arguments[0] if arguments else None
+        if function == Named("_codecs", "encode"):
+            return _encoded(*arguments)
+        if function in _CONTAINERS:
+            return _container(function, arguments)
+        result = self._made(function, arguments)
+        return Stranger(function, arguments) if result is None else result
 
     def _build(self, argument: Any) -> None:
-        state = self.pop()
-        if isinstance(self._stack[-1], Holder) and isinstance(state, dict):
-            self._stack[-1].attributes.update(
+        state, target = self.pop(), self._stack[-1]
+        if isinstance(target, Holder):
+            if not isinstance(state, dict):
+                raise ModelFormatError("the pickle gives a state to what has none")
+            charge(memory=100 * len(state), steps=len(state) / 10)
+            target.attributes.update(
                 {key: value for key, value in state.items() if isinstance(key, str)}
             )
-        elif not (isinstance(self._stack[-1], dict) and isinstance(state, dict)):
-            # a state_dict has attributes: its _metadata, of no meaning here
+        elif hasattr(target, "set_state"):
+            target.set_state(state)
+        elif isinstance(target, (int, str, list, tuple, Named, type(None))):
+            # of others it has no meaning here, such as the _metadata of a state_dict
             raise ModelFormatError("the pickle gives a state to what has none")
 
 
@@ -203,10 +245,17 @@ _OPERATIONS: Final[dict[str, _Operation]] = {
     "BINPERSID": _Machine._persistent,
     "BUILD": _Machine._build,
     "DICT": _Machine._dict,
+    "DUP": _Machine._duplicate,
+    "FROZENSET": _Machine._list,
     "GLOBAL": _Machine._global,
+    "INST": _Machine._instance,
     "LIST": _Machine._list,
     "MARK": _Machine._mark,
     "NEWOBJ": _Machine._reduce,
+    "NEWOBJ_EX": _Machine._new_with_names,
+    "OBJ": _Machine._object,
+    "POP": _Machine._pop,
+    "POP_MARK": _Machine._pop_mark,
     "REDUCE": _Machine._reduce,
     "SETITEM": _Machine._set_item,
     "SETITEMS": _Machine._set_all,
@@ -224,6 +273,7 @@ _VALUES: Final = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    "BYTEARRAY8",
 }
 _CONSTANTS: Final[dict[str, Callable[[], Any]]] = {
     "NONE": lambda: None,
@@ -237,16 +287,19 @@ _CONSTANTS: Final[dict[str, Callable[[], Any]]] = {
 
 
 def _set_items(target: Any, items: list[Any]) -> None:
+    target = target.items if isinstance(target, Stranger) else target
     if not isinstance(target, dict) or len(items) % 2:
         raise ModelFormatError("the pickle sets items of what is no dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if isinstance(key, _KEYS):  # a tuple may be nested too deep to be hashed
             target[key] = value
-        elif not isinstance(key, (tuple, Call)):
+        elif isinstance(key, (list, dict)):
             raise ModelFormatError("the pickle has a key that cannot be one")
 
 
 def _extend(target: Any, items: list[Any]) -> None:
+    if isinstance(target, Stranger):
+        return
     if not isinstance(target, list):
         raise ModelFormatError("the pickle appends to what is no list")
     target += items
@@ -255,44 +308,37 @@ def _extend(target: Any, items: list[Any]) -> None:
 def _named(module: Any, name: Any) -> Named:
     if not isinstance(module, str) or not isinstance(name, str):  # its text may have no end
         raise ModelFormatError("the pickle names what has no name")
-    named = Named(module, name)
-    if (
-        named in _CONTAINERS
-        or named in _KNOWN
-        or named.module.startswith("__torch__")
-        or named.module == "torch.jit._pickle"  # lists with the types of their items
-        or (named.module == "torch" and named.name.endswith("Storage"))
-        or (named.module == "torch" and named.name in _DTYPES)
-    ):
-        return named
-    raise UnsupportedModelError(
-        f"it is a pickle of Python objects ({named.module}.{named.name}), and reading those would "
-        "execute code; save the tensors alone: torch.save(model.state_dict(), path)"
-    )
+    if len(module) + len(name) > MAX_NAME:
+        raise ModelFormatError(f"the pickle names a class by more than {MAX_NAME} letters")
+    home = module.replace("__builtin__", "builtins")
+    if home.partition(".")[0] in _HOSTILE or f"{home}.{name}" in _HOSTILE:
+        raise ModelFormatError(
+            f"it wants {module}.{name} called, which no model needs: the file is hostile; nothing "
+            "was executed"
+        )
+    return Named(module, name)
 
 
-_DTYPES: Final = {
-    *("float16", "float32", "float64", "bfloat16", "half", "float", "double"),
-    *("bool", "uint8", "int8", "int16", "int32", "int64", "short", "int", "long"),
-}
+def _encoded(text: Any = None, codec: Any = None) -> bytes:
+    """Bytes, as a pickle of protocol 2 has them."""
+    if not isinstance(text, str) or codec not in ("latin1", "latin-1"):
+        raise ModelFormatError("expected bytes as text of latin-1")
+    charge(memory=len(text))
+    return text.encode("latin-1")
 
 
-def _called(function: Any, arguments: Any) -> Any:
-    if not isinstance(function, Named) or not isinstance(arguments, tuple):
-        raise ModelFormatError("the pickle calls what is no function")
-    if function.module.startswith("__torch__"):
-        return Holder(f"{function.module}.{function.name}")
-    if function.module == "torch.jit._pickle":
-        return arguments[0] if arguments else None
-    if function in _CONTAINERS:
-        made = _CONTAINERS[function]()
-        content = arguments[-1] if arguments else None
-        if isinstance(content, dict) and isinstance(made, dict):
-            made.update(content)
-        elif isinstance(content, list) and isinstance(made, list):
-            made += content
-        elif isinstance(content, list):  # pairs, as Python 2 wrote an OrderedDict
-            for pair in content:
-                _set_items(made, list(pair))
-        return made
-    return Call(function, arguments)
+def _container(function: Named, arguments: tuple[Any, ...]) -> Any:
+    made = _CONTAINERS[function]()
+    content = arguments[-1] if arguments else None
+    if isinstance(content, (dict, list)):
+        charge(memory=100 * len(content), steps=len(content) / 10)
+    if isinstance(content, dict) and isinstance(made, dict):
+        made.update(content)
+    elif isinstance(content, list) and isinstance(made, list):
+        made += content
+    elif isinstance(content, list):  # pairs, as Python 2 wrote an OrderedDict
+        for pair in content:
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+                raise ModelFormatError("expected pairs of a dict")
+            _set_items(made, list(pair))
+    return made

@@ -6,20 +6,24 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from fastlstm.errors import ModelFormatError
+from fastlstm.formats.budget import charge
 from fastlstm.formats.trust import Tensors
 
 __all__ = ["Holder", "parts_of"]
 
 MAX_DEPTH = 16  # of mappings inside of mappings
+MAX_NAME = 4096  # letters of a full name
 
 
 class Holder:
-    """The attributes of a module in a TorchScript archive, whose code is never looked at.
+    """The attributes of a module in a file, whose code is never looked at.
 
     Parameters
     ----------
     qualified_name : str
-        Of its class, such as ``"__torch__.torch.nn.modules.rnn.LSTM"``.
+        Of its class, such as ``"torch.nn.modules.rnn.LSTM"``; in a TorchScript archive with
+        ``"__torch__."`` before it.
     """
 
     def __init__(self, qualified_name: str) -> None:
@@ -75,11 +79,15 @@ def _flattened(source: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any
     seen: set[int] = set()  # a hostile file may hold itself, or the same again and again
 
     def visit(items: Mapping[Any, Any], path: list[str], beside: bool = False) -> None:
+        charge(memory=100 * len(items), steps=len(items))
         for key, value in items.items():
             if not isinstance(key, str) or key == "_flat_weights":  # an LSTM's, once more
                 continue
             here = [*path, key] if key else path
             name = ".".join(here)
+            if len(name) > MAX_NAME:
+                raise ModelFormatError(f"a name of {len(name)} letters: {name[:40]!r} ...")
+            charge(memory=len(name))
             listed = isinstance(value, (list, tuple))
             if listed or isinstance(value, (Mapping, Holder)):
                 if id(value) in seen or len(here) > MAX_DEPTH:

@@ -1,0 +1,120 @@
+"""What the reading of one file may cost, whatever the file says.
+
+A file of a few kilobytes can ask for gigabytes: by one tensor that many names share, a dict that
+is copied again and again, a shape that a graph computes. So `opened` gives every file a budget of
+memory and of steps, in proportion to what there is to read, and readers call `charge` before they
+allocate or loop. A budget that is used up ends the reading with a `ModelFormatError`.
+
+What the file itself holds needs no charge, only what is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
+from fastlstm.errors import ModelFormatError
+
+__all__ = ["Budget", "OverBudget", "budgeted", "charge", "current", "lent", "returned"]
+
+MEMORY: Final = 1 << 27  # bytes that any file may take
+MEMORY_PER_BYTE: Final = 12  # float16 weights, the worst: read, widened, in layers
+STEPS: Final = 400_000  # of about a microsecond
+STEPS_PER_BYTE: Final = 1 / 16
+ELEMENTS_PER_STEP: Final = 100  # that NumPy works through in a microsecond
+
+
+class OverBudget(ModelFormatError):
+    """The file asks for more than a model of its size takes."""
+
+
+class Budget:
+    """What is left to a file.
+
+    Parameters
+    ----------
+    content : float
+        Bytes that there are to read, unpacked.
+    """
+
+    def __init__(self, content: float) -> None:
+        self.content = content
+        self.ends: dict[str, int] = {}  # of other files, how far they are read
+        self.memory = max(MEMORY, MEMORY_PER_BYTE * content)
+        self.steps = max(STEPS, STEPS_PER_BYTE * content)
+
+    def grow(self, content: int) -> None:
+        """So much more is there to read, such as what an archive unfolds to."""
+        whole = Budget(self.content + content)
+        self.memory += whole.memory - max(MEMORY, MEMORY_PER_BYTE * self.content)
+        self.steps += whole.steps - max(STEPS, STEPS_PER_BYTE * self.content)
+        self.content += content
+
+    def grow_to(self, name: str, end: int) -> None:
+        """Another file is read up to here; what was read before counts once."""
+        before = self.ends.get(name, 0)
+        self.ends[name] = max(before, end)
+        self.grow(self.ends[name] - before)
+
+    def charge(self, memory: int = 0, steps: float = 0, elements: int = 0) -> None:
+        """Take bytes, steps of a microsecond, and NumPy's work on so many elements.
+
+        Raises
+        ------
+        OverBudget
+            If there is not so much left.
+        """
+        self.memory -= memory
+        self.steps -= steps + elements / ELEMENTS_PER_STEP
+        if self.memory < 0 or self.steps < 0:
+            what = "memory" if self.memory < 0 else "steps"
+            raise OverBudget(
+                f"reading it would take more {what} than a model of this size does: it is damaged "
+                "or made to do harm"
+            )
+
+
+_current: ContextVar[Budget | None] = ContextVar("budget", default=None)
+_UNLIMITED: Final = Budget(float("inf"))  # what a caller holds in memory already
+
+
+def current() -> Budget:
+    """The budget of the file that is being read; a caller's own objects have no limit."""
+    return _current.get() or _UNLIMITED
+
+
+@contextmanager
+def budgeted(content: int) -> Iterator[None]:
+    """A budget for the reading of so many bytes."""
+    token = _current.set(Budget(content))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def charge(memory: int = 0, steps: float = 0, elements: int = 0) -> None:
+    """`Budget.charge` of the file that is being read."""
+    current().charge(memory, steps, elements)
+
+
+@contextmanager
+def returned() -> Iterator[None]:
+    """What is taken inside is free again behind it."""
+    budget = current()
+    before = budget.memory
+    try:
+        yield
+    finally:
+        budget.memory = before
+
+
+@contextmanager
+def lent(memory: int) -> Iterator[None]:
+    """Take bytes for a while."""
+    budget = current()
+    budget.charge(memory)
+    yield
+    budget.memory += memory
