@@ -101,8 +101,6 @@ def load(path: str | os.PathLike[str], *, config: Any = None) -> LSTM:
         As `from_keras`.
     TypeError, ValueError
         If `config` is missing, or none, or given where the file has its own.
-    ImportError
-        If the package h5py is missing.
     """
     path = Path(path)
     architecture = None if config is None else config_from(config)
