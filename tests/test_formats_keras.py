@@ -1,9 +1,12 @@
 """Keras models: their own numbers, or a refusal that names the layer; files are not trusted."""
 
+import codecs
 import copy
 import io
 import json
+import marshal
 import sys
+import tempfile
 import time
 import tracemalloc
 import zipfile
@@ -272,7 +275,11 @@ LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wAAAA==", "defaults":
     ("name", "change", "message"),
     [
         ("k3_words", other_class("LSTM", "GRU", units=5), "'lstm' .GRU.|GRU is not computed"),
-        ("k3_words", other_class("Dropout", "Lambda", function=LAMBDA), "a Lambda is not computed"),
+        (
+            "k3_words",
+            other_class("Dropout", "Lambda", function=LAMBDA),
+            "a Lambda runs code of its own",
+        ),
         ("k3_words", other_class("Dropout", "BatchNormalization"), "BatchNormalization"),
         ("k3_words", other_class("Dropout", "LayerNormalization"), "LayerNormalization"),
         ("k3_masks", other_class("LSTM", "SimpleRNN"), "SimpleRNN is not computed"),
@@ -299,8 +306,8 @@ LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wAAAA==", "defaults":
         ("k3_words", option("Activation", activation="log_softmax"), "'log_softmax'"),
         ("k3_words", option("Bidirectional", merge_mode=None), "merge_mode=None"),
         ("k3_words", inside("Bidirectional", go_backwards=True), "go_backwards of its layers"),
-        ("k3_words", entry("LSTM", module="mine"), "LSTM is a class of 'mine'"),
-        ("k3_words", entry("LSTM", registered_name="mine>LSTM"), "LSTM is a class of 'mine>LSTM'"),
+        ("k3_words", entry("LSTM", module="mine"), "LSTM.: a class of 'mine'"),
+        ("k3_words", entry("LSTM", registered_name="mine>LSTM"), "LSTM.: a class of 'mine>LSTM'"),
         ("k3_words", lambda c: c.update(class_name="Encoder"), "the model is a Encoder"),
         ("k3_words", graph("LSTM"), r"'lstm\w*' \(LSTM\) is shared: it is called 2 times"),
         ("k3_words", graph(None, output_layers=[["dense", 0, 0], ["dense_1", 0, 0]]), "2 outputs"),
@@ -436,6 +443,166 @@ def test_other_activations(value, tmp_path):
         load(path)
 
 
+# Published exploits: what made Keras run code of a file must neither run nor be dropped
+
+WATCHED = """compile exec import marshal.loads os.exec os.posix_spawn os.spawn os.system
+    pickle.find_class shutil.unpack_archive socket.connect subprocess.Popen urllib.Request"""
+SEEN: list = []  # of this kind, while somebody looks
+
+
+def _watch(event, arguments):
+    written = event == "open" and isinstance(arguments[1], str) and "r" not in arguments[1]
+    if SEEN and (event in WATCHED.split() or written):
+        SEEN.append(event)
+
+
+@pytest.fixture(scope="module")
+def watch():
+    """A call, during which nothing may run, be imported or be written."""
+    sys.addaudithook(_watch)  # for ever, but mostly asleep
+
+    def call(function, path):
+        SEEN.append("started")
+        try:
+            return function(path)
+        finally:
+            happened = SEEN[1:]
+            SEEN.clear()
+            assert not happened, " ".join(happened)
+            assert not CANARY.exists()
+
+    return call
+
+
+def refused_by(watch, path, message):
+    load_before = path.with_name("good.keras")
+    load_before.write_bytes(FILES["k3_words.keras"])
+    load(load_before)  # what needs importing is imported
+    with pytest.raises(UnsupportedModelError, match=message):
+        watch(load, path)
+
+
+CANARY = Path(tempfile.gettempdir()) / "fastlstm_canary"
+SHELL = f"touch {CANARY}"
+CODE = marshal.dumps(compile(f"__import__('os').system({SHELL!r})", "<lambda>", "eval"))
+LAMBDA_OF_KERAS_3 = {
+    "class_name": "__lambda__",
+    "config": {"code": codecs.encode(CODE, "base64").decode(), "defaults": None, "closure": None},
+}
+
+
+def function(module, name, kind="function"):
+    return {"module": module, "class_name": kind, "config": name, "registered_name": kind}
+
+
+GET_FILE = {"fname": "x", "origin": "file:///etc/passwd", "cache_dir": str(CANARY), "extract": True}
+# Where a config may name what is to be run, in the place of a layer: CVE and the entry.
+LAYERS_THAT_RUN = {
+    "CVE-2024-3660": {"class_name": "Lambda", "config": {"function": LAMBDA_OF_KERAS_3}},
+    "CVE-2025-1550": {"module": "os", "class_name": "system", "config": {"command": SHELL}},
+    "CVE-2025-1550 registered": {
+        "module": "keras.layers",
+        "class_name": "Dense",
+        "registered_name": "os>system",
+        "config": {"command": SHELL},
+    },
+    "CVE-2025-1550 function": {
+        "module": "keras.layers",
+        "class_name": "Lambda",
+        "config": {"function": function("subprocess", "run"), "arguments": {"args": [SHELL]}},
+    },
+    "CVE-2025-8747": {
+        "module": "keras.layers",
+        "class_name": "Lambda",
+        "config": {"function": function("keras.utils", "get_file"), "arguments": GET_FILE},
+    },
+    "CVE-2025-9906": {
+        "module": "keras.layers",
+        "class_name": "Lambda",
+        "config": {"function": function("keras.config", "enable_unsafe_deserialization")},
+    },
+    "CVE-2025-9906 module": {
+        "module": "keras.config",
+        "class_name": "enable_unsafe_deserialization",
+        "config": {},
+    },
+}
+
+
+def put(layer):
+    """The layer in the place of the Dropout, under its name."""
+
+    def change(config):
+        place = layer_of(config, "Dropout")
+        name = place["config"]["name"]
+        place.update(copy.deepcopy({"registered_name": None} | layer))
+        place["config"]["name"] = name
+
+    return change
+
+
+@pytest.mark.parametrize("name", LAYERS_THAT_RUN)
+def test_layers_that_run_code(name, watch, tmp_path):
+    path = keras_file(tmp_path / "model.keras", put(LAYERS_THAT_RUN[name]))
+    kind = LAYERS_THAT_RUN[name]["class_name"]
+    refused_by(watch, path, f"layer 'dropout.*' .{kind}.")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        LAMBDA_OF_KERAS_3,
+        function("os", "system"),
+        function("builtins", "exec", "builtin_function"),
+        {"module": "subprocess", "class_name": "Popen", "config": {"args": SHELL, "shell": True}},
+        function("keras.config", "enable_unsafe_deserialization"),
+    ],
+)
+@pytest.mark.parametrize(("kind", "option_name"), [("LSTM", "activation"), ("Dense", "activation")])
+def test_options_that_run_code(kind, option_name, value, watch, tmp_path):
+    path = keras_file(tmp_path / "model.keras", option(kind, **{option_name: value}))
+    message = f"layer '{kind.lower()}.*' .{kind}., {option_name}"
+    refused_by(watch, path, message)
+    # an initializer changes nothing in a trained layer, and is not looked at
+    path = keras_file(tmp_path / "model.keras", option(kind, kernel_initializer=value))
+    assert watch(load, path).layers == loaded("k3_words.keras", tmp_path).layers
+
+
+def test_a_lambda_in_h5(watch, tmp_path):
+    """CVE-2025-9905: Keras 2 keeps it as ``[code, defaults, closure]``, and runs it in any mode."""
+    code = [codecs.encode(CODE, "base64").decode(), None, None]
+    options = {"name": "dropper", "function": code, "function_type": "lambda"}
+
+    def change(file):
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"][-1] = {"class_name": "Lambda", "config": options}
+        file.attrs["model_config"] = json.dumps(config)
+
+    path = h5_file(tmp_path / "model.h5", "k2_words", change)
+    refused_by(watch, path, "layer 'dropper' .Lambda.: .*runs code")
+
+
+def test_what_is_compiled_is_not_looked_at(watch, tmp_path):
+    """Losses, metrics and how a model is built may name functions, too."""
+
+    def change(config):
+        config["compile_config"] = {"loss": function("os", "system"), "metrics": [SHELL]}
+        config["build_config"] = LAMBDA_OF_KERAS_3
+        config["config"]["layers"][1]["build_config"] = function("os", "system")
+
+    path = keras_file(tmp_path / "model.keras", change)
+    wanted = loaded("k3_words.keras", tmp_path)
+    assert watch(load, path).layers == wanted.layers
+
+
+def test_the_watch_sees_what_runs(watch, tmp_path):
+    with pytest.raises(AssertionError, match=r"marshal\.loads.*exec.*os\.system"):
+        watch(lambda code: eval(marshal.loads(code)), CODE)
+    CANARY.unlink()
+    with pytest.raises(AssertionError, match="open"):
+        watch(lambda path: path.write_text(""), tmp_path / "written")
+
+
 # Old files
 
 
@@ -560,6 +727,29 @@ def test_files_are_read_by_no_other_package(name, tmp_path, monkeypatch):
     for package in ("h5py", "pyfive", "keras", "tensorflow"):
         monkeypatch.setitem(sys.modules, package, None)
     assert loaded(name, tmp_path).num_layers
+
+
+@pytest.mark.parametrize("name", ["k3_words", "k3_backwards", "k3_cells"])
+def test_files_of_windows(name, tmp_path):
+    """There Keras 3.0 joins the names in a path by backslashes, and HDF5 takes it for one name."""
+    with zipfile.ZipFile(io.BytesIO(FILES[f"{name}.keras"])) as archive:
+        content = io.BytesIO(archive.read("model.weights.h5"))
+    flat = io.BytesIO()
+    with h5py.File(content) as old, h5py.File(flat, "w") as new:
+
+        def copy_to(key, item):
+            if isinstance(item, h5py.Dataset):
+                group, number = key.rsplit("/vars/")
+                new.create_group(group.replace("/", "\\") + "/vars") if group not in done else None
+                done.add(group)
+                new[group.replace("/", "\\")]["vars"][number] = item[()]
+
+        done = set()
+        old.visititems(copy_to)
+        assert all("\\" in group for group in new)
+    path = keras_file(tmp_path / "model.keras", name=name, weights=flat.getvalue())
+    one, two = load(path), loaded(f"{name}.keras", tmp_path)
+    assert (one.layers, one.head, one.options) == (two.layers, two.head, two.options)
 
 
 # Live models: what from_keras asks of them

@@ -93,7 +93,12 @@ def _kind(entry: Config) -> str:
     module, registered = entry.get("module"), entry.get("registered_name")
     foreign = module is not None and re.match(r"(tf_)?keras(\.|$)", str(module)) is None
     if foreign or ">" in str(registered):
-        raise UnsupportedModelError(f"{kind} is a class of {registered or module!r}, not of Keras")
+        config = entry.get("config")
+        name = entry.get("name") or (config.get("name") if isinstance(config, dict) else None)
+        raise UnsupportedModelError(
+            f"layer {name!r} ({kind}): a class of {module if foreign else registered!r}, "
+            "not of Keras"
+        )
     return kind
 
 
