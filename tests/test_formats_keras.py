@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import marshal
+import os
 import sys
 import tempfile
 import time
@@ -482,8 +483,8 @@ def refused_by(watch, path, message):
         watch(load, path)
 
 
-CANARY = Path(tempfile.gettempdir()) / "fastlstm_canary"
-SHELL = f"touch {CANARY}"
+CANARY = Path(tempfile.gettempdir()) / f"fastlstm_canary_{os.getpid()}"
+SHELL = f"echo x> {CANARY}"  # to the shells of all systems
 CODE = marshal.dumps(compile(f"__import__('os').system({SHELL!r})", "<lambda>", "eval"))
 LAMBDA_OF_KERAS_3 = {
     "class_name": "__lambda__",
@@ -598,7 +599,7 @@ def test_what_is_compiled_is_not_looked_at(watch, tmp_path):
 def test_the_watch_sees_what_runs(watch, tmp_path):
     with pytest.raises(AssertionError, match=r"marshal\.loads.*exec.*os\.system"):
         watch(lambda code: eval(marshal.loads(code)), CODE)
-    CANARY.unlink()
+    CANARY.unlink()  # so it has run
     with pytest.raises(AssertionError, match="open"):
         watch(lambda path: path.write_text(""), tmp_path / "written")
 
