@@ -313,7 +313,16 @@ LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wAAAA==", "defaults":
         ("k3_words", graph("LSTM"), r"'lstm\w*' \(LSTM\) is shared: it is called 2 times"),
         ("k3_words", graph(None, output_layers=[["dense", 0, 0], ["dense_1", 0, 0]]), "2 outputs"),
         ("k3_words", graph(None, output_layers=["dense", 0, 0]), "stands beside it"),
-        ("k3_words", called_with("LSTM", initial_state=[1]), "is called with initial_state"),
+        (
+            "k3_words",
+            called_with("LSTM", initial_state=[["embedding", 0, 0]] * 2),
+            r"'lstm\w*' .LSTM. begins with a state from 'embedding' .\?.|.Embedding.",
+        ),
+        (
+            "k3_words",
+            called_with("Embedding", initial_state=[["embedding", 0, 0]]),
+            "is called with initial_state",
+        ),
         ("k3_words", mask_of(1), "reads a mask of its own, from 'not_equal"),
         ("k3_words", option("Embedding", mask_zero=False), "reads a mask of its own"),
         ("k3_words", reads_output, "output 1 of call 0 of 'lstm"),
@@ -442,6 +451,102 @@ def test_other_activations(value, tmp_path):
     path = keras_file(tmp_path / "model.keras", option("LSTM", activation=value))
     with pytest.raises(UnsupportedModelError, match=r"LSTM.*activation"):
         load(path)
+
+
+# States that are inputs and outputs of the model
+
+
+def tensor(name, output=0):
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, 0, output]}}
+
+
+def with_states(kind, keras_2=False, inputs=None, outputs=(1, 2)):
+    """The config whose first layer of a kind takes states from inputs and gives its last ones."""
+
+    def change(config):
+        graph, layer = config["config"], layer_of(config, kind)
+        number = 4 if kind == "Bidirectional" else 2
+        names = [f"state_{k}" for k in range(number if inputs is None else inputs)]
+        for name in names:
+            entry = {"class_name": "InputLayer", "name": name, "config": {"name": name}}
+            graph["layers"].append({**entry, "inbound_nodes": []})
+        node = layer["inbound_nodes"][0]
+        if keras_2:
+            history = node["args"][0]["config"]["keras_history"]
+            calls = [[*history, {}], *([name, 0, 0, {}] for name in names)]
+            layer["inbound_nodes"] = [calls]
+        elif names:
+            node["kwargs"]["initial_state"] = [tensor(name) for name in names]
+        histories = [graph["input_layers"], *([name, 0, 0] for name in names)]
+        graph["input_layers"] = histories
+        name = layer["config"]["name"]
+        given = [[name, 0, k] for k in outputs]
+        graph["output_layers"] = [*given, graph["output_layers"]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("k3_words", with_states("LSTM")),
+        ("k3_words", with_states("LSTM", outputs=(2,), inputs=0)),
+        ("k3_words", with_states("LSTM", outputs=())),
+        ("k3_words", with_states("Bidirectional", outputs=(4, 3, 2, 1))),
+        ("k3_backwards", with_states("LSTM")),
+        ("k3_backwards", with_states("LSTM", keras_2=True)),
+    ],
+)
+def test_states_are_those_of_a_call(name, change, tmp_path):
+    model = load(keras_file(tmp_path / "model.keras", change, name))
+    wanted = loaded(f"{name}.keras", tmp_path)
+    assert (model.layers, model.head, model.options) == (
+        wanted.layers,
+        wanted.head,
+        wanted.options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (with_states("LSTM", inputs=1), "expected 2 initial states, got 1"),
+        (with_states("LSTM", inputs=4), "expected 2 initial states, got 4"),
+        (with_states("Bidirectional", inputs=2), "expected 4 initial states, got 2"),
+        (with_states("LSTM", outputs=(3,)), "the model has 2 outputs beside final states"),
+        (with_states("LSTM", outputs=(0,)), "the model has 2 outputs beside final states"),
+        (with_states("Dense", inputs=0), "the model has 3 outputs beside final states"),
+        (with_states("Dense", outputs=()), "is called with initial_state"),
+    ],
+)
+def test_other_states(change, message, tmp_path):
+    path = keras_file(tmp_path / "model.keras", change)
+    refused(path, message, (ModelFormatError, UnsupportedModelError))
+
+
+def test_one_state_for_two_and_an_input_for_none(tmp_path):
+    def shared(config):
+        with_states("LSTM")(config)
+        node = layer_of(config, "LSTM")["inbound_nodes"][0]
+        node["kwargs"]["initial_state"] = [tensor("state_0")] * 2
+
+    def spare(config):
+        with_states("LSTM")(config)
+        layer_of(config, "LSTM")["inbound_nodes"][0]["kwargs"].pop("initial_state")
+
+    def encoder(config):
+        with_states("LSTM", inputs=0, outputs=())(config)
+        name = layer_of(config, "Bidirectional")["config"]["name"]
+        node = layer_of(config, "LSTM")["inbound_nodes"][0]
+        node["kwargs"]["initial_state"] = [tensor(name, 1), tensor(name, 2)]
+
+    for change, message in (
+        (shared, "begins with a state from 'state_0' .InputLayer."),
+        (spare, "the model has 3 inputs beside initial states"),
+        (encoder, "begins with a state from 'bidirectional.*' .Bidirectional."),
+    ):
+        path = keras_file(tmp_path / "model.keras", change)
+        refused(path, message, (UnsupportedModelError,))
 
 
 # Published exploits: what made Keras run code of a file must neither run nor be dropped
