@@ -4,10 +4,12 @@ Their numbers are compared with PyTorch's in ``test_torch_golden.py``.
 """
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import by_reference
 from model_files import fc, random, refused, tensors
 
 from fastlstm import LSTM, Dense, Layer, from_torch, load
@@ -128,8 +130,9 @@ LSTM_1, DENSE_2 = ("layers", 1), ("layers", 2)
 
 # file, where, what, error
 CHANGES = [
-    ("rtneural.json", (*LSTM_1, "type"), "gru", r"layer 1 \(gru\)", UnsupportedModelError),
-    ("rtneural.json", (*LSTM_1, "type"), "conv1d", r"layer 1 \(conv1d\)", UnsupportedModelError),
+    ("rtneural.json", (*LSTM_1, "type"), "gru", r"layer 1 \(gru\) is a GRU", UnsupportedModelError),
+    ("rtneural.json", (*LSTM_1, "type"), "conv1d", "is a convolution", UnsupportedModelError),
+    ("rtneural.json", (*LSTM_1, "type"), "batchnorm", "is a 'batchnorm'", UnsupportedModelError),
     ("rtneural.json", (*LSTM_1, "type"), None, "layer 1: expected an object", ModelFormatError),
     ("rtneural.json", (*LSTM_1, "shape"), [None, None, 4], "declares 4 units", ModelFormatError),
     ("rtneural.json", (*LSTM_1, "shape"), [None], "ends in a number", ModelFormatError),
@@ -146,7 +149,10 @@ CHANGES = [
     ("rtneural.json", ("in_shape",), None, "ends in a number", ModelFormatError),
     ("rtneural.json", ("layers",), {}, "expected a list of layers", ModelFormatError),
     ("rtneural.json", ("layers",), [], "at least one layer", ModelFormatError),
-    ("rtneural.json", ("in_gain",), 3.0, "in_gain: a gain of 3.0 dB", UnsupportedModelError),
+    ("rtneural.json", ("in_gain",), 3.0, "in_gain or out_gain are not 0 dB", UnsupportedModelError),
+    ("rtneural.json", ("in_gain",), "3", "in_gain: expected a gain in dB", ModelFormatError),
+    ("rtneural.json", ("out_gain",), 1e9, "out_gain: expected a gain in dB", ModelFormatError),
+    ("rtneural.json", ("input_batch",), [1.0], "output_batch: expected lists", ModelFormatError),
     ("rtneural.json", ("in_skip",), 2, "in_skip: expected 0 or 1", UnsupportedModelError),
     ("rtneural.json", ("quantised",), 1, "quantised: what this means", UnsupportedModelError),
     ("amp.nam", ("architecture",), "WaveNet", "'WaveNet': this version", UnsupportedModelError),
@@ -189,6 +195,82 @@ CHANGES = [
 def test_other_files_are_refused(tmp_path, name, where, value, message, kind):
     path = written(tmp_path / "model.json", changed(content_of(name), where, value))
     refused(path, message, kind)
+
+
+def aida(skip=0, in_gain=None, out_gain=None, inputs=1, **changes):
+    """A file of AIDA-X, one unit and one input, and what its plugin makes of a signal.
+
+    The four gates of the unit have unlike weights. AIDA-X takes the gain of the input first, and
+    that of the output of the sum.
+    """
+    w, u, b = [0.5, -0.75, 1.5, 0.25], [0.3, 0.6, -0.9, 1.1], [0.1, 0.2, -0.3, 0.4]  # i f c o
+    weight, bias = 0.8, -0.05
+    kernel = [w] + [[9.0] * 4] * (inputs - 1)  # of parameters, which are 0 in the test
+    shapes = [None, None, 1]
+    layers = [
+        {"type": "lstm", "activation": "", "shape": shapes, "weights": [kernel, [u], b]},
+        {"type": "dense", "activation": "", "shape": shapes, "weights": [[[weight]], [bias]]},
+    ]
+
+    def played(signal, gain, volume):
+        h = c = 0.0
+        for x in (gain * x for x in signal):
+            i, f, g, o = (a * x + r * h + d for a, r, d in zip(w, u, b, strict=True))
+            i, f, o = (1 / (1 + math.exp(-z)) for z in (i, f, o))
+            c = f * c + i * math.tanh(g)
+            h = o * math.tanh(c)
+            yield volume * (weight * h + bias + skip * x)
+
+    signal = np.random.default_rng(6).uniform(-1, 1, 2048).astype("f4").tolist()
+    content = {"in_shape": [None, None, inputs], "in_skip": skip, "layers": layers}
+    content |= {} if in_gain is None else {"in_gain": in_gain, "out_gain": out_gain}
+    content |= {"input_batch": signal, "output_batch": list(played(signal, 1, 1))}
+    content |= {"metadata": {"name": "amp", "samplerate": "48000", "esr": 0.1}}
+    factors = [10 ** ((k or 0) / 20) for k in (in_gain, out_gain)]
+    return content | changes, np.array(signal, "f4"), list(played(signal, *factors))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"skip": 1},
+        {"skip": 1, "in_gain": 0, "out_gain": 0.0},
+        {"in_gain": 6, "out_gain": -12.5},
+        {"in_gain": 6, "out_gain": -12.5, "inputs": 3},
+        {"inputs": 2, "skip": 1},
+    ],
+)
+def test_aida_x(tmp_path, options):
+    content, signal, played = aida(**options)
+    model = load(written(tmp_path / "amp.json", content))
+    x = np.zeros((1, len(signal), model.input_size), "f4")
+    x[0, :, 0] = signal
+    np.testing.assert_allclose(by_reference(model, x)[0, :, 0], played, atol=2e-6)
+
+
+def test_a_test_that_fails(tmp_path):
+    """Gates in another order, a bias left out, the skip forgotten, one number changed."""
+
+    def refused_as_apart(content):
+        refused(
+            written(tmp_path / "amp.json", content), "other outputs for input_batch than output"
+        )
+
+    content, *_ = aida()
+    kernel, _, biases = content["layers"][0]["weights"]
+    for values in (kernel[0], biases):
+        values[1], values[2] = values[2], values[1]
+        refused_as_apart(content)
+        values[1], values[2] = values[2], values[1]
+    content["layers"][1]["weights"].pop()
+    refused_as_apart(content)
+    refused_as_apart(aida(skip=1)[0] | {"in_skip": 0})
+    content, *_ = aida()
+    content["output_batch"][700] += 1e-4
+    refused_as_apart(content)
+    content["output_batch"].pop()
+    refused(written(tmp_path / "amp.json", content), r"of one length, got \(2048,\) and \(2047,\)")
 
 
 def test_activations_as_layers(tmp_path):

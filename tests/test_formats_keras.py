@@ -1,9 +1,13 @@
 """Keras models: their own numbers, or a refusal that names the layer; files are not trusted."""
 
+import codecs
 import copy
 import io
 import json
+import marshal
+import os
 import sys
+import tempfile
 import time
 import tracemalloc
 import zipfile
@@ -272,7 +276,11 @@ LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wAAAA==", "defaults":
     ("name", "change", "message"),
     [
         ("k3_words", other_class("LSTM", "GRU", units=5), "'lstm' .GRU.|GRU is not computed"),
-        ("k3_words", other_class("Dropout", "Lambda", function=LAMBDA), "a Lambda is not computed"),
+        (
+            "k3_words",
+            other_class("Dropout", "Lambda", function=LAMBDA),
+            "a Lambda runs code of its own",
+        ),
         ("k3_words", other_class("Dropout", "BatchNormalization"), "BatchNormalization"),
         ("k3_words", other_class("Dropout", "LayerNormalization"), "LayerNormalization"),
         ("k3_masks", other_class("LSTM", "SimpleRNN"), "SimpleRNN is not computed"),
@@ -299,13 +307,22 @@ LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wAAAA==", "defaults":
         ("k3_words", option("Activation", activation="log_softmax"), "'log_softmax'"),
         ("k3_words", option("Bidirectional", merge_mode=None), "merge_mode=None"),
         ("k3_words", inside("Bidirectional", go_backwards=True), "go_backwards of its layers"),
-        ("k3_words", entry("LSTM", module="mine"), "LSTM is a class of 'mine'"),
-        ("k3_words", entry("LSTM", registered_name="mine>LSTM"), "LSTM is a class of 'mine>LSTM'"),
+        ("k3_words", entry("LSTM", module="mine"), "LSTM.: a class of 'mine'"),
+        ("k3_words", entry("LSTM", registered_name="mine>LSTM"), "LSTM.: a class of 'mine>LSTM'"),
         ("k3_words", lambda c: c.update(class_name="Encoder"), "the model is a Encoder"),
         ("k3_words", graph("LSTM"), r"'lstm\w*' \(LSTM\) is shared: it is called 2 times"),
         ("k3_words", graph(None, output_layers=[["dense", 0, 0], ["dense_1", 0, 0]]), "2 outputs"),
         ("k3_words", graph(None, output_layers=["dense", 0, 0]), "stands beside it"),
-        ("k3_words", called_with("LSTM", initial_state=[1]), "is called with initial_state"),
+        (
+            "k3_words",
+            called_with("LSTM", initial_state=[["embedding", 0, 0]] * 2),
+            r"'lstm\w*' .LSTM. begins with a state from 'embedding' .\?.|.Embedding.",
+        ),
+        (
+            "k3_words",
+            called_with("Embedding", initial_state=[["embedding", 0, 0]]),
+            "is called with initial_state",
+        ),
         ("k3_words", mask_of(1), "reads a mask of its own, from 'not_equal"),
         ("k3_words", option("Embedding", mask_zero=False), "reads a mask of its own"),
         ("k3_words", reads_output, "output 1 of call 0 of 'lstm"),
@@ -436,6 +453,262 @@ def test_other_activations(value, tmp_path):
         load(path)
 
 
+# States that are inputs and outputs of the model
+
+
+def tensor(name, output=0):
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, 0, output]}}
+
+
+def with_states(kind, keras_2=False, inputs=None, outputs=(1, 2)):
+    """The config whose first layer of a kind takes states from inputs and gives its last ones."""
+
+    def change(config):
+        graph, layer = config["config"], layer_of(config, kind)
+        number = 4 if kind == "Bidirectional" else 2
+        names = [f"state_{k}" for k in range(number if inputs is None else inputs)]
+        for name in names:
+            entry = {"class_name": "InputLayer", "name": name, "config": {"name": name}}
+            graph["layers"].append({**entry, "inbound_nodes": []})
+        node = layer["inbound_nodes"][0]
+        if keras_2:
+            history = node["args"][0]["config"]["keras_history"]
+            calls = [[*history, {}], *([name, 0, 0, {}] for name in names)]
+            layer["inbound_nodes"] = [calls]
+        elif names:
+            node["kwargs"]["initial_state"] = [tensor(name) for name in names]
+        histories = [graph["input_layers"], *([name, 0, 0] for name in names)]
+        graph["input_layers"] = histories
+        name = layer["config"]["name"]
+        given = [[name, 0, k] for k in outputs]
+        graph["output_layers"] = [*given, graph["output_layers"]]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("k3_words", with_states("LSTM")),
+        ("k3_words", with_states("LSTM", outputs=(2,), inputs=0)),
+        ("k3_words", with_states("LSTM", outputs=())),
+        ("k3_words", with_states("Bidirectional", outputs=(4, 3, 2, 1))),
+        ("k3_backwards", with_states("LSTM")),
+        ("k3_backwards", with_states("LSTM", keras_2=True)),
+    ],
+)
+def test_states_are_those_of_a_call(name, change, tmp_path):
+    model = load(keras_file(tmp_path / "model.keras", change, name))
+    wanted = loaded(f"{name}.keras", tmp_path)
+    assert (model.layers, model.head, model.options) == (
+        wanted.layers,
+        wanted.head,
+        wanted.options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (with_states("LSTM", inputs=1), "expected 2 initial states, got 1"),
+        (with_states("LSTM", inputs=4), "expected 2 initial states, got 4"),
+        (with_states("Bidirectional", inputs=2), "expected 4 initial states, got 2"),
+        (with_states("LSTM", outputs=(3,)), "the model has 2 outputs beside final states"),
+        (with_states("LSTM", outputs=(0,)), "the model has 2 outputs beside final states"),
+        (with_states("Dense", inputs=0), "the model has 3 outputs beside final states"),
+        (with_states("Dense", outputs=()), "is called with initial_state"),
+    ],
+)
+def test_other_states(change, message, tmp_path):
+    path = keras_file(tmp_path / "model.keras", change)
+    refused(path, message, (ModelFormatError, UnsupportedModelError))
+
+
+def test_one_state_for_two_and_an_input_for_none(tmp_path):
+    def shared(config):
+        with_states("LSTM")(config)
+        node = layer_of(config, "LSTM")["inbound_nodes"][0]
+        node["kwargs"]["initial_state"] = [tensor("state_0")] * 2
+
+    def spare(config):
+        with_states("LSTM")(config)
+        layer_of(config, "LSTM")["inbound_nodes"][0]["kwargs"].pop("initial_state")
+
+    def encoder(config):
+        with_states("LSTM", inputs=0, outputs=())(config)
+        name = layer_of(config, "Bidirectional")["config"]["name"]
+        node = layer_of(config, "LSTM")["inbound_nodes"][0]
+        node["kwargs"]["initial_state"] = [tensor(name, 1), tensor(name, 2)]
+
+    for change, message in (
+        (shared, "begins with a state from 'state_0' .InputLayer."),
+        (spare, "the model has 3 inputs beside initial states"),
+        (encoder, "begins with a state from 'bidirectional.*' .Bidirectional."),
+    ):
+        path = keras_file(tmp_path / "model.keras", change)
+        refused(path, message, (UnsupportedModelError,))
+
+
+# Published exploits: what made Keras run code of a file must neither run nor be dropped
+
+WATCHED = """compile exec import marshal.loads os.exec os.posix_spawn os.spawn os.system
+    pickle.find_class shutil.unpack_archive socket.connect subprocess.Popen urllib.Request"""
+SEEN: list = []  # of this kind, while somebody looks
+
+
+def _watch(event, arguments):
+    written = event == "open" and isinstance(arguments[1], str) and "r" not in arguments[1]
+    if SEEN and (event in WATCHED.split() or written):
+        SEEN.append(event)
+
+
+@pytest.fixture(scope="module")
+def watch():
+    """A call, during which nothing may run, be imported or be written."""
+    sys.addaudithook(_watch)  # for ever, but mostly asleep
+
+    def call(function, path):
+        SEEN.append("started")
+        try:
+            return function(path)
+        finally:
+            happened = SEEN[1:]
+            SEEN.clear()
+            assert not happened, " ".join(happened)
+            assert not CANARY.exists()
+
+    return call
+
+
+def refused_by(watch, path, message):
+    load_before = path.with_name("good.keras")
+    load_before.write_bytes(FILES["k3_words.keras"])
+    load(load_before)  # what needs importing is imported
+    with pytest.raises(UnsupportedModelError, match=message):
+        watch(load, path)
+
+
+CANARY = Path(tempfile.gettempdir()) / f"fastlstm_canary_{os.getpid()}"
+SHELL = f"echo x> {CANARY}"  # to the shells of all systems
+CODE = marshal.dumps(compile(f"__import__('os').system({SHELL!r})", "<lambda>", "eval"))
+LAMBDA_OF_KERAS_3 = {
+    "class_name": "__lambda__",
+    "config": {"code": codecs.encode(CODE, "base64").decode(), "defaults": None, "closure": None},
+}
+
+
+def function(module, name, kind="function"):
+    return {"module": module, "class_name": kind, "config": name, "registered_name": kind}
+
+
+GET_FILE = {"fname": "x", "origin": "file:///etc/passwd", "cache_dir": str(CANARY), "extract": True}
+# Where a config may name what is to be run, in the place of a layer: CVE and the entry.
+LAYERS_THAT_RUN = {
+    "CVE-2024-3660": {"class_name": "Lambda", "config": {"function": LAMBDA_OF_KERAS_3}},
+    "CVE-2025-1550": {"module": "os", "class_name": "system", "config": {"command": SHELL}},
+    "CVE-2025-1550 registered": {
+        "module": "keras.layers",
+        "class_name": "Dense",
+        "registered_name": "os>system",
+        "config": {"command": SHELL},
+    },
+    "CVE-2025-1550 function": {
+        "module": "keras.layers",
+        "class_name": "Lambda",
+        "config": {"function": function("subprocess", "run"), "arguments": {"args": [SHELL]}},
+    },
+    "CVE-2025-8747": {
+        "module": "keras.layers",
+        "class_name": "Lambda",
+        "config": {"function": function("keras.utils", "get_file"), "arguments": GET_FILE},
+    },
+    "CVE-2025-9906": {
+        "module": "keras.layers",
+        "class_name": "Lambda",
+        "config": {"function": function("keras.config", "enable_unsafe_deserialization")},
+    },
+    "CVE-2025-9906 module": {
+        "module": "keras.config",
+        "class_name": "enable_unsafe_deserialization",
+        "config": {},
+    },
+}
+
+
+def put(layer):
+    """The layer in the place of the Dropout, under its name."""
+
+    def change(config):
+        place = layer_of(config, "Dropout")
+        name = place["config"]["name"]
+        place.update(copy.deepcopy({"registered_name": None} | layer))
+        place["config"]["name"] = name
+
+    return change
+
+
+@pytest.mark.parametrize("name", LAYERS_THAT_RUN)
+def test_layers_that_run_code(name, watch, tmp_path):
+    path = keras_file(tmp_path / "model.keras", put(LAYERS_THAT_RUN[name]))
+    kind = LAYERS_THAT_RUN[name]["class_name"]
+    refused_by(watch, path, f"layer 'dropout.*' .{kind}.")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        LAMBDA_OF_KERAS_3,
+        function("os", "system"),
+        function("builtins", "exec", "builtin_function"),
+        {"module": "subprocess", "class_name": "Popen", "config": {"args": SHELL, "shell": True}},
+        function("keras.config", "enable_unsafe_deserialization"),
+    ],
+)
+@pytest.mark.parametrize(("kind", "option_name"), [("LSTM", "activation"), ("Dense", "activation")])
+def test_options_that_run_code(kind, option_name, value, watch, tmp_path):
+    path = keras_file(tmp_path / "model.keras", option(kind, **{option_name: value}))
+    message = f"layer '{kind.lower()}.*' .{kind}., {option_name}"
+    refused_by(watch, path, message)
+    # an initializer changes nothing in a trained layer, and is not looked at
+    path = keras_file(tmp_path / "model.keras", option(kind, kernel_initializer=value))
+    assert watch(load, path).layers == loaded("k3_words.keras", tmp_path).layers
+
+
+def test_a_lambda_in_h5(watch, tmp_path):
+    """CVE-2025-9905: Keras 2 keeps it as ``[code, defaults, closure]``, and runs it in any mode."""
+    code = [codecs.encode(CODE, "base64").decode(), None, None]
+    options = {"name": "dropper", "function": code, "function_type": "lambda"}
+
+    def change(file):
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"][-1] = {"class_name": "Lambda", "config": options}
+        file.attrs["model_config"] = json.dumps(config)
+
+    path = h5_file(tmp_path / "model.h5", "k2_words", change)
+    refused_by(watch, path, "layer 'dropper' .Lambda.: .*runs code")
+
+
+def test_what_is_compiled_is_not_looked_at(watch, tmp_path):
+    """Losses, metrics and how a model is built may name functions, too."""
+
+    def change(config):
+        config["compile_config"] = {"loss": function("os", "system"), "metrics": [SHELL]}
+        config["build_config"] = LAMBDA_OF_KERAS_3
+        config["config"]["layers"][1]["build_config"] = function("os", "system")
+
+    path = keras_file(tmp_path / "model.keras", change)
+    wanted = loaded("k3_words.keras", tmp_path)
+    assert watch(load, path).layers == wanted.layers
+
+
+def test_the_watch_sees_what_runs(watch, tmp_path):
+    with pytest.raises(AssertionError, match=r"marshal\.loads.*exec.*os\.system"):
+        watch(lambda code: eval(marshal.loads(code)), CODE)
+    CANARY.unlink()  # so it has run
+    with pytest.raises(AssertionError, match="open"):
+        watch(lambda path: path.write_text(""), tmp_path / "written")
+
+
 # Old files
 
 
@@ -554,10 +827,35 @@ def test_weights_alone_need_a_config(tmp_path):
         load(whole, config=text)
 
 
-def test_h5py_is_named_if_it_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ImportError, match=r'pip install "fastlstm\[keras\]"'):
-        loaded("k3_words.keras", tmp_path)
+@pytest.mark.parametrize("name", ["k3_words.keras", "k2_words.h5"])
+def test_files_are_read_by_no_other_package(name, tmp_path, monkeypatch):
+    """The HDF5 library crashes on damaged files; strangers' models do not reach it."""
+    for package in ("h5py", "pyfive", "keras", "tensorflow"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert loaded(name, tmp_path).num_layers
+
+
+@pytest.mark.parametrize("name", ["k3_words", "k3_backwards", "k3_cells"])
+def test_files_of_windows(name, tmp_path):
+    """There Keras 3.0 joins the names in a path by backslashes, and HDF5 takes it for one name."""
+    with zipfile.ZipFile(io.BytesIO(FILES[f"{name}.keras"])) as archive:
+        content = io.BytesIO(archive.read("model.weights.h5"))
+    flat = io.BytesIO()
+    with h5py.File(content) as old, h5py.File(flat, "w") as new:
+
+        def copy_to(key, item):
+            if isinstance(item, h5py.Dataset):
+                group, number = key.rsplit("/vars/")
+                new.create_group(group.replace("/", "\\") + "/vars") if group not in done else None
+                done.add(group)
+                new[group.replace("/", "\\")]["vars"][number] = item[()]
+
+        done = set()
+        old.visititems(copy_to)
+        assert all("\\" in group for group in new)
+    path = keras_file(tmp_path / "model.keras", name=name, weights=flat.getvalue())
+    one, two = load(path), loaded(f"{name}.keras", tmp_path)
+    assert (one.layers, one.head, one.options) == (two.layers, two.head, two.options)
 
 
 # Live models: what from_keras asks of them
@@ -805,15 +1103,6 @@ def test_headers_of_the_new_kind(name, tmp_path):
         pytest.skip("a whole model is enough")
     model = load(new_style(name, tmp_path / "model.h5"))
     assert model.layers == loaded(name, tmp_path).layers
-
-
-def test_attributes_in_a_heap_of_their_own(tmp_path):
-    path = new_style("k2_words.h5", tmp_path / "model.h5")
-    with h5py.File(path, "r+", libver="latest") as file:
-        for k in range(20):
-            file.attrs[f"more{k}"] = k
-    refused(path, "attributes in a heap of their own", (UnsupportedModelError,))
-    refused(new_style("k2_words.h5", path, userblock_size=512), "at its start", FORMAT_OR_NOT)
 
 
 def test_texts_that_do_not_fit(tmp_path):

@@ -12,7 +12,25 @@ import onnx_cases as cases
 import pytest
 from helpers import outputs, predictions
 from onnx import TensorProto, helper, numpy_helper
-from onnx_cases import BOTH, FC2, LAST, ONE, TWO, H, I, N, T, X, Y, ints, lstm, node, value
+from onnx_cases import (
+    AXES,
+    BOTH,
+    FC2,
+    LAST,
+    ONE,
+    TWO,
+    XN,
+    H,
+    I,
+    N,
+    T,
+    X,
+    Y,
+    ints,
+    lstm,
+    node,
+    value,
+)
 
 import fastlstm
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, State, from_onnx, reference
@@ -838,10 +856,164 @@ def test_several_inputs_and_outputs():
         UnsupportedModelError, match=r"expected one input of data, got \['x', 'z'\]"
     ):
         from_onnx(model)
-    nodes = [lstm("x", ["a", "y"]), node("Tanh", "a", "z")]
+    nodes = [lstm("x", ["a", "h"]), node("Tanh", "a", "z"), node("Relu", "a", "y")]
     model = cases.model(nodes, X, [*Y, value("z", None)], cases.constants(**ONE))
-    with pytest.raises(UnsupportedModelError, match="a second output"):
+    with pytest.raises(UnsupportedModelError, match=r"'z': a second output .* 'y' is computed"):
         from_onnx(model)
+    # a state, and what is computed from it
+    model = cases.model(nodes[:2], X, [value("h", None), value("z", None)], cases.constants(**ONE))
+    assert from_onnx(model).return_sequences
+
+
+def of_two_directions(*outputs):
+    """A network of two directions, their final states each by itself, and what is behind."""
+    names = ["y", "f", "k", "forward", "backward", "c"]
+    nodes = [
+        lstm("x", ["a", "h", "c"], direction="bidirectional"),
+        node("Gather", "h zero", "f", axis=0),
+        node("Gather", "h one", "k", axis=0),
+        node("Split", "a halves", "forward backward", axis=1),
+        node("Concat", "f k", "r", axis=1),
+        node("Gemm", "r fc b", "y"),
+    ]
+    named = {**BOTH, **FC2, "zero": np.array(0), "one": np.array(1), "halves": ints(1, 1)}
+    assert {*outputs} <= {*names}
+    return cases.model(nodes, X, [value(k, None) for k in outputs], cases.constants(**named))
+
+
+@pytest.mark.parametrize(
+    "order", [("y", "f", "k"), ("f", "y", "k"), ("f", "k", "y"), ("k", "c", "y"), ("c", "y")]
+)
+def test_states_of_one_direction_beside_the_output(order):
+    """They are what a call gives as its state, wherever the output stands among them."""
+    model, x = from_onnx(of_two_directions(*order)), cases.chain_input("every step")
+    alone = from_onnx(of_two_directions("y"))
+    assert (model.layers, model.head, model.options) == (alone.layers, alone.head, alone.options)
+    _, state = reference.lstm(model.layers, x.swapaxes(0, 1))
+    y = reference.predict(model.layers, x.swapaxes(0, 1), model.head)
+    np.testing.assert_allclose(
+        y, state.h_n.swapaxes(0, 1).reshape(N, 2 * H) @ FC2["fc"] + FC2["b"], atol=1e-5
+    )
+
+
+def test_one_direction_as_the_output():
+    """The other direction is not computed for nothing."""
+    both = from_onnx(of_two_directions("y")).layers[0]
+    for name, cell in (("f", both.forward), ("k", both.backward)):
+        model = from_onnx(of_two_directions(name))
+        assert (model.layers, model.read, model.return_sequences) == ((cell,), "final", False)
+    for name, cell in (("forward", both.forward), ("backward", both.backward)):
+        model = from_onnx(of_two_directions(name))
+        assert (model.layers, model.return_sequences) == ((cell,), True)
+
+
+# Batch 1
+
+
+def one_by_one(kind, x=XN, size=1):
+    """Graphs that run for a batch of one only, as exports with an example of one may be."""
+    state = {"h0": cases.random("h0", 1, size, H), "c0": cases.random("c0", 1, size, H)}
+    nodes = {
+        "a constant state": [
+            node("Transpose", "x", "t", perm=[1, 0, 2]),
+            lstm("t", ["", "h"], state=("h0", "c0")),
+            node("Reshape", "h flat", "y"),
+        ],
+        "a reshape": [
+            node("Reshape", "x steps", "t"),
+            lstm("t", ["a"]),
+            node("Gather", "a last", "g", axis=0),
+            node("Reshape", "g flat", "y"),
+        ],
+        "a squeeze": [
+            node("Squeeze", "x zero", "s"),
+            node("Unsqueeze", "s one", "t"),
+            lstm("t", ["a"]),
+            node("Squeeze", "a both", "y"),
+        ],
+    }[kind]
+    shapes = {"steps": ints(-1, 1, I), "flat": ints(1, H), "both": ints(1, 2)}
+    named = cases.constants(**ONE, **AXES, **LAST, **state, **shapes)
+    return cases.model(nodes, x, Y, named)
+
+
+@pytest.mark.parametrize("kind", ["a constant state", "a reshape", "a squeeze"])
+@pytest.mark.parametrize("dims", [["N", "T", I], [1, "T", I], [1, T, I], [1, T, None]])
+def test_graphs_that_run_for_one_sequence(kind, dims):
+    graph = one_by_one(kind, [value("x", dims)])
+    if kind == "a reshape" and dims[0] == "N":  # into one long sequence
+        with pytest.raises(UnsupportedModelError, match="For a batch of 1 the graph is one that"):
+            from_onnx(graph)
+        return
+    model = from_onnx(graph)
+    plain = from_onnx(cases.chain("every step")).layers[0]
+    if kind == "a constant state":
+        h_0, c_0 = (cases.random(name, 1, 1, H)[0, 0] for name in ("h0", "c0"))
+        plain = replace(plain, h_0=h_0.astype("f4"), c_0=c_0.astype("f4"))
+    assert model.layers == (plain,)
+    assert model.return_sequences is (kind == "a squeeze")
+
+
+def test_graphs_that_run_for_certain_sizes():
+    """None of these is damaged."""
+    for size in (2, 5):  # a state of two or five sequences, that differ
+        with pytest.raises(UnsupportedModelError, match=r"does not run for a batch of|rows that"):
+            from_onnx(one_by_one("a constant state", size=size))
+    nodes = [lstm("x", ["a"]), node("Reshape", "a seven", "y")]
+    model = cases.model(nodes, X, Y, cases.constants(**ONE, seven=ints(7, 1, H)))
+    with pytest.raises(UnsupportedModelError, match=r"not run for a batch of 1, 3 steps"):
+        from_onnx(model)
+    nodes = [lstm("x", ["a"]), node("Gather", "a six", "y", axis=0)]
+    model = cases.model(nodes, X, Y, cases.constants(**ONE, six=np.array(6)))
+    with pytest.raises(UnsupportedModelError, match="index 6 is out of bounds"):
+        from_onnx(model)
+
+
+def test_a_graph_that_mixes_sequences_is_not_taken_one_by_one():
+    """It runs for any batch, and gives something else than a row for itself."""
+    nodes = [
+        lstm("x", ["", "h"]),
+        node("Squeeze", "h zero", "s"),
+        node("ReduceMean", "s", "y", axes=[0], keepdims=1),
+    ]
+    with pytest.raises(UnsupportedModelError, match="reduces another axis"):
+        from_onnx(cases.model(nodes, X, Y, cases.constants(**ONE, **AXES)))
+
+
+# What is named as what it is
+
+
+@pytest.mark.parametrize(
+    ("op", "domain", "message"),
+    [
+        ("GRU", "", "a GRU: this version computes LSTMs"),
+        ("RNN", "", "a plain recurrent layer"),
+        ("Loop", "", r'a Loop, as which tf2onnx .* model.save\("model.keras"\)'),
+        ("Scan", "", "a Scan, as which"),
+        ("DynamicQuantizeLSTM", "com.microsoft", "a quantised LSTM: load the model as it was"),
+        ("Conv", "", "a 2-D convolution: this version computes none"),
+    ],
+)
+def test_what_is_no_lstm_is_named(op, domain, message):
+    options = {"kernel_shape": [3, 3]} if op == "Conv" else {}
+    if op in ("Loop", "Scan"):
+        options = {"body": helper.make_graph([], "body", [], [])}
+    other = helper.make_node(op, ["x", "W"], ["z"], name="other", domain=domain, **options)
+    with pytest.raises(UnsupportedModelError, match="no LSTM operator in the graph, but a "):
+        from_onnx(cases.model([other], X, [value("z", None)], cases.constants(**ONE)))
+    model = cases.model([other, lstm("z", ["", "y"])], X, Y, cases.constants(**ONE))
+    with pytest.raises(UnsupportedModelError, match=rf"'other' \(.*{op}\): {message}"):
+        from_onnx(model)
+
+
+@pytest.mark.parametrize(
+    "op", ["MatMulInteger", "QLinearConv", "DequantizeLinear", "LayerNormalization"]
+)
+def test_what_stands_around_is_named(op):
+    nodes = [helper.make_node(op, ["x", "W"], ["z"], name="other"), lstm("z", ["", "y"])]
+    what = "a normalisation" if op == "LayerNormalization" else "as it was before it was quantised"
+    with pytest.raises(UnsupportedModelError, match=what):
+        from_onnx(cases.model(nodes, X, Y, cases.constants(**ONE)))
 
 
 def test_arguments(tmp_path):

@@ -2,6 +2,10 @@
 
 In the first a kernel is (inputs, outputs), the gates of an LSTM are ``i f c o``. RTNeural itself
 fills up what a file lacks with zeros and drops what is too much; here both are errors.
+
+AIDA-X adds to the first what stands around the network: a gain in dB on the signal (the first
+input), the input added to the output, a gain on the sum. Its files carry ``input_batch`` and
+``output_batch``, the outputs from the first step on with both gains at 0 dB and all other inputs 0.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm import reference
 from fastlstm.activations import LINEAR
 from fastlstm.dense import Dense
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
@@ -26,23 +31,28 @@ __all__ = ["chain", "network"]
 
 Array = npt.NDArray[Any]
 
+NAMED: Final = {"gru": "a GRU", "conv1d": "a convolution", "conv2d": "a convolution"}
 ACTIVATIONS: Final = ("tanh", "relu", "sigmoid", "softmax", "elu")
 DENSE: Final = ("dense", "time-distributed-dense")
-MODEL_KEYS: Final = {"in_shape", "layers", "in_skip", "in_gain", "out_gain"}
+TEST: Final = ("input_batch", "output_batch")
+MODEL_KEYS: Final = {"in_shape", "layers", "in_skip", "in_gain", "out_gain", *TEST}
 LAYER_KEYS: Final = {"type", "name", "activation", "shape", "weights"}
+TESTED: Final = 4096  # steps of a test; AIDA-X' own have 2048
+MAX_CHANNELS: Final = 64  # of AIDA-X; its own networks have up to 3 inputs and 1 output
+TOLERANCE: Final = 1e-5  # of outputs up to 1: that of the plugin, the networks are float32
 METADATA: Final = {"samplerate", "sample_rate", "esr", "version"}  # numbers about the training
 
 
 def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
     """The network of a parsed file. It gives the outputs of every step, as RTNeural does.
 
-    ``in_skip`` adds the input to the output and gains other than 0 dB are refused, as AIDA-X has
-    them. Text and nested objects are about the model and are not looked at.
+    ``in_gain``, ``in_skip`` and ``out_gain`` are those of AIDA-X, and its test is computed. Text
+    and nested objects are about the model and are not looked at.
 
     Raises
     ------
     ModelFormatError
-        If sizes do not fit together.
+        If sizes do not fit together, or the network does not give the outputs that the file has.
     UnsupportedModelError
         If a layer is none of LSTM, dense layer and activation.
     """
@@ -64,17 +74,80 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
             layers[-1] = _activated(what, layers[-1], item)
             continue
         if item["type"] not in ("lstm", *DENSE):
-            raise UnsupportedModelError(f"{what}: this version computes LSTM and dense layers")
+            named = NAMED.get(item["type"], f"a {item['type']!r:.40}")
+            raise UnsupportedModelError(
+                f"{what} is {named}: fastlstm computes LSTM and dense layers, no other"
+            )
         if unknown := sorted(item.keys() - LAYER_KEYS):
             raise UnsupportedModelError(f"{what}: this version does not know the options {unknown}")
         build = _lstm if item["type"] == "lstm" else _dense
         layers.append(build(what, item, size, units, dtype))
         size = units
-    last = max((k for k, layer in enumerate(layers) if isinstance(layer, Layer)), default=-1)
     skip = content.get("in_skip", 0)
     if skip not in (0, 1):
         raise UnsupportedModelError(f"in_skip: expected 0 or 1, got {skip!r:.80}")
-    return LSTM(layers[: last + 1], layers[last + 1 :], return_sequences=True, skip=int(skip))
+
+    def model(layers: Sequence[Layer | Dense]) -> LSTM:
+        last = max((k for k, layer in enumerate(layers) if isinstance(layer, Layer)), default=-1)
+        return LSTM(layers[: last + 1], layers[last + 1 :], return_sequences=True, skip=int(skip))
+
+    found = model(layers)
+    if any(name in content for name in TEST):
+        _compare(found, *(content.get(name) for name in TEST))
+    before, behind = (_gain(content, name) for name in ("in_gain", "out_gain"))
+    if before == behind == 1:
+        return found
+    if skip:
+        raise UnsupportedModelError(
+            f"in_skip: the input is added to the output, and in_gain or out_gain are not 0 dB; "
+            f"got {content.get('in_gain', 0)!r:.80} and {content.get('out_gain', 0)!r:.80}"
+        )
+    if max(found.input_size, found.output_size) > MAX_CHANNELS:
+        raise UnsupportedModelError(
+            f"gains of a network of {found.input_size} inputs and {found.output_size} outputs"
+        )
+    if before != 1:
+        scale = np.eye(found.input_size, dtype=found.dtype)
+        scale[0, 0] = before
+        layers.insert(0, Dense(scale))
+    if behind != 1:
+        layers.append(
+            Dense(np.eye(found.output_size, dtype=found.dtype) * found.dtype.type(behind))
+        )
+    return model(layers)
+
+
+def _gain(content: Mapping[str, Any], name: str) -> float:
+    """A gain in dB as a factor; from -90 dB down AIDA-X takes it for silence."""
+    gain = content.get(name, 0)
+    if type(gain) not in (int, float) or not abs(gain) < 1000:
+        raise ModelFormatError(f"{name}: expected a gain in dB, got {gain!r:.80}")
+    return float(10 ** (gain / 20)) if gain > -90 else 0.0
+
+
+def _compare(model: LSTM, inputs: Any, outputs: Any) -> None:
+    """Compute the test of a file. It is causal: the first steps do not depend on the others."""
+    x, wanted = (numbers(k, v, model.dtype) for k, v in zip(TEST, (inputs, outputs), strict=True))
+    if x.ndim != 1 or x.shape != wanted.shape:
+        raise ModelFormatError(
+            f"expected input_batch and output_batch of one length, got {x.shape} and {wanted.shape}"
+        )
+    if not x.size:
+        return
+    if model.input_size > MAX_CHANNELS:
+        raise UnsupportedModelError(f"a test of a network of {model.input_size} inputs")
+    tested = max(1, TESTED // len(model.layers))  # a bounded number of turns of the loop
+    x, wanted = x[:tested], wanted[:tested]
+    steps = np.zeros((1, len(x), model.input_size), model.dtype)
+    steps[0, :, 0] = x
+    y = reference.predict(model.layers, steps, model.head, return_sequences=True)[0, :, 0]
+    error = np.max(abs(y + model.skip * x - wanted))
+    if not error <= TOLERANCE * max(1, np.max(abs(wanted))):
+        raise ModelFormatError(
+            f"the network gives other outputs for input_batch than output_batch has: up to "
+            f"{error:.3g} apart, of outputs up to {np.max(abs(wanted)):.3g}; "
+            "one of weights and test is not this network's"
+        )
 
 
 def chain(names: Sequence[str]) -> dict[str, Any]:
@@ -106,9 +179,6 @@ def chain(names: Sequence[str]) -> dict[str, Any]:
 
 
 def _check_settings(content: Mapping[str, Any]) -> None:
-    for name in ("in_gain", "out_gain"):
-        if content.get(name, 0) != 0:
-            raise UnsupportedModelError(f"{name}: a gain of {content[name]!r:.80} dB")
     for name in content.keys() - MODEL_KEYS - METADATA:
         if not isinstance(content[name], (str, dict, type(None))):
             raise UnsupportedModelError(f"{name}: what this means is not known")

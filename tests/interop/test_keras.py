@@ -209,6 +209,35 @@ def same(a, b):
     return (a.layers, a.head, a.options) == (b.layers, b.head, b.options)
 
 
+@pytest.mark.parametrize("kind", ["one", "two layers", "two directions", "backwards", "by place"])
+def test_initial_and_final_states(kind, dtype, tmp_path):
+    """Inputs and outputs of the model that are `state` of a call here."""
+    rng, units = np.random.default_rng(3), 4
+    x = keras.Input((None, 3))
+    begin = [keras.Input((units,)) for _ in range(4 if "two" in kind else 2)]
+    options = {"return_sequences": True, "return_state": True}
+    if kind == "two layers":
+        y, *ends = L.LSTM(units, **options)(x, initial_state=begin[:2])
+        y, *more = L.LSTM(units, **options)(y, initial_state=begin[2:])
+        ends += more
+    elif kind == "two directions":
+        y, *ends = L.Bidirectional(L.LSTM(units, **options))(x, initial_state=begin)
+    else:
+        layer = L.LSTM(units, go_backwards=kind == "backwards", **options)
+        y, *ends = layer(x, begin) if kind == "by place" else layer(x, initial_state=begin)
+    model = keras.Model([x, *begin], [L.Dense(2)(y), *ends])
+    given = [rng.normal(size=(3, 5, 3)).astype("float32")]
+    given += [rng.normal(size=(3, units)).astype("float32") for _ in begin]
+    expected = [keras.ops.convert_to_numpy(k) for k in model(given)]
+    for network in stored(model, tmp_path):
+        pairs = np.reshape(np.array(given[1:]), (network.num_layers, -1, 2, 3, units))
+        start = fastlstm.State([(k[:, 0], k[:, 1]) for k in pairs])
+        np.testing.assert_allclose(network.predict(given[0], state=start), expected[0], atol=1e-6)
+        _, end = network(given[0], state=start)
+        for (h, c), theirs in zip(end, np.reshape(expected[1:], pairs.shape), strict=True):
+            np.testing.assert_allclose(np.stack([h, c], 1), theirs, atol=1e-6)
+
+
 def test_most_random_models_are_computed(dtype, tmp_path):
     """The refusals that `test_random_models` lets pass are few."""
     refused = 0

@@ -119,7 +119,7 @@ def recurrent(
         layers = [_cell(part, options, f"{inside}cell", weights)]
     if options.flag("time_major"):
         raise UnsupportedModelError(f"{where}: time_major=True: sequences come first here")
-    options.take("return_state", default=None)  # a state that is read is refused in the graph
+    options.take("return_state", default=None)  # who reads it is the matter of the graph
     found = Recurrent(
         layers,
         options.flag("return_sequences"),

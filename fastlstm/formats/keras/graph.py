@@ -15,6 +15,8 @@ Config = dict[str, Any]
 
 MODELS: Final = ("Sequential", "Functional", "Model")
 MASK_OPERATIONS: Final = ("NotEqual", "Any")
+# Layers that take states at the start and give those at the end, h and c of each direction.
+STATES: Final = {"LSTM": 2, "CuDNNLSTM": 2, "Bidirectional": 4}
 
 
 class Part(NamedTuple):
@@ -37,6 +39,7 @@ class _Node(NamedTuple):
     reads: str  # the layer whose output is its argument
     arguments: list[Any]  # the rest of them
     masks: list[str]  # the layers that it reads a mask from
+    starts: list[Any]  # the tensors of its initial state
 
 
 def chain(model: Config, path: str = "", top: str = "") -> list[Part]:
@@ -93,7 +96,12 @@ def _kind(entry: Config) -> str:
     module, registered = entry.get("module"), entry.get("registered_name")
     foreign = module is not None and re.match(r"(tf_)?keras(\.|$)", str(module)) is None
     if foreign or ">" in str(registered):
-        raise UnsupportedModelError(f"{kind} is a class of {registered or module!r}, not of Keras")
+        config = entry.get("config")
+        name = entry.get("name") or (config.get("name") if isinstance(config, dict) else None)
+        raise UnsupportedModelError(
+            f"layer {name!r} ({kind}): a class of {module if foreign else registered!r}, "
+            "not of Keras"
+        )
     return kind
 
 
@@ -110,8 +118,8 @@ def unique_names(kinds: Sequence[str]) -> list[str]:
 
 
 def _functional(parts: dict[str, tuple[Part, Config]], config: Config) -> list[Part]:
-    first = _only(config, "input_layers")
-    name: str | None = _only(config, "output_layers")
+    inputs = _tensors(config, "input_layers")
+    name: str | None = _output(_tensors(config, "output_layers"), parts)
     line: list[Part] = []
     masks: list[tuple[Part, str]] = []
     nodes = {}
@@ -127,9 +135,15 @@ def _functional(parts: dict[str, tuple[Part, Config]], config: Config) -> list[P
         masks += [(part, mask) for mask in node.masks] if node else []
         name = node.reads if node else None
     line.reverse()
-    if line[0].name != first or line[0].kind != "InputLayer":
-        raise ModelFormatError(f"expected the graph to begin at {first!r}, got {line[0]}")
-    used = {part.name for part in line}
+    starts = _starts(parts, nodes)
+    begin = [k for k in map(_input, inputs) if k not in starts]
+    if len(begin) != 1:
+        raise UnsupportedModelError(
+            f"the model has {len(begin)} inputs beside initial states; only one is computed"
+        )
+    if line[0].name != begin[0] or line[0].kind != "InputLayer":
+        raise ModelFormatError(f"expected the graph to begin at {begin[0]!r}, got {line[0]}")
+    used = {part.name for part in line} | starts
     for part, mask in masks:
         used |= _check_mask(part, mask, parts, {n.name: n for n in line}, nodes)
     if rest := [str(part) for name, (part, _) in parts.items() if name not in used]:
@@ -137,16 +151,52 @@ def _functional(parts: dict[str, tuple[Part, Config]], config: Config) -> list[P
     return line
 
 
-def _only(config: Config, which: str) -> str:
-    """The only layer among the inputs or outputs."""
-    found = _of(list, config.get(which), which)
-    if found and isinstance(found[0], str):
-        found = [found]
-    if len(found) != 1:
+def _tensors(config: Config, which: str) -> list[Any]:
+    """The model's inputs or outputs."""
+    found: list[Any] = _of(list, config.get(which), which)
+    return [found] if found and isinstance(found[0], str) else found
+
+
+def _input(tensor: Any) -> str:
+    return _tensor("the model's inputs", tensor)
+
+
+def _output(tensors: list[Any], parts: dict[str, tuple[Part, Config]]) -> str:
+    """The layer whose output is the model's; others may only be its layers' final states."""
+    mains = []
+    for tensor in tensors:
+        name, _, output, *_ = _of(list, tensor, "a tensor of the model's outputs")
+        kind = parts[name][0].kind if isinstance(name, str) and name in parts else ""
+        if output not in range(1, STATES.get(kind, 0) + 1):  # a call gives states by itself
+            mains.append(tensor)
+    if len(mains) != 1:
         raise UnsupportedModelError(
-            f"the model has {len(found)} {which.replace('_layers', 's')}; only one is computed"
+            f"the model has {len(mains)} outputs beside final states; only one is computed"
         )
-    return _tensor(f"the model's {which}", found[0])
+    return _tensor("the model's outputs", mains[0])
+
+
+def _starts(parts: dict[str, tuple[Part, Config]], nodes: dict[str, _Node | None]) -> set[str]:
+    """The inputs that are initial states: `state` of a call gives them."""
+    found: set[str] = set()
+    for reader, node in nodes.items():
+        part = parts[reader][0]
+        if node is None or not node.starts:
+            continue
+        if len(node.starts) != STATES[part.kind]:
+            raise ModelFormatError(
+                f"{part}: expected {STATES[part.kind]} initial states, got {len(node.starts)}"
+            )
+        for tensor in node.starts:
+            name, _, output, *_ = _of(list, _history(tensor), f"an initial state of {part}")
+            kind = parts[name][0].kind if isinstance(name, str) and name in parts else "?"
+            if kind != "InputLayer" or output != 0 or name in found:
+                raise UnsupportedModelError(
+                    f"{part} begins with a state from {name!r} ({kind}): only initial states "
+                    "that are inputs of their own are computed"
+                )
+            found.add(name)
+    return found
 
 
 def _tensor(who: object, history: Any) -> str:
@@ -159,13 +209,17 @@ def _tensor(who: object, history: Any) -> str:
 
 
 def _node(part: Part, node: Any) -> _Node:
+    starts: list[Any] = []
     if isinstance(node, dict):  # Keras 3
         arguments, options = node.get("args"), node.get("kwargs") or {}
         reads, *rest = _of(list, arguments, f"arguments of {part}") or [None]
+        if rest and part.kind in STATES and isinstance(rest[0], list):  # lstm(x, [h, c])
+            options = {"initial_state": rest.pop(0), **options}
     else:  # [[layer, call, output, options]], one a tensor
         calls = _of(list, node, f"a call of {part}")
         calls = [calls] if calls and isinstance(calls[0], str) else calls
-        reads, rest = (calls[0], []) if len(calls) == 1 else (calls, [])
+        starts = calls[1:] if len(calls) - 1 == STATES.get(part.kind) else []
+        reads, rest = (calls[0], []) if len(calls) == 1 or starts else (calls, [])
         options = dict(reads[3]) if len(reads) > 3 and isinstance(reads[3], dict) else {}
         if "slice_spec" in options:  # x[...]
             rest = [options.pop("slice_spec")]
@@ -175,11 +229,13 @@ def _node(part: Part, node: Any) -> _Node:
     for name, value in _of(dict, options, f"options of {part}").items():
         if name == "mask" and value is not None:
             masks.append(_tensor(part, _history(value)))
+        elif name == "initial_state" and value is not None and part.kind in STATES:
+            starts = _of(list, value, f"initial states of {part}")
         elif name != "training" and value is not None:
             raise UnsupportedModelError(f"{part} is called with {name}: that is not computed")
     if any(isinstance(_history(value), list) and _is_tensor(value) for value in rest):
         raise UnsupportedModelError(f"{part} reads several tensors: no chain of layers")
-    return _Node(_tensor(part, _history(reads)), rest, masks)
+    return _Node(_tensor(part, _history(reads)), rest, masks, starts)
 
 
 def _is_tensor(value: Any) -> bool:

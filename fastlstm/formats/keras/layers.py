@@ -71,6 +71,19 @@ def build(config: Any, weights: Source, version: int | None) -> LSTM:
     return builder.model()
 
 
+def _why_not(kind: str) -> str:
+    """What a layer is that is not computed, and what to do."""
+    if kind in ("Lambda", "TFOpLambda"):
+        return "runs code of its own, which is never run here; build the model without it"
+    if kind in ("GRU", "CuDNNGRU", "SimpleRNN"):
+        return "is not computed: this version computes LSTMs, no other recurrent layers"
+    if "Conv" in kind:
+        return "is not computed: this version computes no convolutions"
+    if kind in ("BatchNormalization", "LayerNormalization"):
+        return "is not computed: this version computes no normalisation"
+    return "is not computed"
+
+
 class _Builder:
     """The network so far, while layer after layer is added."""
 
@@ -111,7 +124,7 @@ class _Builder:
             **dict.fromkeys(SLICES, self._add_last_step),
         }
         if part.kind not in adders:
-            raise UnsupportedModelError(f"{part}: a {part.kind} is not computed")
+            raise UnsupportedModelError(f"{part}: a {part.kind} {_why_not(part.kind)}")
         if part.kind not in SLICES and part.arguments:
             raise UnsupportedModelError(f"{part} is called with more than one argument")
         adders[part.kind](part)

@@ -30,7 +30,9 @@ def from_keras(model: Any) -> LSTM:
     (also ``RNN`` of ``LSTMCell``), Bidirectional, Dense, TimeDistributed, activations, dropout
     and the like, GlobalMaxPooling1D, GlobalAveragePooling1D, the last step ``x[:, -1]``, and
     models of these. It computes what the model's ``predict`` does. A stateful layer starts from
-    zeros at every call, unless the call gives a state.
+    zeros at every call, unless the call gives a state. Inputs that are the ``initial_state`` of a
+    layer are the call's `state`, and outputs that are states (``return_state=True``) what a call
+    gives as its state; neither counts as an input or an output.
 
     Parameters
     ----------
@@ -101,8 +103,6 @@ def load(path: str | os.PathLike[str], *, config: Any = None) -> LSTM:
         As `from_keras`.
     TypeError, ValueError
         If `config` is missing, or none, or given where the file has its own.
-    ImportError
-        If the package h5py is missing.
     """
     path = Path(path)
     architecture = None if config is None else config_from(config)

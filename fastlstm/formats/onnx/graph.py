@@ -17,6 +17,7 @@ from fastlstm.formats.onnx.operator import INPUTS, Operator, read_operator
 from fastlstm.formats.onnx.ops import FOLDED, MOVES, Node, moved_concat
 from fastlstm.formats.onnx.states import read_lengths, read_starts
 from fastlstm.formats.onnx.tensors import Folder, to_array
+from fastlstm.formats.onnx.unsupported import why_not
 
 __all__ = ["Constants", "Refused", "Walk", "name_of"]
 
@@ -27,10 +28,19 @@ _FLAWS: Final = (TypeError, LookupError, AttributeError, ArithmeticError, Memory
 
 
 class Refused:
-    """What stands for the outputs of a node that is not understood, if they are needed."""
+    """What stands for the outputs of a node that is not understood, if they are needed.
 
-    def __init__(self, error: ValueError, place: int) -> None:
-        self.error, self.place = error, place
+    Parameters
+    ----------
+    error : ValueError
+    place : int
+        How far the walk came.
+    by_size : bool
+        Whether the graph does not run at all for inputs of these sizes.
+    """
+
+    def __init__(self, error: ValueError, place: int, by_size: bool = False) -> None:
+        self.error, self.place, self.by_size = error, place, by_size
 
 
 def name_of(node: Any) -> str:
@@ -110,12 +120,16 @@ class Walk:
                 raise
             except _Cause as cause:
                 results = [cause.refused] * len(node.output)
-            except ValueError as error:
-                kind = type(error)
-                kind = kind if issubclass(kind, _OURS) else UnsupportedModelError
-                results = [Refused(kind(f"{name_of(node)}: {error}"), self.place)] * len(
-                    node.output
-                )
+            except _OURS as error:
+                flaw = type(error)(f"{name_of(node)}: {error}")
+                results = [Refused(flaw, self.place)] * len(node.output)
+            except (ValueError, IndexError) as error:
+                if self.exact and not isinstance(error, ValueError):
+                    flaw = ModelFormatError(f"{name_of(node)}: {error}")
+                else:
+                    sizes = "" if self.exact else f"it does not run for {self.network.sizes}: "
+                    flaw = UnsupportedModelError(f"{name_of(node)}: {sizes}{error}")
+                results = [Refused(flaw, self.place, not self.exact)] * len(node.output)
             except _FLAWS as error:
                 flaw = ModelFormatError(f"{name_of(node)}: {error or type(error).__name__}")
                 results = [Refused(flaw, self.place)] * len(node.output)
@@ -154,9 +168,14 @@ class Walk:
     def _node(self, node: Any, scope: MutableMapping[str, Any]) -> list[Any]:
         if node.op_type != "If":
             self._inputs(node, scope)  # what is wrong with them comes first
+        op = node.op_type
+        if op in _INSIDE and (reason := why_not(op)):
+            raise UnsupportedModelError(reason)
+        attributes = self.attributes(node)
+        if reason := why_not(op, attributes):
+            raise UnsupportedModelError(reason)
         if node.domain not in ("", "ai.onnx"):
             raise UnsupportedModelError("an operator that is not ONNX' own")
-        op, attributes = node.op_type, self.attributes(node)
         if op == "If":
             return self._branch(node, attributes, scope)
         if op == "LSTM":
@@ -236,7 +255,10 @@ class Walk:
         starts = read_starts(self.network, operator, given, batch)
         for name in constant.keys() & {*states}:
             if constant[name].shape[0 if operator.batch_first else 1] != batch:
-                raise ModelFormatError(f"{name}: expected a batch of {batch}")
+                raise ValueError(
+                    f"{name}: expected a batch of {batch}, got a constant of shape "
+                    f"{constant[name].shape}"
+                )
         lengths = read_lengths(self.network, named.get("sequence_lens"), batch, steps)
         outputs = self.network.lstm(x.array, operator, lengths, starts)
         return [Ids(outputs[name]) for name in ("Y", "Y_h", "Y_c")]
@@ -258,6 +280,7 @@ class Walk:
         return read_operator(attributes, weights, state)
 
 
+_INSIDE: Final = ("Loop", "Scan")  # they hold graphs, which are not read
 _OURS = (ModelFormatError, UnsupportedModelError)
 _TENSOR: Final = 4
 _ATTRIBUTE_KINDS: Final[dict[int, Callable[[Any], Any]]] = {

@@ -7,7 +7,7 @@ examples of sizes where it leaves them open, and both must come out as the same 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -23,6 +23,7 @@ from fastlstm.formats.onnx.node import Origins, nodes_of, one_operator
 from fastlstm.formats.onnx.operator import INPUTS
 from fastlstm.formats.onnx.outputs import Description, describe
 from fastlstm.formats.onnx.tensors import Folder
+from fastlstm.formats.onnx.unsupported import refuse_without_lstm
 from fastlstm.formats.trust import WrongChoice, opened
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ MAX_OPSET: Final = 26  # later ones may change what an operator means
 MAX_IDS: Final = 1 << 23  # numbers of a tensor of an input of fixed sizes
 MANY_STEPS: Final = 1 << 12  # of all sequences of an input of fixed sizes
 EXAMPLES: Final = ((2, 3), (3, 5))  # sequences and steps, where the graph leaves them open
+ONE_BY_ONE: Final = ((1, 3), (1, 5))  # for graphs that do not run for a larger batch
 FLOATS: Final = {1: np.float32, 10: np.float32, 11: np.float64, 16: np.float32}
 INTEGERS: Final = (2, 3, 4, 5, 6, 7, 12, 13)
 # What the axes of an input of so many axes may be: batch, steps, numbers of a step.
@@ -58,9 +60,10 @@ def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
 
     A whole graph is one chain from one input to one output: embedding, dense layers and
     activations around stacked LSTM operators of one or two directions, the last step, the final
-    states, the largest or mean output or all steps. Further outputs may be final states, which a
-    call of the model returns. Of what only moves numbers, such as Transpose, Reshape, Slice and
-    Concat, any use is read, if sequences, steps and outputs end up in order.
+    states, the largest or mean output or all steps. Other outputs may be final states, of a layer,
+    of all or of one direction; a call of the model returns them. Of what only moves numbers, such
+    as Transpose, Reshape, Slice and Concat, any use is read, if sequences, steps and outputs end
+    up in order. A graph that runs for one sequence at a time is computed for each.
 
     Parameters
     ----------
@@ -190,7 +193,7 @@ def _same(a: LSTM, b: LSTM) -> bool:
 # The whole graph
 
 
-def _descriptions(graph: Any, constants: Constants, opset: int) -> Iterator[Description]:
+def _descriptions(graph: Any, constants: Constants, opset: int) -> list[Description]:
     """The graph with the axes of its input as they turn out to be, for each example of sizes."""
     data, others = _inputs(graph)
     dims = _dims(data)
@@ -200,22 +203,44 @@ def _descriptions(graph: Any, constants: Constants, opset: int) -> Iterator[Desc
         roles.reverse()  # ONNX' own order first, so that its flaws are told
     if not roles:
         raise UnsupportedModelError(f"input {data.name!r} of {len(dims or ())} axes")
-    refused: list[Refused] = []
-    for role in roles:
-        for features in _features(dims, role, graph, constants):
-            try:
-                first = _walk(graph, constants, opset, data, others, role, features, EXAMPLES[0])
-            except _NotSo as error:
-                refused.append(error.refused)
-                continue
-            yield first
-            if _open(graph):
+    axes = [(role, k) for role in roles for k in _features(dims, role, graph, constants)]
+
+    def followed(examples: Sequence[tuple[int, int]]) -> list[Description]:
+        """The graph for the first axes that it fits, for one or all examples."""
+        refused: list[Refused] = []
+        for role, features in axes:
+            found = []
+            for example in examples if _open(graph) else examples[:1]:
                 try:
-                    yield _walk(graph, constants, opset, data, others, role, features, EXAMPLES[1])
+                    found.append(
+                        _walk(graph, constants, opset, data, others, role, features, example)
+                    )
                 except _NotSo as error:
-                    raise error.refused.error from None
-            return
-    raise max(refused, key=lambda k: k.place).error
+                    if found:
+                        raise
+                    refused.append(error.refused)
+                    break
+            if found:
+                return found
+        raise _NotSo(max(refused, key=lambda k: k.place))
+
+    try:
+        return followed(EXAMPLES)
+    except _NotSo as error:
+        refused = error.refused
+    # A graph that runs for no other batch than 1 computes one sequence, as each row here does.
+    # One that runs for more, but mixes sequences, is something else.
+    try:
+        found = followed(ONE_BY_ONE)
+    except _NotSo as error:
+        raise (error.refused if refused.by_size else refused).error from None
+    if refused.by_size:
+        return found
+    raise UnsupportedModelError(
+        f"{refused.error}. For a batch of 1 the graph is one that this version computes, for "
+        "more it mixes sequences: export the model with the batch as an axis of its own all the "
+        "way through, or with a batch of 1 as the fixed size of that axis"
+    )
 
 
 class _NotSo(Exception):
@@ -275,10 +300,10 @@ def _walk(
         if not isinstance(value, Ids):
             raise UnsupportedModelError(f"output {output.name!r} does not depend on the input")
     try:
-        return describe(network, [value.array for value in outputs])
+        named = {k.name: v.array for k, v in zip(graph.output, outputs, strict=True)}
+        return describe(network, named)
     except UnsupportedModelError as error:
-        flaw = UnsupportedModelError(f"output {graph.output[0].name!r}: {error}")
-        raise _NotSo(Refused(flaw, walk.place + 1)) from None
+        raise _NotSo(Refused(error, walk.place + 1)) from None
 
 
 def _dims(value: Any) -> list[int | None] | None:
@@ -318,7 +343,7 @@ def _inputs(graph: Any) -> tuple[Any, dict[str, Any]]:
     read: dict[str, set[str]] = {name: set() for name in INPUTS}
     lstms = [node for node in nodes_of(graph) if node.op_type == "LSTM"]
     if not lstms:
-        raise UnsupportedModelError("there is no LSTM operator in the graph")
+        raise UnsupportedModelError(refuse_without_lstm(k.op_type for k in nodes_of(graph)))
     for node in lstms:
         for place, name in zip(INPUTS, node.input, strict=False):
             read[place] |= origins.of(name) & inputs.keys()

@@ -108,6 +108,11 @@ class Network:
         self.largest = max(self.largest, N * T * K)
         return source
 
+    @property
+    def sizes(self) -> str:
+        """How many sequences and steps the graph is followed with, for errors."""
+        return f"a batch of {self.sources[0].N}, {self.sources[0].T} steps"
+
     # Reading
 
     def rows(self, ids: Array) -> Rows:

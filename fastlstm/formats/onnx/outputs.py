@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,22 +19,57 @@ Array = npt.NDArray[Any]
 Description = dict[str, Any]  # arguments of `LSTM`
 
 
-def describe(network: Network, outputs: Sequence[Array]) -> Description:
-    """The arguments of `LSTM` for a graph whose outputs are these ids; the first one counts.
+def describe(network: Network, outputs: Mapping[str, Array]) -> Description:
+    """The arguments of `LSTM` for a graph whose outputs are these ids, by their names.
 
-    The others may only be final states, as a call of the model gives them.
+    One output is the network's, the first that can be; the others may only be final states, as a
+    call of the model gives them.
 
     Raises
     ------
     UnsupportedModelError
         If it gives something else.
     """
-    if not outputs[0].size:
+    flaws = []
+    for name, ids in outputs.items():
+        try:
+            source, found = _describe_one(network, ids)
+        except UnsupportedModelError as error:
+            flaws.append(UnsupportedModelError(f"output {name!r}: {error}"))
+            continue
+        others = [k for k, v in outputs.items() if k != name and not _is_state(source, v)]
+        if not others:
+            _check_starts(source)
+            return found
+        flaws.append(
+            UnsupportedModelError(
+                f"output {others[0]!r}: a second output that is not the final state of its "
+                f"layers, h or c; {name!r} is computed: export the model with that output alone"
+            )
+        )
+    raise flaws[0]
+
+
+def _is_state(source: Source, ids: Array) -> bool:
+    charge(steps=1, elements=ids.size)
+    return _is_one_of(ids.squeeze(), _states(source))
+
+
+def _describe_one(network: Network, ids: Array) -> tuple[Source, Description]:
+    """Where one output comes from, and the arguments for it alone."""
+    if not ids.size:
         raise UnsupportedModelError("there is nothing in it")
-    source, n, t, k = network.located(outputs[0])
+    source, n, t, k = network.located(ids)
     top = source.top
     if top is None:
         raise UnsupportedModelError("there is no LSTM between the input and the output")
+    for d in range(2):
+        if isinstance(top, Bidirectional) and (k // (source.K // 2) == d).all():
+            if source.layers[-1] is not top or source.read == "cells" or source.head:
+                break
+            one = _direction(network, source, d)
+            k = k % (source.K // 2)
+            return _describe_one(network, one.first + (n * one.T + t) * one.K + k)
     flat = (source.first + (n * source.T + t) * source.K + k).squeeze()
     at = max(i for i, layer in enumerate(source.layers) if layer is top)
     layers, dense = list(source.layers[: at + 1]), source.layers[at + 1 :]
@@ -61,15 +96,24 @@ def describe(network: Network, outputs: Sequence[Array]) -> Description:
                 "reads one step of Y with sequence_lens: it is zero for shorter sequences"
             )
         found["read"] = _read(source, direction, flat)
-    states = list(_states(source)) if outputs[1:] else []
-    for ids in outputs[1:]:
-        charge(steps=2 * len(states), elements=ids.size)
-        if not _is_one_of(ids.squeeze(), iter(states)):
-            raise UnsupportedModelError(
-                "a second output that is not the final state of its layers, h or c"
-            )
-    _check_starts(source)
-    return found
+    return source, found
+
+
+def _direction(network: Network, source: Source, d: int) -> Source:
+    """One direction of a bidirectional layer, as a layer of its own."""
+    top = source.layers[-1]
+    assert isinstance(top, Bidirectional)
+    return network.add(
+        source.N,
+        source.T,
+        source.K // 2,
+        layers=(*source.layers[:-1], top.cells[d]),
+        parent=source.parent,
+        read=source.read,
+        lengths=source.lengths,
+        states={name: state[d : d + 1] for name, state in source.states.items()},
+        starts=source.starts[d : d + 1],
+    )
 
 
 def _read(source: Source, top: Layer | Bidirectional | None, flat: Array) -> str:
@@ -137,7 +181,7 @@ def _chain(source: Source) -> list[Source]:
 
 
 def _states(source: Source) -> Iterator[Array]:
-    """The ids of h_n and of c_n: of all layers, and of each."""
+    """The ids of h_n and of c_n: of all layers, of each, and of each direction of it."""
     layers = [k.states for k in _chain(source)]
     for name in ("h", "c"):
         for parts in (layers, *([k] for k in layers)):
@@ -147,6 +191,7 @@ def _states(source: Source) -> Iterator[Array]:
                 together = np.concatenate([k[name] for k in parts])
                 yield together
                 yield together.transpose(1, 0, 2)
+                yield from together
 
 
 def _check_starts(source: Source) -> None:

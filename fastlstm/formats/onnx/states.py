@@ -44,7 +44,7 @@ def read_starts(
             continue
         ids = ids.swapaxes(0, 1) if operator.batch_first and ids.ndim == 3 else ids
         if ids.shape != (D, batch, H):
-            raise UnsupportedModelError(
+            raise ValueError(
                 f"{name}: expected {D} directions, a batch of {batch} and {H} hidden units, "
                 f"got {ids.shape}"
             )
