@@ -12,6 +12,7 @@ from fastlstm.formats import guitarml, nam, native, rtneural
 from fastlstm.formats.containers import json_tensors
 from fastlstm.formats.torch.loader import build
 from fastlstm.formats.trust import Tensors, naming, numbers, opened, read_json
+from fastlstm.messages import Message, separated
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -50,10 +51,9 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
         with naming(path, ValueError if choices or not hints else ModelFormatError):
             return build(_torch_tensors(content, dtype), **options)
     if options:
-        raise TypeError(
-            f"{path} is a file of {kind.removesuffix(chr(39) + 's')} and says itself what it is: "
-            f"it takes no options but dtype, got {sorted(options)}"
-        )
+        who = kind.removesuffix("'s")
+        said = [f"{path} is a file of {who} and says itself what it is: it takes no hints, got "]
+        raise TypeError(Message(*said, *separated(options)))
     with naming(path):
         if kind == RTNEURAL:
             return rtneural.network(content, dtype)

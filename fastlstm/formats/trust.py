@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.messages import Message, message_of
 
 __all__ = [
     "MAX_JSON",
@@ -65,11 +66,16 @@ def naming(path: Path, wrong_choice: type[ValueError] = ModelFormatError) -> Ite
     try:
         yield
     except UnsupportedModelError as error:
-        raise UnsupportedModelError(f"{path}: {error}") from error
+        raise UnsupportedModelError(_about(path, error)) from error
     except WrongChoice as error:
-        raise wrong_choice(f"{path}: {error}") from error
+        raise wrong_choice(_about(path, error)) from error
     except ValueError as error:
-        raise ModelFormatError(f"{path}: {error}") from error
+        raise ModelFormatError(_about(path, error)) from error
+
+
+def _about(path: Path, error: Exception) -> Message:
+    call = f"fastlstm.load({json.dumps(str(path), ensure_ascii=False)}, {{}})"
+    return Message(f"{path}: ", message_of(error), call=call)
 
 
 @contextmanager

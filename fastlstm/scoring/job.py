@@ -16,6 +16,7 @@ import numpy as np
 import fastlstm
 from fastlstm.engine.progress import Progress
 from fastlstm.formats import load
+from fastlstm.messages import Message, separated
 from fastlstm.model import LSTM
 from fastlstm.scoring.bad_rows import POLICIES, BadRows
 from fastlstm.scoring.chunk import Chunk, Position
@@ -72,6 +73,10 @@ class Job:
         self.source, self.destination = os.fspath(source), os.fspath(destination)
         model_path = None if isinstance(model, LSTM) else os.fspath(model)
         check_destination(self.destination, [self.source, model_path, layout.lengths])
+        if hints and model_path is None:
+            raise TypeError(
+                Message("hints are for a model file, not for a model: got ", *separated(hints))
+            )
         loaded = model if isinstance(model, LSTM) else load(model, **(hints or {}))
         self.model = loaded if dtype is None else loaded.astype(dtype)
         if wanted.return_sequences is None:
