@@ -45,15 +45,16 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     if kind == TORCH:
         choices = {"prefix", "head"} & options.keys()
         hints = rtneural.chain(list(content))
-        if "prefix" not in options and options.get("head", hints.get("head")) == hints.get("head"):
+        given = {"prefix", "ignore"} & options.keys()
+        if not given and options.get("head", hints.get("head")) == hints.get("head"):
             options = hints | options
         options = {"return_sequences": True} | options
         with naming(path, ValueError if choices or not hints else ModelFormatError):
             return build(_torch_tensors(content, dtype), **options)
     if options:
         who = kind.removesuffix("'s")
-        said = [f"{path} is a file of {who} and says itself what it is: it takes no hints, got "]
-        raise TypeError(Message(*said, *separated(options)))
+        said = f"{path} is a file of {who} and says itself what it is: it takes no options but "
+        raise TypeError(Message(said, "dtype, got ", *separated(options)))
     with naming(path):
         if kind == RTNEURAL:
             return rtneural.network(content, dtype)

@@ -230,16 +230,19 @@ def build(
         head = _denses(tensors, tail, top)
         mine |= of_tail
         used |= {f"{name}.{part}" for name, _ in tail for part in ("weight", "bias")}
-    elif isinstance(head, (tuple, list)) and not all(isinstance(k, Dense) for k in head):
+    elif isinstance(head, (tuple, list)) and not _are(head):
         head = [None if part is None else as_numpy(part) for part in head]
     rest = [name for name in tensors if name not in used]
+    if names is None and head is not None:
+        others = _others(tensors, rest, head)
+        mine |= {name.rpartition(".")[0] for name in rest if name not in others}
+        rest = others
     groups = groups_of(tensors, rest)
-    alone = isinstance(prefix, str) and bool(prefix) and head is None  # the LSTM, and no more
-    if alone:
+    if asked.alone:
         groups = [group for group in groups if fits_in_front(group, bottom.input_size)]
     if groups:
         _refuse_rest(groups, asked, top, both)
-    if not alone:
+    if not asked.alone:
         hinted = [*_hinted(activation), *_hinted(between)]
         refuse_modules(modules, mine | parents, hinted)
     try:
@@ -279,6 +282,11 @@ class _Asked(NamedTuple):
         """The names that are left out."""
         return [self.ignore] if isinstance(self.ignore, str) else self.ignore
 
+    @property
+    def alone(self) -> bool:
+        """Whether one LSTM is taken, and nothing that follows it."""
+        return isinstance(self.prefix, str) and bool(self.prefix) and self.head is None
+
     def line(self, **change: Any) -> Line:
         """The caller's line with hints changed."""
         given = {name: value for name, value in self._asdict().items() if _is_given(value)}
@@ -316,8 +324,8 @@ def _refuse_decoder(asked: _Asked) -> None:
                 "a list of prefixes is a chain, in which each LSTM reads every step of the one "
                 f"before: {_called(prefix)}. A decoder mostly reads something else, such as one "
                 "vector again and again, or is given the encoder's state: that is not computed "
-                "here. If yours does read every step of the encoder, say so: ",
-                asked.line(chain="steps"),
+                "here. If yours does read every step of the encoder, say so by ",
+                Option("chain", "steps"),
             )
         )
 
@@ -328,6 +336,23 @@ def _called(names: Sequence[str]) -> str:
     for name in names:
         text = f"{name.removesuffix('.')}({text})[0]"
     return text.removesuffix("[0]")
+
+
+def _others(tensors: Mapping[str, Any], names: list[str], head: Any) -> list[str]:
+    """The names of tensors that are not those of a head by value."""
+    parts = head if isinstance(head, (tuple, list)) else [head]
+    weights = [k for part in parts for k in (part.weight, part.bias)] if _are(parts) else parts
+    values = [np.asarray(k) for k in weights if k is not None]
+
+    def is_one(name: str) -> bool:
+        mine = as_numpy(tensors[name])
+        return any(k.shape == mine.shape and np.array_equal(k, mine) for k in values)
+
+    return [name for name in names if not is_one(name)]
+
+
+def _are(parts: Iterable[Any]) -> bool:
+    return all(isinstance(part, Dense) for part in parts)
 
 
 def _tail(
@@ -457,82 +482,70 @@ def _refuse_rest(groups: list[Group], asked: _Asked, top: Any, both: bool) -> No
     """Refuse weights besides those of the LSTM and of what is named: they would be left out."""
     listed = ", ".join(map(str, groups[:8]))
     more = f" and {len(groups) - 8} more" if len(groups) > 8 else ""
-    said: list[str | Option | Line] = [
-        f"the network would leave out weights of the model: {listed}{more}"
-    ]
-    names: Any = [group.name for group in groups]
-    names = names[0] if len(names) == 1 else names
+    heads = _names_of(asked.head)
+    named = "" if asked.head is None else " and a head"
+    named = named if heads is None else f" and the head {', '.join(map(repr, heads))}"
+    named += "" if asked.embedding is None else f" and the embedding {asked.embedding!r}"
+    said: list[str | Option | Line] = [f"the model holds more than an LSTM{named}: {listed}{more}"]
     strange = [group for group in groups if group.kind == "other"]
-    if strange:
-        said.append(f". This version does not compute {_joined(k.name for k in strange)}")
-    if isinstance(asked.prefix, str) and asked.prefix and asked.head is None:
-        said += [
-            ", which may stand in front of the LSTM. If it does not (it comes behind, or is of "
-            "another branch), leave it out by name: ",
-            asked.line(ignore=_added(asked, names)),
-        ]
-    elif asked.head is None:
-        said += _parts_named(groups, asked, top, both)
-        said += [
-            ". ",
-            Option("ignore", names),
-            " would leave out what it names: the model then computes the LSTM part only",
-        ]
+    if asked.alone:
+        said.append(
+            ", which by its sizes may stand in front of the LSTM and change every number. If it "
+            "does not (it comes behind, or is of another branch), leave it out by name, with "
+        )
     else:
-        said += [
-            ". Name what is a part of the network. Only what is not on the way from its inputs to "
-            "its outputs, such as another branch, may be left out, by ",
-            Option("ignore", names),
-        ]
+        if strange:
+            said.append(f". This version does not compute {_joined(k.name for k in strange)}")
+        elif asked.head is None:
+            said += _parts_named(groups, asked, top, both)
+        said.append(
+            ". Only weights of another branch, which are not on the way from the inputs to the "
+            "outputs, may be left out by name, with "
+        )
+    said.append(Option("ignore"))
     # without any hint, who knows what it is
-    wrong = WrongChoice if asked.head is not None or asked.prefix else ValueError
-    raise (UnsupportedModelError if strange else wrong)(Message(*said))
-
-
-def _added(asked: _Asked, names: Any) -> Any:
-    more = [names] if isinstance(names, str) else names
-    return [*asked.ignored, *more] if asked.ignore else names
+    chosen = asked.prefix or asked.ignore or asked.embedding or asked.head is not None
+    wrong = WrongChoice if chosen else ValueError
+    raise (UnsupportedModelError if strange and not asked.alone else wrong)(Message(*said))
 
 
 def _parts_named(
     groups: list[Group], asked: _Asked, top: Any, both: bool
 ) -> list[str | Option | Line]:
-    """How to name what may be the head and the embedding."""
+    """How to name the head and the embedding, if all that is left over can be these."""
     change: dict[str, Any] = {}
-    tables = [k for k in groups if k.kind == "table"]
-    heads, width = [], top.output_size
-    for group in (k for k in groups if k.kind == "dense"):
-        if group.inputs == width:
+    heads: list[str] = []
+    width = top.output_size
+    for group in groups:
+        if group.kind == "dense" and group.inputs == width:
             heads.append(group.name)
             width = group.outputs
-    if asked.embedding is None and len(tables) == 1:
-        change["embedding"] = tables[0].name
+        elif group.kind == "table" and asked.embedding is None and not change:
+            change["embedding"] = group.name
+    if len(heads) + len(change) < len(groups):
+        return [
+            ". Dense layers behind the LSTM, in which each reads the one before, are named by ",
+            Option("head"),
+            ", an embedding by ",
+            Option("embedding"),
+        ]
     if not heads:
-        found = Option("embedding", change["embedding"]) if change else ""
-        return [". If that is the embedding, ", found] if found else []
+        return [". If that is the embedding: ", asked.line(**change)]
     change["head"] = heads[0] if len(heads) == 1 else heads
-    whole = len(heads) + len(change) - 1 == len(groups)
+    functions: list[str | Option | Line] = [
+        ". Weights do not say which functions stand in front of a head and behind it: add ",
+        Option("between", "relu"),
+        " or ",
+        Option("activation", "sigmoid"),
+        ", as your code has it",
+    ]
     if len(heads) > 1:
         change["activation"] = ["relu"] * (len(heads) - 1) + [None]
-        options = [Option(*item) for item in change.items()]
-        said: list[str | Option | Line] = [". If these are its parts, name them: ", options[0]]
-        for option in options[1:]:
-            said += [" ", option]
-        return [*said, " (with the activations that your code has)"]
-    if not whole:
-        return [". If that is the head, ", Option("head", heads[0])]
-    what = "the head" if len(change) == 1 else "the head and the embedding"
+        functions = [" (with the activations that your code has)"]
     reads = both and not asked.return_sequences and asked.read is None
     lines = _readings(asked, **change) if reads else [asked.line(**change)]
-    return [
-        f". If that is {what}: ",
-        *lines,
-        ", with ",
-        Option("between"),
-        " and ",
-        Option("activation"),
-        " for functions that stand in front of the head and behind it",
-    ]
+    what = "that is the head" if len(change) == 1 else "these are its parts"
+    return [f". If {what}: ", *lines, *functions]
 
 
 def _joined(names: Iterable[str]) -> str:

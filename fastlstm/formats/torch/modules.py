@@ -253,9 +253,9 @@ def refuse_modules(modules: Modules, mine: set[str], hinted: Sequence[Activation
             ", one behind it ",
             Option("activation", kinds[0]),
         ]
-    names = list(rest)
     said += [
-        ". What is not on the way from the inputs to the outputs may be left out, by ",
-        Option("ignore", names[0] if len(names) == 1 else names),
+        ". Only what is of another branch, not on the way from the inputs to the outputs, may be "
+        "left out by name, with ",
+        Option("ignore"),
     ]
     raise UnsupportedModelError(Message(*said))

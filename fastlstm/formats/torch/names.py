@@ -78,13 +78,13 @@ def find_lstms(tensors: Mapping[str, Any], prefix: str | Sequence[str]) -> list[
             return roots
         raise WrongChoice(
             Message(
-                f"expected one LSTM, got {len(roots)}: ",
+                f"expected one LSTM, got {len(roots)}: choose by prefix. ",
                 Option("prefix", names[-1]),
-                " takes one of them alone, and a list such as ",
+                " takes one of them alone; a list such as ",
                 Option("prefix", ["a", "b"]),
-                " a chain in which each reads every step of the one before, b(a(x)[0]). Whatever "
-                "else the model computes between them is then left out: no way to take an "
-                f"autoencoder or a siamese network as a whole; {candidates}",
+                " is a chain, in which each reads every step of the one before, b(a(x)[0]), and "
+                "nothing else. An autoencoder or a siamese network is no chain, and as a whole not "
+                f"computed; {candidates}",
             )
         )
     chosen = []

@@ -107,7 +107,7 @@ def _group(name: str, shapes: dict[str, tuple[int, ...]]) -> Group:
     if "running_mean" in shapes:
         size = math.prod(shapes["running_mean"])
         return Group(name, "other", f"a batch normalisation of {size} numbers", size, size)
-    if len(weight) == 1 and shapes.keys() <= {"weight", "bias"}:
+    if len(weight) == 1 and shapes.keys() == {"weight", "bias"}:
         what = f"a normalisation of {weight[0]} numbers, or the like"
         return Group(name, "other", what, weight[0], weight[0])
     if len(weight) == 2 and shapes.keys() <= {"weight", "bias"}:
