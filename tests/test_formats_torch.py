@@ -717,7 +717,9 @@ def test_files_with_names_of_torch(tmp_path, kind):
     write_tensors(path, named)
     assert_same(load(path, head="fc"), from_torch(named, head="fc"))
     assert load(path, prefix="lstm").head == ()
-    with pytest.raises(ModelFormatError, match=rf'more than.* fastlstm\.load\("\S+torch{kind}", head="fc"\)'):
+    with pytest.raises(
+        ModelFormatError, match=rf'more than.* fastlstm\.load\("\S+torch{kind}", head="fc"\)'
+    ):
         load(path)
     with pytest.raises(UnsupportedModelError, match=f"torch{kind}: activation 'cubic'"):
         load(path, prefix="lstm", activations=("cubic", "tanh", "tanh"))

@@ -250,7 +250,9 @@ def build(
         if names is None:
             denses = _with_activation(denses, activation)
         if between is not None:
-            denses = (_unit(top, between, denses), *denses)
+            if not denses:
+                raise WrongChoice(Message(Option("between", between), ": there is no head"))
+            denses = (_unit(top, between), *denses)
         if denses and both and read is None:
             if not every:
                 raise WrongChoice(_which_read(asked))
@@ -407,7 +409,7 @@ def _denses(tensors: Mapping[str, Any], tail: Tail, top: Any) -> list[Dense]:
     denses: list[Dense] = []
     for name, activation in tail:
         if name is None:
-            denses.append(_unit(top, activation, denses))
+            denses.append(_unit(denses[-1] if denses else top, activation))
             continue
         dense = head_from(tensors, name, activation)
         if (
@@ -426,10 +428,10 @@ def _denses(tensors: Mapping[str, Any], tail: Tail, top: Any) -> list[Dense]:
     return denses
 
 
-def _unit(top: Any, activation: Any, denses: Sequence[Dense]) -> Dense:
-    """An activation by itself, in front of the dense layers or behind some of them."""
-    size = denses[-1].output_size if denses else top.output_size
-    return Dense(np.eye(size, dtype=top.dtype), activation=activation_named(activation))
+def _unit(before: Any, activation: Any) -> Dense:
+    """An activation by itself, of what the layer before gives."""
+    unit = np.eye(before.output_size, dtype=before.dtype)
+    return Dense(unit, activation=activation_named(activation))
 
 
 def _with_activation(denses: tuple[Dense, ...], activation: Any) -> tuple[Dense, ...]:
