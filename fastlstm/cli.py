@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 
 import fastlstm
-from fastlstm.commands import bench, convert, demo, info, score, trace, versions
+from fastlstm.commands import bench, convert, demo, info, score, trace, verify, versions
 from fastlstm.commands.completion import SHELLS, PrintCompletion
 from fastlstm.engine.compiling import exit_at_once
+from fastlstm.messages import message_of, nearest
 
 __all__ = ["main", "make_parser"]
 
@@ -44,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader, say `head`, has seen enough; keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ImportError, MemoryError, OSError, TypeError, ValueError) as error:
-        what = " ".join(str(error).split()) or type(error).__name__
+        words = sys.argv[1:] if arguments is None else arguments
+        said = message_of(error).on_command_line(words)
+        what = " ".join(said.split()) or type(error).__name__
         print(f"fastlstm: error: {what}", file=sys.stderr)
         return FAILED
     return DONE
@@ -66,17 +69,31 @@ def make_parser() -> argparse.ArgumentParser:
         help="print a script that completes commands and options in this shell (needs shtab)",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, info, convert, score, trace, bench, versions):
+    for command in (demo, info, convert, verify, score, trace, bench, versions):
         command.add_parser(commands)
     return parser
 
 
 def _run(arguments: Sequence[str] | None) -> None:
     try:
-        options = make_parser().parse_args(arguments)
+        parser = make_parser()
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            _refuse_unknown(parser, options, unknown)
     except SystemExit:
         sys.stdout.flush()  # what --help printed may have no reader either
         raise
     options.run(options)
     if sys.stdout is not None:  # nor has it to be open
         sys.stdout.flush()
+
+
+def _refuse_unknown(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, unknown: Sequence[str]
+) -> None:
+    """Refuse arguments that a command does not have, and say which one was probably meant."""
+    given = [f"--{name.replace('_', '-')}" for name in vars(options)]
+    flags = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+    meant = nearest(flags[0], given) if flags else None
+    hint = f"; did you mean {meant}?" if meant else ""
+    parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")

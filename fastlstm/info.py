@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastlstm.dense import Embedding
+from fastlstm.activations import LINEAR
+from fastlstm.dense import SOFTMAX, Dense, Embedding
 from fastlstm.formats import contents, load
 from fastlstm.weights import Weights
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
 __all__ = ["describe", "print_info"]
+
+MOST = 60  # lines about what a file holds
+# Shapes of sizes and axes, which a graph has by the dozen, say nothing about a model.
+_SMALL = re.compile(r"^(u?int\d+|bool) |^[a-z]+\d* \(\)$")
 
 READS = {
     "final": "the final outputs of all directions",
@@ -45,8 +51,8 @@ def print_info(path: Path, hints: Mapping[str, Any]) -> None:
     try:
         model = load(path, **hints)
     except (ImportError, TypeError, ValueError):
-        for name, text in tensors.items():
-            print(f"  {name}  {text}")
+        for line in _listed(tensors):
+            print(f"  {line}")
         raise
     print(describe(model))
 
@@ -60,17 +66,55 @@ def describe(model: LSTM) -> str:
     lines += [f"layer {k}: {layer}" for k, layer in enumerate(model.layers)]
     steps = "T, " if model.return_sequences else ""
     lines.append(f"read: {'every step' if steps else READS[model.read]}")
-    lines += [f"head {k}: {dense}" for k, dense in enumerate(model.head)] or ["head: none"]
+    lines += [f"head {k}: {_named(dense)}" for k, dense in enumerate(model.head)] or ["head: none"]
     if model.skip:
         lines.append(f"skip: inputs added to the outputs, {model.skip}")
     lines.append(f"output: (N, {steps}{model.output_size})")
     numbers = sum(map(_parameters, (*model.layers, *model.head)))
     lines.append(f"{model.dtype}, {numbers:,} parameters")
+    lines += [f"not used: {name}" for name in _by_module(model.unused)]
     return "\n".join(lines)
+
+
+def _named(dense: Dense) -> str:
+    """A dense layer, or the activation that it stands for where its weights do nothing."""
+    return f"{dense.activation} of each number" if _is_unit(dense) else str(dense)
+
+
+def _is_unit(part: Weights) -> bool:
+    return (
+        isinstance(part, Dense)
+        and part.bias is None
+        and part.activation not in (LINEAR, SOFTMAX)
+        and part.input_size == part.output_size
+        and bool((part.weight == np.eye(part.input_size)).all())
+    )
+
+
+def _by_module(names: Iterable[str]) -> list[str]:
+    """Names of weights, those of a module together: ``fc (weight, bias)``."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        module, _, weight = name.rpartition(".")
+        found.setdefault(module, []).append(weight)
+    return [f"{k} ({', '.join(v)})" if k else ", ".join(v) for k, v in found.items()]
+
+
+def _listed(tensors: Mapping[str, str]) -> list[str]:
+    """What a file holds, without integers and single numbers, and not without end."""
+    shown = {name: text for name, text in tensors.items() if not _SMALL.search(text)}
+    lines = [f"{name}  {text}" for name, text in list(shown.items())[:MOST]]
+    if len(shown) > MOST:
+        lines.append(f"and {len(shown) - MOST} more")
+    if few := len(tensors) - len(shown):
+        lines.append(f"and {few} of integers or single numbers")
+    return lines
 
 
 def _parameters(part: Weights) -> int:
     """How many numbers a part of a network holds."""
+    if _is_unit(part):
+        return 0
     values = [getattr(part, field.name) for field in fields(part)]  # type: ignore[arg-type]
     arrays = sum(value.size for value in values if isinstance(value, np.ndarray))
     return arrays + sum(_parameters(value) for value in values if isinstance(value, Weights))

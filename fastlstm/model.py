@@ -19,7 +19,13 @@ from fastlstm.inputs import Source, as_source
 from fastlstm.layers import Bidirectional, Layer
 from fastlstm.lazy import lazy
 from fastlstm.masks import MaskedSource
-from fastlstm.network import AnyLayer, check_layers, check_masked_outputs, check_options
+from fastlstm.network import (
+    AnyLayer,
+    as_flag,
+    check_layers,
+    check_masked_outputs,
+    check_options,
+)
 from fastlstm.start import StateSizes, flat_state, learned_state
 from fastlstm.state import State
 from fastlstm.trace import Trace
@@ -60,6 +66,12 @@ class LSTM:
     skip : int
         So many inputs are added to the outputs of the head (a skip connection).
 
+    Attributes
+    ----------
+    unused : tuple of str
+        The weights of a foreign file or module that the network leaves out, by a `prefix` or
+        `ignore`; they are no part of its identity and are not saved.
+
     Raises
     ------
     TypeError
@@ -82,6 +94,7 @@ class LSTM:
     read: str
     mask_value: float | None
     skip: int
+    unused: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -103,7 +116,7 @@ class LSTM:
         values: dict[str, Any] = {
             "layers": stack,
             "head": as_head(head, top.output_size, top.dtype),
-            "return_sequences": bool(return_sequences),
+            "return_sequences": as_flag("return_sequences", return_sequences),
             "read": read,
             "mask_value": None if mask_value is None else _as_float("mask_value", mask_value),
             "skip": _as_integer("skip", skip),
@@ -188,7 +201,12 @@ class LSTM:
             return self
         layers = [layer.astype(dtype) for layer in self.layers]
         head = [dense.astype(dtype) for dense in self.head]
-        return type(self)(layers, head, **self.options)
+        return type(self)(layers, head, **self.options)._leaving_out(self.unused)
+
+    def _leaving_out(self, names: Sequence[str]) -> LSTM:
+        """Note which weights of a file the network leaves out, as `unused`; for readers."""
+        object.__setattr__(self, "unused", tuple(names))
+        return self
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to a ``.safetensors``, ``.npz`` or ``.json`` file and return its path.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+import numpy as np
 
 from fastlstm.dense import Dense, Embedding
 from fastlstm.errors import UnsupportedModelError
@@ -13,11 +15,20 @@ from fastlstm.layers import Bidirectional, Layer
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["READS", "AnyLayer", "check_layers", "check_masked_outputs", "check_options"]
+__all__ = [
+    "READS",
+    "AnyLayer",
+    "Read",
+    "as_flag",
+    "check_layers",
+    "check_masked_outputs",
+    "check_options",
+]
 
 AnyLayer = Layer | Bidirectional | Dense | Embedding
 
-READS: Final = ("final", "last", "max", "mean")
+Read = Literal["final", "last", "max", "mean"]  # what a head of one output a sequence reads
+READS: Final[tuple[str, ...]] = get_args(Read)
 
 
 def check_layers(layers: Sequence[AnyLayer]) -> None:
@@ -50,6 +61,19 @@ def check_layers(layers: Sequence[AnyLayer]) -> None:
             )
     if not any(isinstance(layer, Layer | Bidirectional) for layer in layers):
         raise ValueError("expected at least one recurrent layer, got none")
+
+
+def as_flag(name: str, value: object) -> bool:
+    """A value that is True or False; text such as "no" is neither.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"expected {name} to be True or False, got {value!r:.80}")
+    return bool(value)
 
 
 def check_options(model: LSTM) -> None:

@@ -15,7 +15,7 @@ from helpers import child_env
 import fastlstm
 from fastlstm import cli, versions
 
-COMMANDS = ("demo", "info", "convert", "score", "trace", "bench", "versions")
+COMMANDS = ("demo", "info", "convert", "verify", "score", "trace", "bench", "versions")
 
 
 def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:

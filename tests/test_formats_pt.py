@@ -234,7 +234,7 @@ DOUBLED = b"]" + b"".join(b"p%d\ng%d\n\x86" % (k, k) for k in range(60))
         (
             b"}Vweight_ih_l0\n",
             b"}Va\n" + DOUBLED + b"sVweight_ih_l0\n",
-            r"more than an LSTM: \['a'\]",
+            r"more than an LSTM: a \(weights of unknown",
         ),
     ],
 )

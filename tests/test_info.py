@@ -95,9 +95,16 @@ def test_info_of_a_file_that_needs_hints(tmp_path, capsys, suffix):
     assert len(lines) == len(named)
     assert any(re.fullmatch(r"  a\.weight_ih_l0  (\S+ )?\(12, 2\)", line) for line in lines)
     (line,) = printed.err.splitlines()
-    assert re.search(r"more than an LSTM.*name its dense head", line)
-    assert cli.main(["info", str(path), "--prefix", "a", "--head", "out"]) == 0
-    assert "head 0: Dense(3 -> 2, bias, float32)" in capsys.readouterr().out
+    assert re.search(
+        r"more than an LSTM: fc \(a dense layer, 3 -> 2\), out .*, with --ignore$", line
+    )
+    arguments = ["info", str(path), "--prefix", "a", "--head", "out"]
+    assert cli.main(arguments) == 1
+    assert "and the head 'out': fc (a dense layer" in capsys.readouterr().err
+    assert cli.main([*arguments, "--ignore", "fc"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert "head 0: Dense(3 -> 2, bias, float32)" in printed
+    assert [line for line in printed if line.startswith("not used: fc (")]
 
 
 def test_hints(capsys):
@@ -188,7 +195,7 @@ def test_what_a_keras_model_holds(name, expected, tmp_path):
 def test_hints_that_a_file_does_not_take(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"")
-    with pytest.raises(TypeError, match=r"a \.onnx file takes no option head; options: node"):
+    with pytest.raises(TypeError, match=r"a \.onnx file does not take head; it takes node$"):
         fastlstm.load(path, head="fc")
 
 

@@ -179,7 +179,12 @@ def test_what_a_call_ignores_is_noticed(what):
     assert noticed >= 4
 
 
-CLASSIFIER = {"embedding": "emb", "head": ["fc.1", "fc.3"], "activation": ["relu", "softmax"]}
+CLASSIFIER = {
+    "embedding": "emb",
+    "head": ["fc.1", "fc.3"],
+    "activation": ["relu", "softmax"],
+    "read": "final",
+}
 TAIL = {"head": ["tail.0", "tail.2"], "activation": ["tanh", "sigmoid"], "read": "last"}
 CELL = {"head": "out", "activation": ("leaky_relu", 0.2)}
 

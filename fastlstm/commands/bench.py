@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import fastlstm
-from fastlstm.commands.parsers import MODEL, new_parser, positive
+from fastlstm.commands.hints import add_hints, given_hints, load_model
+from fastlstm.commands.parsers import new_parser, positive
+from fastlstm.messages import Message, separated
 
 if TYPE_CHECKING:
     from fastlstm.commands.parsers import Commands
@@ -28,11 +29,12 @@ def add_parser(commands: Commands) -> None:
         examples=(
             "fastlstm bench",
             "fastlstm bench --model model.safetensors --sequences 10000 --steps 48",
+            "fastlstm bench --model checkpoint.pt --head fc",
             "fastlstm bench --hidden 64 --threads 1 --json",
         ),
     )
     network = parser.add_mutually_exclusive_group()
-    network.add_argument("--model", type=Path, help=MODEL)
+    network.add_argument("--model", type=Path, help="a model file of any kind")
     network.add_argument(
         "--hidden", type=positive, metavar="H", help="one layer of so many hidden units"
     )
@@ -47,6 +49,7 @@ def add_parser(commands: Commands) -> None:
         help="the engine's (default: all that this process may use); NumPy's are NumPy's own",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with every round's time")
+    add_hints(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -56,7 +59,9 @@ def run(options: argparse.Namespace) -> None:
 
     threads = options.threads or default_threads()
     if options.model is not None:
-        cases = [benchmark.Case(fastlstm.load(options.model))]
+        cases = [benchmark.Case(load_model(options.model, options))]
+    elif hints := given_hints(options):
+        raise ValueError(Message(*separated(hints), ": hints are about a file, --model"))
     elif options.hidden is not None:
         cases = [benchmark.Case(benchmark.make_model(options.hidden))]
     else:

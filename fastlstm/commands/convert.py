@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import fastlstm
-from fastlstm.commands.hints import add_hints, given_hints
+from fastlstm.commands.hints import add_hints, load_model
 from fastlstm.commands.parsers import DTYPES, new_parser
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    model = fastlstm.load(options.source, **given_hints(options))
+    model = load_model(options.source, options)
     if options.dtype is not None:
         model = model.astype(options.dtype)
     path = model.save(options.destination)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 __all__ = ["DTYPES", "new_parser", "positive"]
 
 DTYPES = ("float32", "float64")
-MODEL = "a model file that needs no hints (else `fastlstm convert` it first)"
 WIDTH = 79
 
 

@@ -8,7 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from fastlstm.commands.hints import add_model_hints, given_hints
+from fastlstm.commands.hints import add_model_hints, given_hints, name_unused
 from fastlstm.commands.layout import SOURCE, add_layout, given_layout
 from fastlstm.commands.parsers import DTYPES, new_parser, positive
 
@@ -107,6 +107,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("standard output takes the scores or the summary: --json needs -o FILE")
     progress = wants_progress(options.progress)
     with _job(options) as job:
+        name_unused(job.model)
         if options.dry_run:
             _print_plan(job, options.json)
             return

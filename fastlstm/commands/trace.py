@@ -10,10 +10,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import fastlstm
 from fastlstm.commands.files import check_destination
+from fastlstm.commands.hints import add_hints, load_model
 from fastlstm.commands.layout import SOURCE, add_layout, given_layout
-from fastlstm.commands.parsers import MODEL, new_parser, positive
+from fastlstm.commands.parsers import new_parser, positive
 
 if TYPE_CHECKING:
     from fastlstm.commands.parsers import Commands
@@ -42,7 +42,7 @@ def add_parser(commands: Commands) -> None:
         ),
     )
     parser.add_argument("source", help=SOURCE)
-    parser.add_argument("--model", type=Path, required=True, help=MODEL)
+    parser.add_argument("--model", type=Path, required=True, help="a model file of any kind")
     parser.add_argument(
         "--rows",
         type=numbers,
@@ -72,6 +72,7 @@ def add_parser(commands: Commands) -> None:
         "(default: -, a .csv on stdout)",
     )
     add_layout(parser, keep="columns that are no steps, where a row of a CSV file is a sequence")
+    add_hints(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace) -> None:
         inputs = (split_inner(options.source)[0], options.lengths, options.model)
         check_destination(output, [Path(path) for path in inputs if path is not None])
     drawn = output.suffix in DRAWINGS
-    model = fastlstm.load(options.model)
+    model = load_model(options.model, options)
     layer: int = options.layer
     with closing(open_source(options.source, given_layout(options), model)) as reader:
         sequences = read_rows(reader, options.rows, options.source)

@@ -6,16 +6,19 @@ No file that is read here can execute code, and none is believed before it is ch
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from fastlstm.messages import Message, Option, separated, spelt
+from fastlstm.network import Read
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["contents", "load"]
+__all__ = ["HINTS", "contents", "load"]
 
 # Suffixes of files, and the module that reads them by `load(path, **options)`.
 READERS = {
@@ -33,19 +36,70 @@ READERS = {
 }
 
 
-def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
+# What the readers of each kind take, besides the path.
+TORCH = (
+    "prefix",
+    "head",
+    "embedding",
+    "activation",
+    "activations",
+    "between",
+    "read",
+    "return_sequences",
+    "ignore",
+    "chain",
+    "skip",
+)
+HINTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys((".safetensors", ".npz", ".pt", ".pth"), TORCH),
+    **dict.fromkeys((".json", ".nam"), (*TORCH, "dtype")),
+    **dict.fromkeys((".h5", ".hdf5", ".keras"), ("config",)),
+    ".onnx": ("node",),
+}
+
+
+@spelt
+def load(
+    path: str | os.PathLike[str],
+    *,
+    prefix: str | Sequence[str] | None = None,
+    head: Any = None,
+    embedding: str | None = None,
+    activation: Any = None,
+    activations: Sequence[Any] | None = None,
+    between: Any = None,
+    read: Read | None = None,
+    return_sequences: bool | None = None,
+    ignore: str | Sequence[str] | None = None,
+    chain: Literal["steps"] | None = None,
+    skip: int | None = None,
+    node: str | None = None,
+    config: Any = None,
+    dtype: Literal["float32", "float64"] | None = None,
+) -> LSTM:
     """Load a model from a file, by its suffix.
+
+    Files of Keras and ONNX, and those that `LSTM.save` wrote, say themselves what they are. Files
+    of bare weights do not: hints say it. Nothing is guessed that changes numbers.
 
     Parameters
     ----------
     path : path
         A file that `LSTM.save` wrote; a ``.safetensors``, ``.npz`` or ``.json`` with torch's
         names of the weights; ``.pt``, ``.pth`` or ``.ckpt`` with a state_dict, a checkpoint, a
-        whole module or TorchScript; ``.json`` of RTNeural or GuitarML; ``.nam`` of Neural Amp
-        Modeler; ``.onnx``; ``.keras`` or ``.h5``.
-    **options
-        Hints where the file does not say itself what it is. For torch's names the arguments of
-        `from_torch`, such as ``prefix``, ``head`` and ``activation``.
+        whole module or TorchScript; ``.json`` of RTNeural, AIDA-X or GuitarML; ``.nam`` of
+        Neural Amp Modeler; ``.onnx``; ``.keras`` or ``.h5``.
+    prefix, head, embedding, activation, activations, between, read, ignore, chain, skip
+        For files with torch's names, as in `from_torch`.
+    return_sequences : bool, optional
+        Likewise; the default is False, and True for ``.json``, as RTNeural has it.
+    node : str, optional
+        For ``.onnx``: one LSTM operator, as in `from_onnx`.
+    config : dict, str or path, optional
+        For a ``.h5`` of weights alone: the architecture, ``model.to_json()``.
+    dtype : {"float32", "float64"}, optional
+        For ``.json`` and ``.nam`` of others: with how many digits numbers are read; ``float32``
+        by default.
 
     Returns
     -------
@@ -57,9 +111,9 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     FileNotFoundError
         If there is no such file.
     TypeError
-        If an option is one that files of this kind do not take.
+        If there is no such hint, or files of this kind do not take it.
     ValueError
-        If an option does not fit the file, such as a ``head`` that is not there.
+        If a hint is missing or does not fit the file, such as a ``head`` that is not there.
     ModelFormatError
         If the file is damaged, incomplete, or holds something else.
     UnsupportedModelError
@@ -67,15 +121,30 @@ def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
     ImportError
         If a package is missing that reads the file, such as safetensors.
     """
+    given = {
+        "prefix": prefix,
+        "head": head,
+        "embedding": embedding,
+        "activation": activation,
+        "activations": activations,
+        "between": between,
+        "read": read,
+        "return_sequences": return_sequences,
+        "ignore": ignore,
+        "chain": chain,
+        "skip": skip,
+        "node": node,
+        "config": config,
+        "dtype": dtype,
+    }
+    hints = {name: value for name, value in given.items() if value is not None}
     path, reader = _reader(path)
-    takes = inspect.signature(reader.load).parameters
-    hints = [name for name in takes if name not in ("path", "options")]
-    if "options" not in takes and (unknown := sorted(options.keys() - {*hints})):
-        raise TypeError(
-            f"{path}: a {path.suffix} file takes no option {', '.join(unknown)}; "
-            f"options: {', '.join(hints) or 'none'}"
-        )
-    model: LSTM = reader.load(path, **options)
+    takes = HINTS[path.suffix.lower()]
+    if unknown := [name for name in hints if name not in takes]:
+        said: list[str | Option] = [f"{path}: a {path.suffix} file does not take "]
+        said += [Option(unknown[0]), "; it takes ", *separated(takes)]
+        raise TypeError(Message(*said))
+    model: LSTM = reader.load(path, **hints)
     return model
 
 

@@ -12,6 +12,7 @@ from fastlstm.formats import guitarml, nam, native, rtneural
 from fastlstm.formats.containers import json_tensors
 from fastlstm.formats.torch.loader import build
 from fastlstm.formats.trust import Tensors, naming, numbers, opened, read_json
+from fastlstm.messages import Message, separated
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -49,16 +50,16 @@ def _built(path: Path, content: Any, kind: str, options: dict[str, Any]) -> LSTM
     if kind == TORCH:
         choices = {"prefix", "head"} & options.keys()
         hints = rtneural.chain(list(content))
-        if "prefix" not in options and options.get("head", hints.get("head")) == hints.get("head"):
+        given = {"prefix", "ignore"} & options.keys()
+        if not given and options.get("head", hints.get("head")) == hints.get("head"):
             options = hints | options
         options = {"return_sequences": True} | options
         with naming(path, ValueError if choices or not hints else ModelFormatError):
             return build(_torch_tensors(content, dtype), **options)
     if options:
-        raise TypeError(
-            f"{path} is a file of {kind.removesuffix(chr(39) + 's')} and says itself what it is: "
-            f"it takes no options but dtype, got {sorted(options)}"
-        )
+        who = kind.removesuffix("'s")
+        said = f"{path} is a file of {who} and says itself what it is: it takes no options but "
+        raise TypeError(Message(said, "dtype, got ", *separated(options)))
     with naming(path):
         if kind == RTNEURAL:
             return rtneural.network(content, dtype)

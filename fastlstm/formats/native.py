@@ -30,6 +30,7 @@ from fastlstm.formats.torch.loader import build
 from fastlstm.formats.torch.names import head_from, layers_from
 from fastlstm.formats.trust import distrusted, naming, opened
 from fastlstm.layers import Layer
+from fastlstm.messages import Message, separated
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -169,7 +170,8 @@ def from_own(
         As `fastlstm.load`.
     """
     if options:
-        raise TypeError(f"{path} was saved by fastlstm and takes no options, got {sorted(options)}")
+        said = [f"{path} was saved by fastlstm and takes no hints, got ", *separated(options)]
+        raise TypeError(Message(*said))
     with naming(path):
         if metadata.get("format") != "fastlstm":
             raise ModelFormatError(

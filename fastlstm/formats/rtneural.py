@@ -164,7 +164,8 @@ def chain(names: Sequence[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``prefix`` and ``head``, as far as there is something to say; empty if it is no chain.
+        ``prefix``, ``chain`` and ``head``, as far as there is something to say;
+        empty if it is no chain.
     """
     roots = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
     lstms = [root for root in roots if f"{root}.weight_ih_l0".lstrip(".") in names]
@@ -175,7 +176,7 @@ def chain(names: Sequence[str]) -> dict[str, Any]:
     if any(name not in known and name.rpartition(".")[0] not in rest for name in names):
         return {}
     hints: dict[str, Any] = {"head": rest[0]} if rest else {}
-    return hints if len(lstms) == 1 else hints | {"prefix": lstms}
+    return hints if len(lstms) == 1 else hints | {"prefix": lstms, "chain": "steps"}
 
 
 def _check_settings(content: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.budget import budgeted, charge, lent
+from fastlstm.messages import Message, message_of
 
 __all__ = [
     "MAX_JSON",
@@ -69,11 +70,11 @@ def naming(path: Path, wrong_choice: type[ValueError] = ModelFormatError) -> Ite
     try:
         yield
     except UnsupportedModelError as error:
-        raise UnsupportedModelError(f"{path}: {error}") from error
+        raise UnsupportedModelError(_about(path, error)) from error
     except WrongChoice as error:
-        raise wrong_choice(f"{path}: {error}") from error
+        raise wrong_choice(_about(path, error)) from error
     except ValueError as error:
-        raise ModelFormatError(f"{path}: {error}") from error
+        raise ModelFormatError(_about(path, error)) from error
     except _FLAWS as error:
         raise ModelFormatError(f"{path} is damaged: {_flaw(error)}") from error
 
@@ -87,6 +88,11 @@ def _flaw(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "it takes more memory than there is"
     return str(error) or type(error).__name__
+
+
+def _about(path: Path, error: Exception) -> Message:
+    call = f"fastlstm.load({json.dumps(str(path), ensure_ascii=False)}, {{}})"
+    return Message(f"{path}: ", message_of(error), call=call)
 
 
 @contextmanager

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from fastlstm.messages import spelt
+from fastlstm.network import Read, as_flag
 from fastlstm.scoring.summary import Summary
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Summary", "score"]
 
 
+@spelt
 def score(
     model: LSTM | str | os.PathLike[str],
     source: str | os.PathLike[str],
@@ -33,13 +36,25 @@ def score(
     state: bool = False,
     trace: bool = False,
     dtype: Any = None,
-    on_bad_row: str = "error",
+    on_bad_row: Literal["error", "nan", "skip"] = "error",
     resume: bool = False,
     restart: bool = False,
     memory: int | str = "500MB",
     threads: int | None = None,
     progress: bool = False,
     dask: Any = None,
+    prefix: str | Sequence[str] | None = None,
+    head: Any = None,
+    embedding: str | None = None,
+    activation: Any = None,
+    activations: Sequence[Any] | None = None,
+    between: Any = None,
+    read: Read | None = None,
+    ignore: str | Sequence[str] | None = None,
+    chain: Literal["steps"] | None = None,
+    skip: int | None = None,
+    node: str | None = None,
+    config: Any = None,
 ) -> Summary:
     """Score the sequences of files and write the results to a file, in bounded memory.
 
@@ -51,7 +66,8 @@ def score(
     Parameters
     ----------
     model : LSTM or path
-        The model, or a file that `fastlstm.load` reads without hints.
+        The model, or a file that `fastlstm.load` reads; for those that do not say everything
+        themselves there are the hints below.
     source : path
         ``.npy``, ``.npz``, ``.parquet``, ``.feather``, ``.arrow``, ``.zarr``,
         ``.h5:/path/inside``, ``.csv``, ``.csv.gz``, a folder or a glob of files of one kind, or
@@ -109,6 +125,9 @@ def score(
     dask : str or distributed.Client, optional
         Score on the workers of a Dask cluster: its address, ``"local"``, or a client. They read
         the files themselves, file by file or array rows by rows; the result is written here.
+    prefix, head, embedding, activation, activations, between, read, optional
+    ignore, chain, skip, node, config : optional
+        Hints for a model file, as `fastlstm.load` takes them.
 
     Returns
     -------
@@ -130,6 +149,23 @@ def score(
     from fastlstm.scoring.outputs import Wanted
     from fastlstm.scoring.sources import Layout
 
+    given = {
+        "prefix": prefix,
+        "head": head,
+        "embedding": embedding,
+        "activation": activation,
+        "activations": activations,
+        "between": between,
+        "read": read,
+        "ignore": ignore,
+        "chain": chain,
+        "skip": skip,
+        "node": node,
+        "config": config,
+    }
+    hints = {name: value for name, value in given.items() if value is not None}
+    if return_sequences is not None:
+        as_flag("return_sequences", return_sequences)
     layout = Layout(
         lengths=lengths,
         column=column,
@@ -146,7 +182,8 @@ def score(
         source,
         destination,
         layout=layout,
-        wanted=Wanted(return_sequences, state, trace),
+        wanted=Wanted(return_sequences, as_flag("state", state), as_flag("trace", trace)),
+        hints=hints,
         dtype=dtype,
         max_steps=max_steps,
         on_bad_row=on_bad_row,

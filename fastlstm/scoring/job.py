@@ -17,6 +17,7 @@ import fastlstm
 from fastlstm.engine.compiling import clock
 from fastlstm.engine.progress import Progress
 from fastlstm.formats import load
+from fastlstm.messages import Message, separated
 from fastlstm.model import LSTM
 from fastlstm.scoring.bad_rows import POLICIES, BadRow
 from fastlstm.scoring.chunk import Chunk, Position
@@ -78,6 +79,10 @@ class Job:
         self.suffix = Path(self.destination).suffix.lower()  # not that of what it links to
         model_path = None if isinstance(model, LSTM) else os.fspath(model)
         check_destination(self.destination, [self.source, model_path, layout.lengths])
+        if hints and model_path is None:
+            raise TypeError(
+                Message("hints are for a model file, not for a model: got ", *separated(hints))
+            )
         loaded = model if isinstance(model, LSTM) else load(model, **(hints or {}))
         self.model = loaded if dtype is None else loaded.astype(dtype)
         if wanted.return_sequences is None:

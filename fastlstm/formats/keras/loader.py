@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastlstm.formats.check import check_keras
 from fastlstm.formats.keras.files import config_from, open_h5, open_keras
 from fastlstm.formats.keras.graph import version_of
 from fastlstm.formats.keras.layers import build
 from fastlstm.formats.keras.weights import Live
 from fastlstm.formats.trust import distrusted, naming, opened
+from fastlstm.messages import spelt
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["contents", "from_keras", "load"]
 
 
-def from_keras(model: Any) -> LSTM:
+@spelt
+def from_keras(model: Any, *, check: Any = None) -> LSTM:
     """A network from a live Keras model, of Keras 3 or of Keras 2 (``tf_keras``).
 
     The model is a chain of layers, Sequential or functional: Input, Embedding, Masking, LSTM
@@ -38,6 +41,10 @@ def from_keras(model: Any) -> LSTM:
     ----------
     model : keras.Model
         Built, so that it has weights. ``float16`` and ``bfloat16`` are widened to ``float32``.
+    check : array (N, T, I), optional
+        Inputs (ids (N, T) for an embedding) on which the model itself is run, too, as `predict`
+        does: the network has to give its numbers. What is allowed is 16 times the error that
+        float32 makes in this network on these inputs.
 
     Returns
     -------
@@ -48,7 +55,7 @@ def from_keras(model: Any) -> LSTM:
     ------
     UnsupportedModelError
         If it holds another layer, an option or a graph that this version does not compute
-        exactly. The message names the layer and the option.
+        exactly. The message names the layer and the option. Also if `check` finds other numbers.
     ValueError
         If it has no weights yet, or they are NaN or infinite.
     TypeError
@@ -61,7 +68,10 @@ def from_keras(model: Any) -> LSTM:
     roots = [base.__module__.partition(".")[0] for base in type(model).__mro__]
     package = next((sys.modules[k] for k in roots if k in ("keras", "tf_keras")), None)
     version = version_of(getattr(package, "__version__", None))
-    return build(json.loads(model.to_json()), Live(model), version)
+    network = build(json.loads(model.to_json()), Live(model), version)
+    if check is not None:
+        check_keras(model, network, check)
+    return network
 
 
 def contents(path: Path) -> tuple[str, dict[str, str]]:

@@ -25,6 +25,7 @@ from fastlstm.formats.onnx.outputs import Description, describe
 from fastlstm.formats.onnx.tensors import Folder
 from fastlstm.formats.onnx.unsupported import refuse_without_lstm
 from fastlstm.formats.trust import WrongChoice, opened
+from fastlstm.messages import spelt
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -50,6 +51,7 @@ def load(path: str | os.PathLike[str], node: str | None = None) -> LSTM:
     return from_onnx(path, node)
 
 
+@spelt
 def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
     """A network from an ONNX file or model: the whole graph, or one LSTM operator of it.
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
 
 from fastlstm.activations import LINEAR, Activation, as_activations
 from fastlstm.dense import Dense, as_head
 from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.check import check_module
 from fastlstm.formats.torch.modules import (
     Tail,
     activation_named,
@@ -24,11 +28,13 @@ from fastlstm.formats.torch.names import (
     head_from,
     layers_from,
     lstm_names,
-    shortened,
 )
 from fastlstm.formats.torch.state import parts_of
+from fastlstm.formats.torch.unused import Group, Without, fits_in_front, groups_of, ignored_names
 from fastlstm.formats.trust import WrongChoice
-from fastlstm.network import READS, check_layers
+from fastlstm.layers import Bidirectional
+from fastlstm.messages import Line, Message, Option, message_of, spelt
+from fastlstm.network import READS, Read, as_flag, check_layers
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -36,24 +42,33 @@ if TYPE_CHECKING:
 __all__ = ["build", "from_torch"]
 
 DEFAULT_ACTIVATIONS = ("sigmoid", "tanh", "tanh")
+Names = str | Sequence[str]
+# What the head of two directions reads, and the code that it stands for.
+FINAL, LAST = "torch.cat([h_n[-2], h_n[-1]], 1)", "out[:, -1]"
 
 
+@spelt
 def from_torch(
     module_or_state_dict: Any,
-    prefix: str | Sequence[str] = "",
+    prefix: Names = "",
     head: Any = None,
     activations: Sequence[Any] = DEFAULT_ACTIVATIONS,
     return_sequences: bool = False,
     *,
     activation: Any = None,
+    between: Any = None,
     embedding: str | None = None,
-    read: str = "final",
+    read: Read | None = None,
+    ignore: Names = (),
+    chain: Literal["steps"] | None = None,
     skip: int = 0,
+    check: Any = None,
 ) -> LSTM:
     """A network from a torch module or from tensors with torch's names.
 
     Batches always come first, whatever the module's ``batch_first``, and dropout is inactive, as
-    in ``eval()`` mode.
+    in ``eval()`` mode. What a ``forward`` does with the weights cannot be seen here: the hints say
+    it, and `check` compares.
 
     Parameters
     ----------
@@ -63,13 +78,14 @@ def from_torch(
         layers may differ in hidden size, and it may hold ``peephole_i_l0``, ``peephole_f_l0``
         and ``peephole_o_l0`` (H,). ``float16`` and ``bfloat16`` are widened to ``float32``.
     prefix : str or sequence of str, optional
-        Where the LSTM is, such as ``"encoder.lstm"``; of several that follow each other, a list.
-        Needed if there are several, and to take just the LSTM, the embedding and the head from a
-        model that holds more: without it, nothing may be left over.
+        Where the LSTM is, such as ``"encoder.lstm"``; needed if there are several. A list is a
+        chain, in which each LSTM reads every step of the one before: ``b(a(x)[0])``. Without a
+        `head`, a prefix takes the LSTM (and its `embedding`) alone out of a larger model, as far
+        as nothing that is left out could stand in front of it; `LSTM.unused` has the names.
     head : str, sequence of str, Dense, number or (weight, bias), optional
         The dense head, or its name: ``"fc"`` takes ``fc.weight`` and ``fc.bias``. A name of an
         `nn.Sequential` of a module takes its dense layers and activations. Names of several
-        layers need an `activation` for each.
+        layers need an `activation` for each. With a head no weights may be left over.
     activations : sequence of three activations
         Of gates, candidate and cell output; see `Activation`. Torch's own are the default.
     return_sequences : bool
@@ -77,16 +93,33 @@ def from_torch(
     activation : str, Activation or sequence of them, optional
         Of the head: ``"sigmoid"``, ``"softmax"``, ``("leaky_relu", 0.2)``; of several named dense
         layers a list with one for each, ``["relu", None]``. ``"hardsigmoid"`` is torch's, with
-        1/6 and 0.5. What stands in a module's ``forward`` as a function call cannot be seen here.
+        1/6 and 0.5.
+    between : str or Activation, optional
+        An activation between what is read and the head: ``"relu"`` for ``fc(torch.relu(h))``.
     embedding : str, optional
         The name of the `nn.Embedding` in front. Torch masks no id, its ``padding_idx`` neither.
-    read : str
+    read : {"final", "last", "max", "mean"}, optional
         What the head reads when there is one output for a sequence. ``"final"`` is ``h_n[-1]``,
-        of two directions ``torch.cat([h_n[-2], h_n[-1]], 1)``. ``"last"`` is ``output[:, -1]``:
+        of two directions ``torch.cat([h_n[-2], h_n[-1]], 1)``. ``"last"`` is ``out[:, -1]``:
         the same for one direction, but of two the backward half has read a single step there.
-        ``"max"`` and ``"mean"`` are those of ``output`` over the steps.
+        ``"max"`` and ``"mean"`` are those of ``out`` over the steps. A head of two directions
+        needs it, unless it is applied at every step.
+    ignore : str or sequence of str, optional
+        Modules or weights that are left out, by name: those of another branch, which are not on
+        the way from the inputs to the outputs. Whatever is on the way is then not computed.
+    chain : {"steps"}, optional
+        What each LSTM of a list of prefixes reads of the one before. Every step is meant anyway;
+        it has to be said where the names are those of an encoder and a decoder, between which
+        most models do something else.
     skip : int
         So many inputs are added to the head's outputs.
+    check : array (N, T, I) or tensor, optional
+        Inputs (ids (N, T) with an `embedding`) on which the module itself is run, too, in
+        ``eval()`` mode: the network has to give its numbers. What is allowed is 16 times the
+        error that float32 makes in this network on these inputs (float64 for a module of that).
+        The module gets them as they are, or time first where its LSTM has no ``batch_first``,
+        and its training mode is as before afterwards. Of several outputs, one has to agree. Take
+        some sequences of some steps: after a single step, most choices come to the same.
 
     Returns
     -------
@@ -95,51 +128,83 @@ def from_torch(
     Raises
     ------
     UnsupportedModelError
-        For a GRU or plain RNN, a class of its own instead of `nn.LSTM`, weight_norm, or a dtype
-        that is none of the above. Without a `prefix` also for a module that holds more than an
-        LSTM, its embedding and its head, such as a ReLU that is not an `activation`.
+        For a GRU or plain RNN, a class of its own instead of `nn.LSTM`, weight_norm, a
+        normalisation, convolution or attention, or a dtype that is none of the above; for a
+        module that holds more than an LSTM, its embedding and its head, such as a ReLU that no
+        hint names; and if `check` finds other numbers.
     ValueError
-        If the LSTM or the head is missing or ambiguous (the candidates are listed), if there
-        are tensors that nothing names and no `prefix`, or if shapes do not fit.
+        If the LSTM or the head is missing or ambiguous (the candidates are listed), if `read` is
+        needed, if weights would be left out, or if shapes do not fit.
     TypeError
-        If the first argument is none of these, or a weight is masked.
+        If the first argument is none of these, a weight is masked, or there is no such argument.
     """
     try:
-        return build(
+        model = build(
             module_or_state_dict,
             prefix,
             head,
             activations,
             return_sequences,
             activation=activation,
+            between=between,
             embedding=embedding,
             read=read,
+            ignore=ignore,
+            chain=chain,
             skip=skip,
         )
     except WrongChoice as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(message_of(error)) from None
+    if check is not None:
+        check_module(module_or_state_dict, model, check)
+    return model
 
 
 def build(
     module_or_state_dict: Any,
-    prefix: str | Sequence[str] = "",
+    prefix: Names = "",
     head: Any = None,
     activations: Sequence[Any] = DEFAULT_ACTIVATIONS,
     return_sequences: bool = False,
     *,
     activation: Any = None,
+    between: Any = None,
     embedding: str | None = None,
-    read: str = "final",
+    read: str | None = None,
+    ignore: Names = (),
+    chain: str | None = None,
     skip: int = 0,
 ) -> LSTM:
     """`from_torch`, with errors that tell a wrong choice (`WrongChoice`) from wrong tensors."""
     from fastlstm.model import LSTM
 
-    if read not in READS:
-        raise WrongChoice(f"read: expected one of {READS}, got {read!r}")
+    every = as_flag("return_sequences", return_sequences)
+    if read is not None and read not in READS:
+        raise WrongChoice(Message(Option("read"), f": expected one of {READS}, got {read!r}"))
+    if chain not in (None, "steps"):
+        raise WrongChoice(Message(Option("chain"), f': expected "steps", got {chain!r}'))
     of_cell = as_activations([activation_named(k) for k in activations])
+    asked = _Asked(
+        prefix=prefix if isinstance(prefix, str) else list(prefix),
+        head=list(head) if isinstance(head, tuple) and _names_of(head) else head,
+        activation=activation,
+        between=between,
+        embedding=embedding,
+        read=read,
+        ignore=ignore if isinstance(ignore, str) else list(ignore),
+        chain=chain,
+        return_sequences=every,
+        skip=skip,
+    )
     tensors, modules = parts_of(module_or_state_dict)
+    parents = {name.rpartition(".")[0] for name in modules if name}
+    left_out = ignored_names(asked.ignored, tensors, modules)
+    unused = [name for name in tensors if name in left_out]
+    if left_out:
+        tensors = Without(tensors, left_out)
+        modules = {name: k for name, k in modules.items() if name not in left_out}
     roots = find_lstms(tensors, prefix)
+    _refuse_decoder(asked)
     used: set[str] = set()
     mine: set[str] = set()
     layers: list[Any] = []
@@ -149,7 +214,7 @@ def build(
         used.update(lstm_names(tensors, root))
         mine.add(root.removesuffix("."))
     check_layers(layers)
-    top = layers[-1]
+    bottom, top = layers[0], layers[-1]
     if embedding is not None:
         embedding = embedding.removesuffix(".")
         full = find_name(tensors, f"{embedding}.weight", roots[0], "embedding")
@@ -159,26 +224,81 @@ def build(
         used.add(f"{name}.weight")
         mine.add(name)
     names = _names_of(head)
+    both = isinstance(top, Bidirectional)
     if names is not None:
-        tail, of_tail = _tail(tensors, modules, names, activation, roots[-1], return_sequences)
-        head = [head_from(tensors, name, of_dense) for name, of_dense in tail]
+        tail, of_tail = _tail(tensors, modules, names, activation, roots[-1], every)
+        head = _denses(tensors, tail, top)
         mine |= of_tail
         used |= {f"{name}.{part}" for name, _ in tail for part in ("weight", "bias")}
-    elif isinstance(head, (tuple, list)) and not all(isinstance(k, Dense) for k in head):
+    elif isinstance(head, (tuple, list)) and not _are(head):
         head = [None if part is None else as_numpy(part) for part in head]
-    if not prefix:
-        part = _part(roots[0])
-        _refuse_rest(tensors, used, names, embedding, part)
-        refuse_modules(modules, mine, _hinted(activation), part)
+    rest = [name for name in tensors if name not in used]
+    if names is None and head is not None:
+        others = _others(tensors, rest, head)
+        mine |= {name.rpartition(".")[0] for name in rest if name not in others}
+        rest = others
+    groups = groups_of(tensors, rest)
+    if asked.alone:
+        groups = [group for group in groups if fits_in_front(group, bottom.input_size)]
+    if groups:
+        _refuse_rest(groups, asked, top, both)
+    if not asked.alone:
+        hinted = [*_hinted(activation), *_hinted(between)]
+        refuse_modules(modules, mine | parents, hinted)
     try:
         denses = as_head(head, top.output_size, top.dtype)
         if names is None:
             denses = _with_activation(denses, activation)
-        return LSTM(layers, denses, return_sequences, read=read, skip=skip)
+        if between is not None:
+            if not denses:
+                raise WrongChoice(Message(Option("between", between), ": there is no head"))
+            denses = (_unit(top, between), *denses)
+        if denses and both and read is None:
+            if not every:
+                raise WrongChoice(_which_read(asked))
+            read = "last"  # a call that asks for one output gets that of the last step
+        model = LSTM(layers, denses, every, read=read or "final", skip=skip)
     except UnsupportedModelError:
         raise
     except ValueError as error:
-        raise WrongChoice(str(error)) from None
+        raise WrongChoice(message_of(error)) from None
+    return model._leaving_out([*unused, *rest])
+
+
+class _Asked(NamedTuple):
+    """The hints of a call, for messages."""
+
+    prefix: str | list[str]
+    head: Any
+    activation: Any
+    between: Any
+    embedding: str | None
+    read: str | None
+    ignore: str | list[str]
+    chain: str | None
+    return_sequences: bool
+    skip: int
+
+    @property
+    def ignored(self) -> list[str]:
+        """The names that are left out."""
+        return [self.ignore] if isinstance(self.ignore, str) else self.ignore
+
+    @property
+    def alone(self) -> bool:
+        """Whether one LSTM is taken, and nothing that follows it."""
+        return isinstance(self.prefix, str) and bool(self.prefix) and self.head is None
+
+    def line(self, **change: Any) -> Line:
+        """The caller's line with hints changed."""
+        given = {name: value for name, value in self._asdict().items() if _is_given(value)}
+        return Line(given, change)
+
+
+def _is_given(value: Any) -> bool:
+    if isinstance(value, (str, list, int)):  # a flag is an int, too
+        return bool(value)
+    return value is not None
 
 
 def _names_of(head: Any) -> list[str] | None:
@@ -188,6 +308,53 @@ def _names_of(head: Any) -> list[str] | None:
     if isinstance(head, (tuple, list)) and head and all(isinstance(k, str) for k in head):
         return [name.removesuffix(".") for name in head]
     return None
+
+
+def _refuse_decoder(asked: _Asked) -> None:
+    """Refuse an encoder and a decoder as a chain, unless the caller confirms that they are one."""
+    prefix = asked.prefix
+    chained = isinstance(prefix, list) and len(prefix) > 1
+    if asked.chain is not None:
+        if not chained:
+            raise WrongChoice(
+                Message(Option("chain"), ": expected a list of several as ", Option("prefix"))
+            )
+        return
+    if chained and re.search("enc.*\n.*dec", "\n".join(prefix), re.IGNORECASE | re.DOTALL):
+        raise WrongChoice(
+            Message(
+                "a list of prefixes is a chain, in which each LSTM reads every step of the one "
+                f"before: {_called(prefix)}. A decoder mostly reads something else, such as one "
+                "vector again and again, or is given the encoder's state: that is not computed "
+                "here. If yours does read every step of the encoder, say so by ",
+                Option("chain", "steps"),
+            )
+        )
+
+
+def _called(names: Sequence[str]) -> str:
+    """A chain of LSTMs as torch's code has it: ``b(a(x)[0])``."""
+    text = "x"
+    for name in names:
+        text = f"{name.removesuffix('.')}({text})[0]"
+    return text.removesuffix("[0]")
+
+
+def _others(tensors: Mapping[str, Any], names: list[str], head: Any) -> list[str]:
+    """The names of tensors that are not those of a head by value."""
+    parts = head if isinstance(head, (tuple, list)) else [head]
+    weights = [k for part in parts for k in (part.weight, part.bias)] if _are(parts) else parts
+    values = [np.asarray(k) for k in weights if k is not None]
+
+    def is_one(name: str) -> bool:
+        mine = as_numpy(tensors[name])
+        return any(k.shape == mine.shape and np.array_equal(k, mine) for k in values)
+
+    return [name for name in names if not is_one(name)]
+
+
+def _are(parts: Iterable[Any]) -> bool:
+    return all(isinstance(part, Dense) for part in parts)
 
 
 def _tail(
@@ -201,9 +368,16 @@ def _tail(
     """The dense layers of these names with their activations, and all modules in them."""
     hints = [activation] if len(names) == 1 else activation
     if isinstance(hints, str) or not isinstance(hints, Sequence) or len(hints) != len(names):
+        example = Option("activation", ["relu"] * (len(names) - 1) + [None])
+        given = "none" if activation is None else Option("activation", activation)
         raise WrongChoice(
-            f"head={names!r}: expected an activation for each of the {len(names)} layers, such as "
-            f"activation={['relu'] * (len(names) - 1) + [None]!r}, got {activation!r}"
+            Message(
+                Option("head", names),
+                f": expected an activation for each of the {len(names)} layers, such as ",
+                example,
+                ", got ",
+                given,
+            )
         )
     tail: Tail = []
     mine: set[str] = set()
@@ -219,11 +393,45 @@ def _tail(
             named, own = activation_named(hint), part[-1][1]
             if own not in (LINEAR, named):
                 raise WrongChoice(
-                    f"head={name!r} has the activation {own} already, got activation={hint!r}"
+                    Message(
+                        Option("head", name),
+                        f" has the activation {own} already, got ",
+                        Option("activation", hint),
+                    )
                 )
             part[-1] = (part[-1][0], named)
         tail += part
     return tail, mine
+
+
+def _denses(tensors: Mapping[str, Any], tail: Tail, top: Any) -> list[Dense]:
+    """The layers of a tail."""
+    denses: list[Dense] = []
+    for name, activation in tail:
+        if name is None:
+            denses.append(_unit(denses[-1] if denses else top, activation))
+            continue
+        dense = head_from(tensors, name, activation)
+        if (
+            not denses
+            and isinstance(top, Bidirectional)
+            and dense.input_size * 2 == top.output_size
+        ):
+            raise UnsupportedModelError(
+                Message(
+                    Option("head", name),
+                    f" reads {dense.input_size} numbers, so one direction alone or the sum of "
+                    f"both: this version computes heads that read both, {top.output_size} numbers",
+                )
+            )
+        denses.append(dense)
+    return denses
+
+
+def _unit(before: Any, activation: Any) -> Dense:
+    """An activation by itself, of what the layer before gives."""
+    unit = np.eye(before.output_size, dtype=before.dtype)
+    return Dense(unit, activation=activation_named(activation))
 
 
 def _with_activation(denses: tuple[Dense, ...], activation: Any) -> tuple[Dense, ...]:
@@ -232,7 +440,7 @@ def _with_activation(denses: tuple[Dense, ...], activation: Any) -> tuple[Dense,
         return denses
     if not denses or denses[-1].activation != LINEAR:
         what = "there is no head" if not denses else f"the head has {denses[-1].activation}"
-        raise WrongChoice(f"activation={activation!r}: {what}")
+        raise WrongChoice(Message(Option("activation", activation), f": {what}"))
     last = denses[-1]
     return (*denses[:-1], Dense(last.weight, last.bias, activation=activation_named(activation)))
 
@@ -247,37 +455,101 @@ def _hinted(activation: Any) -> list[Activation | str]:
     return [activation_named(activation)]
 
 
-def _refuse_rest(
-    tensors: Mapping[str, Any],
-    used: set[str],
-    names: list[str] | None,
-    embedding: str | None,
-    part: str,
-) -> None:
-    """Refuse tensors besides those of the LSTM and of what is named: they would be dropped."""
-    rest = [name for name in tensors if name not in used]
-    if not rest:
-        return
-    named = "" if names is None else f" and the head {', '.join(map(repr, names))}"
-    named += "" if embedding is None else f" and the embedding {embedding!r}"
-    weights = [name.removesuffix(".weight") for name in rest if name.endswith(".weight")]
-    alone = [name for name in weights if f"{name}.bias" not in tensors]
-    dense = [name for name in weights if name not in alone]
-    hints = [] if names is not None else [f"its dense head by head={_only(dense)!r}"]
-    if alone and embedding is None:
-        hints.append(f"its embedding by embedding={_only(alone)!r}")
-    hint = f"; name {' and '.join(hints)}" if hints else ""
-    kind = ValueError if names is None else WrongChoice  # a head unnamed: who knows what it is
-    raise kind(f"the model holds more than an LSTM{named}: {shortened(rest)}{hint}{part}")
+# --- what a caller has to say ---------------------------------------------------------------
 
 
-def _only(names: list[str]) -> str:
-    """The one name that there is, to be shown in a hint."""
-    return names[0] if len(names) == 1 else "..."
+def _which_read(asked: _Asked) -> Message:
+    """That a head of two directions may read several things, and what each is in torch."""
+    return Message(
+        "what the head of a bidirectional LSTM reads is not in the weights, and changes every "
+        "number; the code that trained them says it: ",
+        *_readings(asked),
+        ". (",
+        Option("read", "max"),
+        " and ",
+        Option("read", "mean"),
+        " are those of out over its steps, ",
+        Option("return_sequences", True),
+        " is fc(out) at every step; nothing else is computed.)",
+    )
 
 
-def _part(root: str) -> str:
-    """How to take the LSTM and the head all the same."""
-    if not root:  # its names begin with nothing, which is no prefix either
-        return "; to drop the rest, pass the tensors of the LSTM and its head only"
-    return f"; to take just this LSTM and its head, if any, name it by prefix={root[:-1]!r}"
+def _readings(asked: _Asked, **change: Any) -> list[str | Option | Line]:
+    """A line for each of what the head of two directions mostly reads."""
+    final, last = asked.line(**change, read="final"), asked.line(**change, read="last")
+    return [final, f" for fc({FINAL}), ", last, f" for fc({LAST})"]
+
+
+def _refuse_rest(groups: list[Group], asked: _Asked, top: Any, both: bool) -> None:
+    """Refuse weights besides those of the LSTM and of what is named: they would be left out."""
+    listed = ", ".join(map(str, groups[:8]))
+    more = f" and {len(groups) - 8} more" if len(groups) > 8 else ""
+    heads = _names_of(asked.head)
+    named = "" if asked.head is None else " and a head"
+    named = named if heads is None else f" and the head {', '.join(map(repr, heads))}"
+    named += "" if asked.embedding is None else f" and the embedding {asked.embedding!r}"
+    said: list[str | Option | Line] = [f"the model holds more than an LSTM{named}: {listed}{more}"]
+    strange = [group for group in groups if group.kind == "other"]
+    if asked.alone:
+        said.append(
+            ", which by its sizes may stand in front of the LSTM and change every number. If it "
+            "does not (it comes behind, or is of another branch), leave it out by name, with "
+        )
+    else:
+        if strange:
+            said.append(f". This version does not compute {_joined(k.name for k in strange)}")
+        elif asked.head is None:
+            said += _parts_named(groups, asked, top, both)
+        said.append(
+            ". Only weights of another branch, which are not on the way from the inputs to the "
+            "outputs, may be left out by name, with "
+        )
+    said.append(Option("ignore"))
+    # without any hint, who knows what it is
+    chosen = asked.prefix or asked.ignore or asked.embedding or asked.head is not None
+    wrong = WrongChoice if chosen else ValueError
+    raise (UnsupportedModelError if strange and not asked.alone else wrong)(Message(*said))
+
+
+def _parts_named(
+    groups: list[Group], asked: _Asked, top: Any, both: bool
+) -> list[str | Option | Line]:
+    """How to name the head and the embedding, if all that is left over can be these."""
+    change: dict[str, Any] = {}
+    heads: list[str] = []
+    width = top.output_size
+    for group in groups:
+        if group.kind == "dense" and group.inputs == width:
+            heads.append(group.name)
+            width = group.outputs
+        elif group.kind == "table" and asked.embedding is None and not change:
+            change["embedding"] = group.name
+    if len(heads) + len(change) < len(groups):
+        return [
+            ". Dense layers behind the LSTM, in which each reads the one before, are named by ",
+            Option("head"),
+            ", an embedding by ",
+            Option("embedding"),
+        ]
+    if not heads:
+        return [". If that is the embedding: ", asked.line(**change)]
+    change["head"] = heads[0] if len(heads) == 1 else heads
+    functions: list[str | Option | Line] = [
+        ". Weights do not say which functions stand in front of a head and behind it: add ",
+        Option("between", "relu"),
+        " or ",
+        Option("activation", "sigmoid"),
+        ", as your code has it",
+    ]
+    if len(heads) > 1:
+        change["activation"] = ["relu"] * (len(heads) - 1) + [None]
+        functions = [" (with the activations that your code has)"]
+    reads = both and not asked.return_sequences and asked.read is None
+    lines = _readings(asked, **change) if reads else [asked.line(**change)]
+    what = "that is the head" if len(change) == 1 else "these are its parts"
+    return [f". If {what}: ", *lines, *functions]
+
+
+def _joined(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last

@@ -13,6 +13,7 @@ from fastlstm.activations import LINEAR, Activation, as_activation
 from fastlstm.dense import SOFTMAX
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.torch.names import shortened
+from fastlstm.messages import Message, Option
 
 __all__ = [
     "Tail",
@@ -25,7 +26,9 @@ __all__ = [
 ]
 
 Modules = Mapping[str, Any]
-Tail = list[tuple[str, Activation | str]]  # of dense layers: their names and activations
+# The dense layers of a head: their names, and what follows each; an activation by itself has no
+# name.
+Tail = list[tuple[str | None, Activation | str]]
 
 # Modules that compute nothing, in eval() mode: beside the LSTM and its head they do no harm.
 INERT = re.compile(r"\w*Dropout[123]?d?|Identity|Sequential|ModuleList|ModuleDict")
@@ -97,8 +100,13 @@ def _activation_of(name: str, module: Any, every_step: bool) -> Activation | str
             return activation
     except AttributeError as error:
         raise UnsupportedModelError(
-            f"{name} ({kind}): the file does not hold its options ({error}); name the dense "
-            "layers by head=[...] and their activations by activation=[...]"
+            Message(
+                f"{name} ({kind}): the file does not hold its options ({error}); name the dense "
+                "layers by ",
+                Option("head"),
+                " and the activation of each by ",
+                Option("activation"),
+            )
         ) from None
     raise UnsupportedModelError(f"{name} is {module}, which this version does not compute")
 
@@ -109,29 +117,29 @@ def tail_of(modules: Modules, name: str, every_step: bool) -> tuple[Tail, set[st
     Raises
     ------
     UnsupportedModelError
-        If there is another module among them, or an activation without a dense layer before it.
+        If there is another module among them.
     """
     kind = kind_of(modules[name])
     if kind == "Linear" and _is_torchs(modules[name]):
         return [(name, LINEAR)], {name}
     if kind != "Sequential" or not _is_torchs(modules[name]):
         raise UnsupportedModelError(
-            f"head={name!r} is a {kind}: this version computes a Linear, or a Sequential of them "
-            "and activations"
+            Message(
+                Option("head", name),
+                f" is a {kind}: this version computes a Linear, or a Sequential of them and "
+                "activations",
+            )
         )
     tail: Tail = []
     seen = {name}
     for child in (k for k in modules if k.rpartition(".")[0] == name and k != name):
         activation = _activation_of(child, modules[child], every_step)
         if activation is not None:
-            if not tail or tail[-1][1] != LINEAR:
-                raise UnsupportedModelError(
-                    f"{child} ({kind_of(modules[child])}): expected a Linear before an activation"
-                )
-            tail[-1] = (tail[-1][0], activation)
+            _append(tail, (None, activation))
         elif kind_of(modules[child]) in ("Linear", "Sequential"):
             inner, inner_seen = tail_of(modules, child, every_step)
-            tail += inner
+            for part in inner:
+                _append(tail, part)
             seen |= inner_seen
         elif not INERT.fullmatch(kind_of(modules[child])):
             raise UnsupportedModelError(
@@ -140,6 +148,15 @@ def tail_of(modules: Modules, name: str, every_step: bool) -> tuple[Tail, set[st
             )
         seen.add(child)
     return tail, seen
+
+
+def _append(tail: Tail, part: tuple[str | None, Activation | str]) -> None:
+    """Add a layer; an activation becomes that of the layer before, if that has none."""
+    name, activation = part
+    if name is None and tail and tail[-1][1] == LINEAR:
+        tail[-1] = (tail[-1][0], activation)
+    else:
+        tail.append(part)
 
 
 def check_lstm(modules: Modules, root: str) -> None:
@@ -176,9 +193,13 @@ def check_embedding(modules: Modules, name: str) -> None:
         return
     kind = kind_of(modules[name])
     if kind != "Embedding":
-        raise UnsupportedModelError(f"embedding={name!r} is a {kind}, not an Embedding")
+        raise UnsupportedModelError(
+            Message(Option("embedding", name), f" is a {kind}, not an Embedding")
+        )
     if getattr(modules[name], "max_norm", None) is not None:
-        raise UnsupportedModelError(f"embedding={name!r} has a max_norm, which is not computed")
+        raise UnsupportedModelError(
+            Message(Option("embedding", name), " has a max_norm, which is not computed")
+        )
 
 
 def _is_hinted(kind: str, module: Any, hinted: Sequence[Activation | str]) -> bool:
@@ -194,9 +215,7 @@ def _is_hinted(kind: str, module: Any, hinted: Sequence[Activation | str]) -> bo
         return name in [str(getattr(k, "name", k)).removesuffix("_tanh") for k in hinted]
 
 
-def refuse_modules(
-    modules: Modules, mine: set[str], hinted: Sequence[Activation | str], part: str
-) -> None:
+def refuse_modules(modules: Modules, mine: set[str], hinted: Sequence[Activation | str]) -> None:
     """Refuse modules that compute something besides the LSTM and what is `mine`.
 
     Parameters
@@ -204,26 +223,39 @@ def refuse_modules(
     modules : mapping
         All of them.
     mine : set of str
-        Names that are taken care of.
+        Names that are taken care of, and those of modules that hold others.
     hinted : sequence of activations
         That the caller has named: modules of these are theirs.
-    part : str
-        What the error ends with.
 
     Raises
     ------
     UnsupportedModelError
         If there are some.
     """
-    parents = {name.rpartition(".")[0] for name in modules if name}
-    rest = []
+    rest: dict[str, str] = {}
     for name, module in modules.items():
         kind = kind_of(module)
-        if name in mine or name in parents or INERT.fullmatch(kind):
+        if name in mine or INERT.fullmatch(kind):
             continue
         if not _is_hinted(kind, module, hinted):
-            rest.append(f"{name} ({kind})")
-    if rest:
-        raise UnsupportedModelError(
-            f"the module computes more than an LSTM and a dense head: {shortened(rest)}{part}"
-        )
+            rest[name] = kind
+    if not rest:
+        return
+    said: list[str | Option] = [
+        "the module computes more than an LSTM and a dense head: "
+        f"{shortened([f'{name} ({kind})' for name, kind in rest.items()])}"
+    ]
+    if any(kind in _ACTIVATIONS or kind == "Softmax" for kind in rest.values()):
+        kinds = [k.lower() for k in rest.values() if k in _ACTIVATIONS or k == "Softmax"]
+        said += [
+            ". An activation in front of the head is ",
+            Option("between", kinds[0]),
+            ", one behind it ",
+            Option("activation", kinds[0]),
+        ]
+    said += [
+        ". Only what is of another branch, not on the way from the inputs to the outputs, may be "
+        "left out by name, with ",
+        Option("ignore"),
+    ]
+    raise UnsupportedModelError(Message(*said))

@@ -22,6 +22,7 @@ from fastlstm.dense import Dense, Embedding
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.trust import WrongChoice
 from fastlstm.layers import Bidirectional, Layer
+from fastlstm.messages import Message, Option
 from fastlstm.weights import refuse_mask
 
 __all__ = [
@@ -70,13 +71,21 @@ def find_lstms(tensors: Mapping[str, Any], prefix: str | Sequence[str]) -> list[
             "expected the tensors of an LSTM, weight_ih_l0 first, "
             f"got {shortened([str(name) for name in tensors])}"
         )
-    candidates = f"candidates: {[root.removesuffix('.') for root in roots]}"
+    names = [root.removesuffix(".") for root in roots]
+    candidates = f"candidates: {names}"
     if not prefix:
         if len(roots) == 1:
             return roots
         raise WrongChoice(
-            f"expected one LSTM, got {len(roots)}: choose by prefix, or name those that follow "
-            f"each other by a list; {candidates}"
+            Message(
+                f"expected one LSTM, got {len(roots)}: choose by prefix. ",
+                Option("prefix", names[-1]),
+                " takes one of them alone; a list such as ",
+                Option("prefix", ["a", "b"]),
+                " is a chain, in which each reads every step of the one before, b(a(x)[0]), and "
+                "nothing else. An autoencoder or a siamese network is no chain, and as a whole not "
+                f"computed; {candidates}",
+            )
         )
     chosen = []
     for part in [prefix] if isinstance(prefix, str) else prefix:
@@ -84,7 +93,7 @@ def find_lstms(tensors: Mapping[str, Any], prefix: str | Sequence[str]) -> list[
         ends = [k for k in roots if k == root] or [k for k in roots if k.endswith(f".{root}")]
         if len(ends) != 1:
             what = f"there are several {root}" if ends else f"there is no {root}weight_ih_l0"
-            raise WrongChoice(f"prefix={part!r}: {what}; {candidates}")
+            raise WrongChoice(Message(Option("prefix", part), f": {what}; {candidates}"))
         chosen += ends
     return chosen
 
@@ -114,7 +123,8 @@ def find_name(names: Iterable[str], name: str, root: str, what: str) -> str | No
             return full
     ends = [full for full in names if full.endswith(f".{name}")]
     if len(ends) > 1:
-        raise WrongChoice(f"{what}={name!r}: there are several; candidates: {shortened(ends)}")
+        hint = Option(what, name.removesuffix(".weight"))
+        raise WrongChoice(Message(hint, f": there are several; candidates: {shortened(ends)}"))
     return ends[0] if ends else None
 
 
@@ -220,16 +230,23 @@ def head_from(
     if f"{name}.weight" not in mine:
         others = [key.removesuffix(".weight") for key in tensors if key.endswith(".weight")]
         raise WrongChoice(
-            f"head={name!r}: there is no tensor {name}.weight; "
-            f"candidates: {shortened(others) if others else 'none'}"
+            Message(
+                Option("head", name),
+                f": there is no tensor {name}.weight; "
+                f"candidates: {shortened(others) if others else 'none'}",
+            )
         )
     if unknown := sorted(set(mine) - {f"{name}.weight", f"{name}.bias"}):
-        raise WrongChoice(f"head={name!r}: expected a weight and a bias only, got also {unknown}")
+        raise WrongChoice(
+            Message(
+                Option("head", name), f": expected a weight and a bias only, got also {unknown}"
+            )
+        )
     try:
         weight, *bias = (as_floats(key, tensors[key]) for key in sorted(mine, reverse=True))
         return Dense(weight, *bias, activation=activation)
     except ValueError as error:
-        raise ValueError(f"head={name!r}: {error}") from None
+        raise ValueError(Message(Option("head", name), f": {error}")) from None
 
 
 def embedding_from(tensors: Mapping[str, Any], name: str) -> Embedding:
@@ -244,13 +261,16 @@ def embedding_from(tensors: Mapping[str, Any], name: str) -> Embedding:
     if mine != [f"{name}.weight"]:
         others = [key.removesuffix(".weight") for key in tensors if key.endswith(".weight")]
         raise WrongChoice(
-            f"embedding={name!r}: expected a tensor {name}.weight alone, got {mine}; "
-            f"candidates: {shortened(others) if others else 'none'}"
+            Message(
+                Option("embedding", name),
+                f": expected a tensor {name}.weight alone, got {mine}; "
+                f"candidates: {shortened(others) if others else 'none'}",
+            )
         )
     try:
         return Embedding(as_floats(mine[0], tensors[mine[0]]))
     except ValueError as error:
-        raise ValueError(f"embedding={name!r}: {error}") from None
+        raise ValueError(Message(Option("embedding", name), f": {error}")) from None
 
 
 def shortened(names: list[str], limit: int = 8) -> str:
