@@ -157,7 +157,7 @@ CHANGES = [
     ("rtneural.json", ("input_batch",), [1.0], "output_batch: expected lists", ModelFormatError),
     ("rtneural.json", ("in_skip",), 2, "in_skip: expected 0 or 1", UnsupportedModelError),
     ("rtneural.json", ("quantised",), 1, "quantised: what this means", UnsupportedModelError),
-    ("amp.nam", ("architecture",), "WaveNet", "'WaveNet': this version", UnsupportedModelError),
+    ("amp.nam", ("architecture",), "WaveNet", "'WaveNet', a network", UnsupportedModelError),
     ("amp.nam", ("architecture",), ["LSTM"], "this version computes", UnsupportedModelError),
     ("amp.nam", ("version",), "1.0.0", "version 0.x, got '1.0.0'", UnsupportedModelError),
     ("amp.nam", ("config", "gated"), True, r"\['gated'\] in config", UnsupportedModelError),

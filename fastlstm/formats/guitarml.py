@@ -43,7 +43,7 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
     for name, expected in (("unit_type", "LSTM"), ("model", "SimpleRNN")):
         if data.get(name, expected) != expected:
             raise UnsupportedModelError(
-                f"{name} {data[name]!r:.80}: this version computes {expected!r}"
+                f"{name} {data[name]!r:.80}: this version computes {expected!r}, no other"
             )
     if unknown := sorted(data.keys() - KNOWN):
         raise UnsupportedModelError(f"this version does not know the options {unknown}")

@@ -25,6 +25,7 @@ __all__ = ["network"]
 
 # What else is there is about the recording, such as its loudness, and changes no output.
 KNOWN = {"version", "architecture", "config", "weights", "metadata", "sample_rate", "date"}
+CONVOLUTIONS = ("WaveNet", "ConvNet")
 SIZES = {"num_layers", "input_size", "hidden_size", "in_channels", "out_channels"}
 
 
@@ -42,9 +43,11 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
     """
     from fastlstm.model import LSTM
 
-    if content["architecture"] != "LSTM":
+    architecture = content["architecture"]
+    if architecture != "LSTM":
+        what = ", a network of convolutions" if architecture in CONVOLUTIONS else ""
         raise UnsupportedModelError(
-            f"architecture {content['architecture']!r:.80}: this version computes 'LSTM'"
+            f"architecture {architecture!r:.80}{what}: this version computes 'LSTM'"
         )
     version = content.get("version")
     if not isinstance(version, str) or not version.startswith("0."):

@@ -73,7 +73,9 @@ def build(config: Any, weights: Source, version: int | None) -> LSTM:
 
 def _why_not(kind: str) -> str:
     """What a layer is that is not computed, and what to do."""
-    if kind in ("Lambda", "TFOpLambda"):
+    if kind == "TFOpLambda":
+        return "calls a function of TensorFlow, which is not computed"
+    if kind == "Lambda":
         return "runs code of its own, which is never run here; build the model without it"
     if kind in ("GRU", "CuDNNGRU", "SimpleRNN"):
         return "is not computed: this version computes LSTMs, no other recurrent layers"
