@@ -374,7 +374,7 @@ def test_whole_modules():
     assert [str(dense.activation) for dense in model.head] == ["leaky_relu(0.3)", "linear"]
     found = model.predict(RESULTS["old_x"])
     np.testing.assert_allclose(found, RESULTS["pickled_module_old"], atol=2e-6)
-    hints = {"embedding": "emb", "head": "fc", "activation": "softmax"}
+    hints = {"embedding": "emb", "head": "fc", "activation": "softmax", "read": "final"}
     model = load(GOLDEN / "pickled_module.pt", **hints)
     found = model.predict(RESULTS["ids"])
     np.testing.assert_allclose(found, RESULTS["pickled_module"], atol=2e-6)

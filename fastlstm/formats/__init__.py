@@ -25,6 +25,7 @@ READERS = {
     ".safetensors": "native",
     ".npz": "native",
     ".json": "json_models",
+    ".aidax": "json_models",
     ".nam": "json_models",
     ".h5": "keras",
     ".hdf5": "keras",
@@ -51,8 +52,8 @@ TORCH = (
     "skip",
 )
 HINTS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys((".safetensors", ".npz", ".pt", ".pth"), TORCH),
-    **dict.fromkeys((".json", ".nam"), (*TORCH, "dtype")),
+    **dict.fromkeys((".safetensors", ".npz", ".pt", ".pth", ".ckpt"), TORCH),
+    **dict.fromkeys((".json", ".aidax", ".nam"), (*TORCH, "dtype")),
     **dict.fromkeys((".h5", ".hdf5", ".keras"), ("config",)),
     ".onnx": ("node",),
 }

@@ -39,7 +39,7 @@ MODEL_KEYS: Final = {"in_shape", "layers", "in_skip", "in_gain", "out_gain", *TE
 LAYER_KEYS: Final = {"type", "name", "activation", "shape", "weights"}
 TESTED: Final = 4096  # steps of a test; AIDA-X' own have 2048
 MAX_CHANNELS: Final = 64  # of AIDA-X; its own networks have up to 3 inputs and 1 output
-TOLERANCE: Final = 1e-5  # of outputs up to 1: that of the plugin, the networks are float32
+TOLERANCE: Final = 1e-5  # of outputs up to 1: the networks are float32
 METADATA: Final = {"samplerate", "sample_rate", "esr", "version"}  # numbers about the training
 
 
