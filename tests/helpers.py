@@ -23,7 +23,7 @@ from fastlstm.engine.forms import Form
 TESTS = Path(__file__).resolve().parent
 PACKAGE = Path(fastlstm.__file__).resolve().parent
 
-EVERY_CELL = False  # see `runs_in_engine`
+EVERY_CELL = False  # whether this is `pytest -m full`: see `runs_in_engine`
 
 # Numba compiles for a CPU of this kind instead of the one at hand.
 AVX2_CPU = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}

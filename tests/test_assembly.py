@@ -89,11 +89,15 @@ def check(dtype: str, size: int, patch: pytest.MonkeyPatch) -> None:
         assert not re.findall(r"\tcall", body)
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("float32", 40), ("float64", 40), ("float32", 1)])
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [("float32", 40), pytest.param("float64", 40, marks=pytest.mark.full), ("float32", 1)],
+)
 def test_full_width_fmas(dtype, size, monkeypatch):
     check(dtype, size, monkeypatch)
 
 
+@pytest.mark.full
 def test_full_width_fmas_with_avx2():
     """On a CPU with AVX-512 in a process of its own, which compiles for an older one."""
     if cpu.vector_bits() == 256:

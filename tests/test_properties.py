@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import helpers
 import numpy as np
 import pytest
 from helpers import assert_same_bits
@@ -16,7 +17,9 @@ from fastlstm import LSTM, Layer, Ragged, reference
 from fastlstm.state import State
 
 # The same examples every time: a failure is never chance.
-SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=150)
+EXAMPLES = 150 if helpers.EVERY_CELL else 50
+SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=EXAMPLES)
+pytestmark = pytest.mark.every_cell
 EPS = {"float32": 1.2e-7, "float64": 2.3e-16}
 # Hidden sizes and inputs: around vectors (8, 16), and blocks of sums (64, 128).
 SIZES = st.one_of(st.integers(1, 20), st.sampled_from([31, 33, 63, 64, 65, 127, 128, 129, 130]))

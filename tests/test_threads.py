@@ -25,6 +25,9 @@ from shapes import make_input, make_model
 from fastlstm.engine import cpu, jobs, kinds, run, threads
 from fastlstm.engine.forms import Form
 
+# as in the children, for which the kernels are compiled here
+pytestmark = pytest.mark.usual_tiles
+
 LAYERS = {"omp": "omppool", "workqueue": "workqueue", "tbb": "tbbpool"}
 
 
