@@ -172,6 +172,18 @@ def test_a_fork_waits_for_the_compiler_and_the_child_has_what_it_made():
 
 
 @needs_fork
+def test_the_child_compiles_what_a_thread_of_its_parent_was_about_to():
+    out = run_child(
+        FORKING
+        + "with compiling.alone():\n"
+        + "    threading.Thread(target=build, args=(0.0,)).start()\n"
+        + "    while not any(compiling._tasks): time.sleep(0.01)\n"
+        + "    in_child(lambda: print(build(0.0) == os.getpid(), flush=True))\n"
+    )
+    assert out == "True\n"
+
+
+@needs_fork
 def test_where_it_waited_in_vain_the_child_says_so():
     """What is compiled already can be used."""
     out = run_child(
