@@ -140,6 +140,8 @@ inside = threading.Event()
 def build(seconds):
     inside.set()
     time.sleep(seconds)
+    import numba.core.compiler_lock  # a fork that waits since before has to find it
+
     return os.getpid()
 
 made = compiling.compiled_once(lambda kind: kind)
