@@ -167,10 +167,10 @@ inside.wait()
 def test_a_fork_waits_for_the_compiler_and_the_child_has_what_it_made():
     out = run_child(
         FORKING
-        + "in_child(lambda: print(build(1.0) == os.getppid(), flush=True))\n"
+        + "in_child(lambda: print(build(1.0) == os.getppid(), made('now'), flush=True))\n"
         + "in_child(lambda: print(build(0.0) == os.getpid(), flush=True))\n"
     )
-    assert out == "True\nTrue\n"
+    assert out == "True now\nTrue\n"
 
 
 @needs_fork
