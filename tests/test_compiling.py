@@ -140,6 +140,8 @@ inside = threading.Event()
 def build(seconds):
     inside.set()
     time.sleep(seconds)
+    import numba.core.compiler_lock  # a fork that waits since before has to find it
+
     return os.getpid()
 
 made = compiling.compiled_once(lambda kind: kind)
@@ -165,10 +167,22 @@ inside.wait()
 def test_a_fork_waits_for_the_compiler_and_the_child_has_what_it_made():
     out = run_child(
         FORKING
-        + "in_child(lambda: print(build(1.0) == os.getppid(), flush=True))\n"
+        + "in_child(lambda: print(build(1.0) == os.getppid(), made('now'), flush=True))\n"
         + "in_child(lambda: print(build(0.0) == os.getpid(), flush=True))\n"
     )
-    assert out == "True\nTrue\n"
+    assert out == "True now\nTrue\n"
+
+
+@needs_fork
+def test_the_child_compiles_what_a_thread_of_its_parent_was_about_to():
+    out = run_child(
+        FORKING
+        + "with compiling.alone():\n"
+        + "    threading.Thread(target=build, args=(0.0,)).start()\n"
+        + "    while not any(compiling._tasks): time.sleep(0.01)\n"
+        + "    in_child(lambda: print(build(0.0) == os.getpid(), flush=True))\n"
+    )
+    assert out == "True\n"
 
 
 @needs_fork

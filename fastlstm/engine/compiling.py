@@ -189,7 +189,8 @@ def _before_fork() -> None:
     """Wait for whoever compiles, here or in Numba functions of the user's."""
     end = time.monotonic() + LONGEST_FORK
     _of_thread.held = held = []
-    for lock in (_lock, _numba_lock()):
+    for find in (lambda: _lock, _numba_lock):  # Numba's may be there only after the wait for ours
+        lock = find()
         if lock is not None and lock.acquire(timeout=max(0.0, end - time.monotonic())):
             held.append(lock)
 
