@@ -21,6 +21,7 @@ from table_sources import Read, check_everywhere, make_embedding_model, make_mod
 
 import fastlstm
 from fastlstm.scoring import memory
+from fastlstm.scoring.scorer import Scorer
 from fastlstm.scoring.sources import Layout, arrow, open_source, parquet
 from fastlstm.scoring.sources.arrow import Source
 from fastlstm.scoring.sources.parquet import ParquetFile
@@ -361,6 +362,39 @@ def test_interrupted_it_is_taken_up(tmp_path, rng, monkeypatch):
     expected = model.predict(fastlstm.Ragged.from_list(sequences))
     expected[12] = np.nan
     np.testing.assert_array_equal(np.load(y), expected)
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 4])
+def test_interrupted_it_still_counts_everything(tmp_path, chunks, monkeypatch):
+    """Bad rows with their ids, and sequences that a window does not fit into."""
+    monkeypatch.setattr(memory, "LEAST_CHUNK", 1)
+    monkeypatch.setattr(memory, "MOST_CHUNK", 20)
+    lengths = [2, 3, 1, 5, 0, 2, 4, 3, 1, 6, 1, 2]
+    x = [[float(n)] * n for n in lengths]
+    x[3][4] = x[7][0] = 1e300
+    table = pa.table({"who": [f"w{n}" for n in range(12)], "x": x})
+    path, y = write(tmp_path / "x.parquet", table, 4), tmp_path / "y.csv"
+    options = {"id": "who", "window": 3, "on_bad_row": "nan"}
+    whole = fastlstm.score(make_model(), path, tmp_path / "whole.csv", **options)
+    assert whole.too_short == 7
+    assert whole.bad_rows["ids"] == [{"who": "w3", "window": 2}, {"who": "w7", "window": 0}]
+    score, done = Scorer.score, []
+
+    def stops(self, *arguments):
+        if len(done) == chunks:
+            raise OSError("stopped")
+        done.append(None)
+        return score(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scorer, "score", stops)
+        with pytest.raises(OSError, match="stopped"):
+            fastlstm.score(make_model(), path, y, **options)
+    summary = fastlstm.score(make_model(), path, y, resume=True, **options)
+    assert summary.resumed > 0
+    assert summary.bad_rows == whole.bad_rows
+    assert (summary.too_short, summary.sequences) == (whole.too_short, whole.sequences)
+    assert y.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 # What tools write.

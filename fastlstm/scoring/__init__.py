@@ -111,8 +111,8 @@ def score(
     dtype : dtype, optional
         Compute in this; by default in the model's.
     on_bad_row : {"error", "nan", "skip"}
-        What to do with a sequence that holds NaN or infinity, is too long or cannot be read: end
-        the run, write NaN, or leave it out.
+        What to do with a sequence that holds NaN, infinity or a number that the model's dtype
+        cannot hold, is too long or cannot be read: end the run, write NaN, or leave it out.
     resume, restart : bool
         Go on with what an earlier run left, or throw that away. Without either, a run that
         finds such refuses. With nothing there, both begin at the beginning.
@@ -132,7 +132,8 @@ def score(
     Returns
     -------
     Summary
-        What was done, with the bad rows' count, reasons and first numbers.
+        What was done, with the bad rows' count, reasons and first numbers, and how many sequences
+        were shorter than a window.
 
     Raises
     ------

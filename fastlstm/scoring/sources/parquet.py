@@ -10,8 +10,7 @@ from fastlstm.scoring.sources.table_files import FileOnDisk, Part, Types, cast, 
 __all__ = ["ParquetFile"]
 
 # Read at a time from each column: without it a column of a whole row group is read at once. Of
-# small files it is: in a buffer a page takes the memory that it claims, up to 2 GB, before it is
-# read.
+# small files it is: in a buffer a page takes the memory that it says, up to 2 GB, whatever it has.
 BUFFER = 2**20
 SMALL = 2**23
 # What rows of unequal size take is measured, first on so many: a row group also says it of each
