@@ -207,8 +207,8 @@ class NpyFile:
         self.buffers = [np.empty(0, np.uint8) for _ in range(ALIVE)]
 
 
-def read_header(data: bytes, name: str) -> Header:
-    """Read the header of an .npy file from its first bytes.
+def read_header(data: bytes, name: str, kind: str = "an .npy file") -> Header:
+    """Read the header of an .npy file, or of another kind, from its first bytes.
 
     Raises
     ------
@@ -225,7 +225,7 @@ def read_header(data: bytes, name: str) -> Header:
         else:
             raise ValueError(f"version {version}")
     except BAD_HEADER as error:
-        raise ValueError(f"{name}: expected an .npy file of numbers: {error}") from None
+        raise ValueError(f"{name}: expected {kind} of numbers: {error}") from None
     check_header(shape, dtype, name)
     # what is a column is in both orders, and is read fastest in C's
     both = sum(n != 1 for n in shape) <= 1
