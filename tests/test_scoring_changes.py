@@ -88,7 +88,7 @@ def save(path: str) -> str:
 def test_an_array_written_over_in_place_is_an_error(model, monkeypatch, unleased, suffix):
     source = save(f"x{suffix}")
     at_chunk(monkeypatch, 2, lambda: write_over(source, -X[:50]))
-    with pytest.raises(OSError, match=r"x\.np.*has changed .*while it was being read"):
+    with pytest.raises(OSError, match=r"x\.np.*has changed while it was being read"):
         fastlstm.score(model, source, "y.npy")
     assert not Path("y.npy").exists()
     with pytest.raises(ValueError, match=r"cannot resume .*source modified was"):
@@ -179,7 +179,7 @@ def test_a_file_that_is_cut_short_is_an_error(model, monkeypatch, unleased, suff
 def test_a_file_that_vanishes_is_an_error(model, monkeypatch):
     save("x.npy")
     at_chunk(monkeypatch, 2, lambda: os.remove("x.npy"))
-    with pytest.raises(OSError, match=r"x.npy has changed or vanished|there is no file x.npy"):
+    with pytest.raises(OSError, match=r"x.npy has vanished|there is no file x.npy"):
         fastlstm.score(model, "x.npy", "y.npy")
 
 
@@ -201,7 +201,7 @@ def test_a_file_cut_short_by_another_process(model, monkeypatch):
         enter(self, entry)
 
     monkeypatch.setattr(ledger.Ledger, "enter", entered)
-    with pytest.raises(OSError, match=r"x.npy has changed"):
+    with pytest.raises(OSError, match=r"x.npy .*it has become shorter"):
         fastlstm.score(model, "x.npy", "y.npy")
     waited, _ = others[0].communicate(timeout=60)
     print(f"it waited for {float(waited):.2f} s")
@@ -421,7 +421,7 @@ def test_headers_that_no_array_has(model, descr, shape):
 
 @pytest.mark.parametrize("options", [{"window": 2**64}, {"window": 2, "stride": 2**64}])
 def test_windows_and_strides_beyond_64_bits_are_refused(model, options):
-    with pytest.raises(ValueError, match="to be an integer from 1 to"):
+    with pytest.raises(ValueError, match="to be at most"):
         fastlstm.score(model, save("x.npy"), "y.npy", **options)
 
 

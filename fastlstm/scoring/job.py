@@ -69,10 +69,10 @@ class Job:
         for name, value in (("max_steps", max_steps), ("threads", threads)):
             if value is None:
                 continue
-            if not isinstance(value, int | np.integer) or not 1 <= value <= MOST_STEPS:
-                raise ValueError(
-                    f"expected {name} to be an integer from 1 to {MOST_STEPS}, got {value!r}"
-                )
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"expected {name} to be an integer of 1 or more, got {value!r}")
+            if value > MOST_STEPS:
+                raise ValueError(f"expected {name} to be at most {MOST_STEPS}, got {value!r}")
         self.memory = as_bytes(memory)
         self.held = resident_bytes() if held is None else held
         self.source, self.destination = os.fspath(source), os.fspath(destination)

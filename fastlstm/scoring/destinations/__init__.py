@@ -46,8 +46,9 @@ def check_destination(destination: str, inputs: Sequence[Any]) -> None:
             f"{path}: expected a destination ending in {', '.join(WRITERS)}, or - for standard "
             "output"
         )
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {target.parent} to write {target.name} to")
+    for where in (path, target):
+        if not where.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {where.parent} to write {where.name} to")
     if target.is_symlink():
         raise OSError(f"{path} is a link that leads back to itself")
     if path.suffix.lower() == ".zarr":

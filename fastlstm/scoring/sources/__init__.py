@@ -65,10 +65,10 @@ class Layout:
             value = getattr(self, name)
             if value is None:
                 continue
-            if not isinstance(value, int | np.integer) or not 1 <= value <= MOST_STEPS:
-                raise ValueError(
-                    f"expected {name} to be an integer from 1 to {MOST_STEPS}, got {value!r}"
-                )
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"expected {name} to be an integer of 1 or more, got {value!r}")
+            if value > MOST_STEPS:
+                raise ValueError(f"expected {name} to be at most {MOST_STEPS}, got {value!r}")
         if self.stride != 1 and self.window is None:
             raise ValueError(f"stride {self.stride} says how far windows are apart: give a window")
         if self.window is not None and self.lengths is not None:

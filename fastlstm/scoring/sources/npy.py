@@ -135,11 +135,14 @@ class NpyFile:
     def _check(self) -> None:
         """Refuse to read a file that is no longer the one that was opened."""
         try:
-            same = status_of(self.path) == self.status
+            status = status_of(self.path)
         except FileNotFoundError:
-            same = False
-        if not same:
-            raise OSError(f"{self.name} has changed or vanished while it was being read")
+            raise OSError(f"{self.name} has vanished while it was being read") from None
+        if status.size < self.status.size:
+            last = self.offset + math.prod(self.shape) * self.dtype.itemsize
+            raise OSError(f"{self.name} cannot be read up to byte {last:,}: it has become shorter")
+        if status != self.status:
+            raise OSError(f"{self.name} has changed while it was being read")
 
     def _stretch(self, first: int, last: int) -> Any:
         """Return bytes first ... last - 1 of the file."""
@@ -207,8 +210,8 @@ class NpyFile:
         self.buffers = [np.empty(0, np.uint8) for _ in range(ALIVE)]
 
 
-def read_header(data: bytes, name: str) -> Header:
-    """Read the header of an .npy file from its first bytes.
+def read_header(data: bytes, name: str, kind: str = "an .npy file") -> Header:
+    """Read the header of an .npy file, or of another kind, from its first bytes.
 
     Raises
     ------
@@ -225,14 +228,16 @@ def read_header(data: bytes, name: str) -> Header:
         else:
             raise ValueError(f"version {version}")
     except BAD_HEADER as error:
-        raise ValueError(f"{name}: expected an .npy file of numbers: {error}") from None
-    check_header(shape, dtype, name)
+        raise ValueError(f"{name}: expected {kind} of numbers: {error}") from None
+    check_header(shape, dtype, name, kind)
     # what is a column is in both orders, and is read fastest in C's
     both = sum(n != 1 for n in shape) <= 1
     return Header(shape, dtype, fortran and not both, stream.tell())
 
 
-def check_header(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:
+def check_header(
+    shape: tuple[int, ...], dtype: np.dtype[Any], name: str, kind: str = "an .npy file"
+) -> None:
     """Refuse what no array of numbers can be.
 
     Raises
@@ -242,11 +247,9 @@ def check_header(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> Non
     """
     sizes = [max(n, 1) for n in shape]
     if dtype.hasobject or not dtype.itemsize or min(shape, default=0) < 0:
-        raise ValueError(f"{name}: expected an array of numbers, got {dtype} of shape {shape}")
+        raise ValueError(f"{name}: expected {kind} of numbers, got {dtype} of shape {shape}")
     if math.prod(sizes) * dtype.itemsize > MOST_BYTES or len(shape) > MOST_AXES:
-        raise ValueError(
-            f"{name}: expected an array of numbers, got one of impossible shape {shape}"
-        )
+        raise ValueError(f"{name}: expected {kind} of numbers, got one of impossible shape {shape}")
 
 
 def _product(sizes: Sequence[int]) -> int:

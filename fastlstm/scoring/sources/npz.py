@@ -87,7 +87,7 @@ class Member(NpyFile):
         if info.compress_size > os.path.getsize(path) or info.file_size > most:
             raise ValueError(f"{name} is damaged: it cannot have {info.file_size:,} bytes")
         with _damage(name), archive.open(info) as stream:
-            header = read_header(stream.read(HEADER), name)
+            header = read_header(stream.read(HEADER), name, "an array")
         if header.size != info.file_size - header.offset:
             raise ValueError(
                 f"{name} is damaged: expected {header.shape} numbers of {header.dtype}, found "
