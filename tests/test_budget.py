@@ -192,7 +192,7 @@ for path in sys.argv[1:]:
         sys.exit(f"{path} loads")
     seconds, mb = time.process_time() - start, peak() - before
     print(f"{path}: {seconds:.2f} s, {mb} MB")
-    if seconds > 1 or mb > 200:
+    if seconds > 2 or mb > 200:  # a second where nothing else runs
         sys.exit(1)
 """
 

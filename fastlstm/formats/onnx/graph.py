@@ -276,7 +276,7 @@ class Walk:
                 raise UnsupportedModelError(f"{name} is not a constant")
             if value is not None:
                 weights[name] = value
-                charge(12 * value.size, elements=3 * value.size)  # once more, in layers
+                charge(8 * value.size, elements=3 * value.size)  # once more, in layers
         return read_operator(attributes, weights, state)
 
 

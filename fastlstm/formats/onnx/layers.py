@@ -104,7 +104,7 @@ def _affine(network: Network, node: Node, data: list[bool]) -> Array:
         raise UnsupportedModelError(
             f"a constant of shape {number.shape} with data of shape {ids.shape}"
         ) from None
-    with lent(16 * ids.size):  # each of the arrays below in its turn
+    with lent(8 * ids.size):  # each of the arrays below in its turn
         charge(elements=4 * ids.size)
     with np.errstate(all="ignore"):
         if node.op == "Div":

@@ -275,7 +275,7 @@ def _walk(
         raise UnsupportedModelError(fixed)
     exact = not _open(graph)
     network = Network(FLOATS.get(data.type.tensor_type.elem_type, np.float32))
-    charge(8 * N * T * F)
+    charge(4 * N * T * F)
     ids = network.add(N, T, F).ids  # (N, T, F)
     order = [("NTF").index(letter) for letter in role]
     rest = [k for k in range(3) if k not in order]  # axes of size 1 that the input lacks
@@ -286,7 +286,7 @@ def _walk(
         size = int(np.prod(shape, dtype=object))
         if size > MAX_IDS or not size:
             raise UnsupportedModelError(f"input {name!r} of shape {shape}")
-        charge(8 * size)
+        charge(4 * size)
         source = network.add(1, 1, size, read=f"input {name}")
         given[name] = Ids(source.ids.reshape(shape))
     walk = Walk(constants, opset, network, given, exact)

@@ -27,13 +27,14 @@ from fastlstm.network import AnyLayer
 __all__ = ["Ids", "Network", "Source"]
 
 Array = npt.NDArray[Any]
+MAX_IDS = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
 class Ids:
     """A tensor that depends on the input: the ids of its numbers."""
 
-    array: Array  # of int64
+    array: Array  # of int32
 
 
 # Which rows (N, H) of which inputs h and c are at the start; None for zeros or learned ones.
@@ -64,9 +65,10 @@ class Source:
     def ids(self) -> Array:
         """The ids (N, T, K)."""
         size = self.N * self.T * self.K
-        with lent(8 * size):
+        with lent(4 * size):
             charge(elements=size)
-        return np.arange(self.first, self.first + size).reshape(self.N, self.T, self.K)
+        ids = np.arange(self.first, self.first + size, dtype=np.int32)
+        return ids.reshape(self.N, self.T, self.K)
 
     @property
     def top(self) -> Layer | Bidirectional | None:
@@ -102,6 +104,8 @@ class Network:
         if self.sources:
             last = self.sources[-1]
             first = last.first + last.N * last.T * last.K
+        if first + N * T * K > MAX_IDS:
+            raise UnsupportedModelError(f"more than {MAX_IDS} numbers of all its tensors")
         source = Source(first, N, T, K, **about)
         self.sources.append(source)
         self.firsts.append(first)
@@ -145,15 +149,18 @@ class Network:
         if not ids.size:
             raise UnsupportedModelError("reads no numbers at all")
         charge(elements=4 * ids.size)
-        with lent(6 * ids.nbytes):
+        with lent(4 * ids.nbytes):
             return self._located(ids)
 
     def _located(self, ids: Array) -> tuple[Source, Array, Array, Array]:
         first, last = (bisect_right(self.firsts, int(k)) - 1 for k in (ids.min(), ids.max()))
         if first == last:
             source = self.sources[first]
-            rest, k = np.divmod(ids - source.first, source.K)
-            n, t = np.divmod(rest, source.T)
+            n = ids - source.first
+            k = n % source.K
+            n //= source.K
+            t = n % source.T
+            n //= source.T
             return source, n, t, k
         index = np.searchsorted(np.array(self.firsts), ids, side="right") - 1
         charge(steps=len(self.firsts) / 10, elements=20 * ids.size)
@@ -277,7 +284,7 @@ class Network:
         turned = {"forward": "reverse", "reverse": "forward"}
         changed = []
         for cell in cells:
-            charge(2 * (cell.w_ih.nbytes + cell.w_hh.nbytes))
+            charge(cell.w_ih.nbytes + cell.w_hh.nbytes)
             about = {name: value for name, value in cell._fields().items() if name != "w_ih"}
             if flipped:
                 about["direction"] = turned[cell.direction]
@@ -373,7 +380,7 @@ class Network:
         about |= {"read": source.read, "lengths": source.lengths, "parent": source}
         new = self.add(source.N, source.T, K, **about)
         places = (rows.n * source.T + rows.t)[:, None] * K
-        ids = new.first + places + (np.arange(K) if order is None else order)
+        ids = new.first + places + (np.arange(K, dtype=np.int32) if order is None else order)
         return np.asarray(ids.reshape(*shape, K))
 
 

@@ -187,7 +187,7 @@ def _states(source: Source) -> Iterator[Array]:
         for parts in (layers, *([k] for k in layers)):
             if parts:
                 size = sum(k[name].size for k in parts)
-                charge(8 * size, elements=size)
+                charge(4 * size, elements=size)
                 together = np.concatenate([k[name] for k in parts])
                 yield together
                 yield together.transpose(1, 0, 2)

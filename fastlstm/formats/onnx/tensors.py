@@ -79,7 +79,7 @@ def to_array(tensor: Any, folder: Folder = None) -> Array:
             f"tensor {tensor.name!r}: a shape of {shape} takes {count * dtype.itemsize} bytes, "
             f"there are {len(raw)}"
         )
-    charge(3 * len(raw), elements=count)  # as read, as unpacked or widened
+    charge((4 if tensor.data_type == _BFLOAT16 else 2) * len(raw), elements=count)
     array = np.frombuffer(raw, dtype).reshape(shape)
     if tensor.data_type == _BFLOAT16:
         array = (array.astype(np.uint32) << 16).view(np.float32)

@@ -93,7 +93,9 @@ class Stored:
                 type(k) is int and 0 <= k < 1 << 59
                 for k in numbers  # of up to 16 bytes each
             ):
-                raise ModelFormatError("expected a tensor of lengths of 0 or more")
+                raise ModelFormatError(
+                    "expected a tensor of lengths of 0 or more, and of less than 2 ** 59"
+                )
         if len(shape) != len(strides) or len(shape) > 8:
             raise ModelFormatError(f"{len(strides)} strides do not fit a shape of {len(shape)}")
         self._size = math.prod(shape)
