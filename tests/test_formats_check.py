@@ -174,7 +174,7 @@ class Live:
 def test_a_keras_model_is_compared():
     model, x = from_torch(tensors((3, 4))), random(4, 5, 3)
     check_keras(Live(model.predict(x)), model, x)
-    with pytest.raises(UnsupportedModelError, match="what the Keras model does: they are 0.01"):
+    with pytest.raises(UnsupportedModelError, match=r"what the Keras model does: they are 0\.01"):
         check_keras(Live(model.predict(x) + 0.01), model, x)
 
 
