@@ -14,6 +14,7 @@ from helpers import child_env
 
 import fastlstm
 from fastlstm import cli, versions
+from fastlstm.commands.hints import NAMES
 
 COMMANDS = ("demo", "info", "convert", "verify", "score", "trace", "bench", "versions")
 
@@ -132,6 +133,8 @@ def test_completions_name_every_command(shell, capsys):
     [
         (["fastlstm", "tr"], ["trace"]),
         (["fastlstm", "score", "--ret"], ["--return-sequences"]),
+        (["fastlstm", "verify", "--rea"], ["--read"]),
+        (["fastlstm", "bench", "--read", "fin"], ["final"]),
         (["fastlstm", "convert", "--dtype", "float3"], ["float32"]),
         (["fastlstm", "info", "check"], ["checkpoint.pt"]),
         (["fastlstm", "trace", "--model", "check"], ["checkpoint.pt"]),
@@ -168,3 +171,17 @@ def test_completions_for_another_shell(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["--print-completion", "csh"])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["info", "convert", "verify", "score", "trace", "bench"])
+def test_every_command_that_takes_a_model_takes_hints(command, capsys):
+    text = help_of(capsys, command)
+    for name in NAMES:
+        assert f"--{name.replace('_', '-')}" in text
+
+
+def test_a_misspelt_flag_is_refused_by_name(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["info", "model.pt", "--haed", "fc"])
+    assert stop.value.code == 2
+    assert "unrecognized arguments: --haed fc; did you mean --head?" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_files import fc, tensors
 from networks import make_network, make_values
 
 from fastlstm import LSTM, benchmark, cli, speed
@@ -207,3 +208,14 @@ def test_rounds_take_turns_until_the_time_is_up(monkeypatch):
 def test_the_largest_difference(a, b, apart):
     found = speed._largest_difference(np.array(a, float), np.array(b, float))
     np.testing.assert_equal(found, apart)
+
+
+def test_hints(tmp_path, capsys):
+    np.savez(path := tmp_path / "torch.npz", **tensors((3, 4)), **fc(hidden=4))
+    assert cli.main(["bench", "--model", str(path)]) == 1
+    line = f"fastlstm bench --model {path} --head fc"
+    assert f"If that is the head: {line}. " in capsys.readouterr().err
+    assert cli.main([*line.split()[1:], "--sequences", "4", "--steps", "3"]) == 0
+    assert "4 x 3 x 3, 4" in capsys.readouterr().out
+    assert cli.main(["bench", "--head", "fc", "--skip", "1"]) == 1
+    assert "--head, --skip: hints are about a file, --model" in capsys.readouterr().err

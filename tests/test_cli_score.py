@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import child_env
+from model_files import fc, tensors
 
 import fastlstm
 from fastlstm import Dense, Layer, cli
@@ -302,3 +303,19 @@ def test_a_dry_run_of_standard_input_claims_no_time(folder):
         )
     said = json.loads(done.stdout)
     assert (said["sequences"], said["seconds"]) == (20, None)
+
+
+def test_a_hint_that_is_missing(folder, capsys):
+    """The line that is shown is the caller's own, and is followed as it is."""
+    both = {f"{k}{end}": v for k, v in tensors((3, 4)).items() for end in ("", "_reverse")}
+    np.savez(folder / "torch.npz", **both, **fc(hidden=8))
+    np.save(folder / "three.npy", np.ones((2, 5, 3), "f4"))
+    words = f"score {folder}/three.npy --model {folder}/torch.npz -o {folder}/y.npy --head fc"
+    assert cli.main(words.split()) == 1
+    printed = capsys.readouterr().err
+    for read in ("final", "last"):
+        assert f"fastlstm {words} --read {read} for fc(" in printed
+    assert cli.main([*words.split(), "--read", "last"]) == 0
+    expected = fastlstm.load(folder / "torch.npz", head="fc", read="last")
+    y = expected.predict(np.ones((2, 5, 3), "f4"))
+    np.testing.assert_array_equal(np.load(folder / "y.npy"), y)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from helpers import assert_same_bits, run_child
+from model_files import fc, tensors
 from networks import Maker
 from pyarrow import feather, parquet
 
@@ -456,3 +457,15 @@ def test_an_interrupted_trace_leaves_the_old_file(folder, monkeypatch, capsys):
     assert capsys.readouterr().err == "fastlstm: interrupted\n"
     assert (folder / "gates.csv").read_bytes() == b"old"
     assert not list(folder.glob(".*"))
+
+
+def test_hints(folder, capsys):
+    np.savez(folder / "torch.npz", **tensors((3, 4), "a."), **fc(hidden=4))
+    np.save(folder / "three.npy", np.zeros((1, 2, 3), "f4"))
+    assert trace(folder, source="three.npy", model="torch.npz") == 1
+    assert re.search(
+        r"the head: fastlstm trace .*three.npy .* --head fc\. ", capsys.readouterr().err
+    )
+    assert trace(folder, "--head", "fc", source="three.npy", model="torch.npz") == 0
+    assert trace(folder, "--prefix", "a", source="three.npy", model="torch.npz") == 0
+    assert capsys.readouterr().err == "fastlstm: the model leaves out weights of the file: fc\n"

@@ -1,9 +1,12 @@
 """Networks from torch's modules and tensors: nothing dropped, nothing misread."""
 
+import json
+import re
 import sys
 
 import numpy as np
 import pytest
+from helpers import predictions
 from model_files import (
     IN_TORCH,
     NAN,
@@ -15,7 +18,8 @@ from model_files import (
     write_tensors,
 )
 
-from fastlstm import Bidirectional, Dense, Embedding, Layer, from_torch, load, reference
+import fastlstm
+from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, from_torch, load, reference
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.state import State
 
@@ -723,7 +727,7 @@ def test_files_with_names_of_torch(tmp_path, kind):
         load(path)
     with pytest.raises(UnsupportedModelError, match=f"torch{kind}: activation 'cubic'"):
         load(path, prefix="lstm", activations=("cubic", "tanh", "tanh"))
-    with pytest.raises(TypeError, match="load takes no argument 'prefiks'; did you mean prefix?"):
+    with pytest.raises(TypeError, match=r"load takes no argument 'prefiks'; did you mean prefix\?"):
         load(path, prefiks="lstm")
 
 
@@ -775,3 +779,178 @@ def test_other_numbers_in_npz(tmp_path):
         np.savez(path, **tensors() | {"bias_hh_l0": np.zeros(12, dtype)})
         with pytest.raises(UnsupportedModelError, match=r"a\.npz: bias_hh_l0: expected float64"):
             load(path)
+
+
+# what weights do not say
+
+
+def both_directions():
+    return tensors((2, 3)) | {f"{name}_reverse": -a for name, a in tensors((2, 3)).items()}
+
+
+LINES = {
+    "final": 'read="final") for fc(torch.cat([h_n[-2], h_n[-1]], 1))',
+    "last": 'read="last") for fc(out[:, -1])',
+}
+
+
+@pytest.mark.parametrize("hints", [{"head": "fc"}, {"head": (random(2, 6), None)}])
+def test_two_directions_and_a_head_need_read(hints):
+    named = both_directions() | (fc(hidden=6) if hints["head"] == "fc" else {})
+    with pytest.raises(ValueError, match="what the head of a bidirectional LSTM reads") as caught:
+        from_torch(named, **hints)
+    assert caught.type is ValueError
+    for line in LINES.values():
+        assert line in str(caught.value)
+    for read in ("final", "last", "max", "mean"):
+        assert from_torch(named, **hints, read=read).read == read
+    assert from_torch(named, **hints, return_sequences=True).read == "last"
+
+
+def test_only_they_need_read():
+    assert from_torch(both_directions()).read == "final"
+    assert from_torch(tensors() | fc(), head="fc").read == "final"
+    below = {f"a.{name}": value for name, value in both_directions().items()}
+    model = from_torch(below | tensors((6, 3), "b.") | fc(), prefix=["a", "b"], head="fc")
+    assert model.read == "final"
+
+
+def test_a_head_of_one_direction_alone():
+    with pytest.raises(UnsupportedModelError, match=r'head="fc" reads 3 numbers, so one direction'):
+        from_torch(both_directions() | fc(), head="fc", read="final")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_a_line_ready_to_paste(tmp_path, suffix):
+    """Each of the lines that a message shows is followed as it is."""
+    path = tmp_path / f"model{suffix}"
+    named = both_directions() | fc(hidden=6)
+    if suffix == ".npz":
+        np.savez(path, **named)
+    else:
+        path.write_text(json.dumps({name: value.tolist() for name, value in named.items()}))
+    given = {} if suffix == ".npz" else {"return_sequences": False}
+    for hints in (given, {"head": "fc", **given}):
+        with pytest.raises(ValueError, match=r"fastlstm\.load") as caught:
+            load(path, **hints)
+        lines = re.findall(r"(fastlstm\.load\(.*?\)) for fc\(", str(caught.value))
+        assert [eval(line, {"fastlstm": fastlstm}).read for line in lines] == ["final", "last"]
+
+
+# module: its weights, what is said of it, and the error
+NOT_COMPUTED = {
+    "norm": ({"norm.weight": random(3), "norm.bias": random(3)}, "a normalisation of 3 numbers"),
+    "batch norm": (
+        {"bn.running_mean": random(3), "bn.num_batches_tracked": np.array(1)},
+        "a batch normalisation of 3 numbers",
+    ),
+    "convolution": ({"conv.weight": random(2, 5, 3)}, "a convolution, 5 -> 2 channels"),
+    "attention": ({"mha.in_proj_weight": random(9, 3)}, "an attention over 3 numbers"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_COMPUTED)
+@pytest.mark.parametrize("hints", [{}, {"head": "fc"}, {"head": "fc", "prefix": "lstm"}])
+def test_layers_that_are_not_computed_are_never_left_out(what, hints):
+    weights, said = NOT_COMPUTED[what]
+    named = tensors(root="lstm.") | weights | fc()
+    with pytest.raises(UnsupportedModelError, match=said) as caught:
+        from_torch(named, **hints)
+    assert "from_torch(" not in str(caught.value)  # there is no line that would mend it
+    module = next(iter(weights)).partition(".")[0]
+    model = from_torch(named, **{"head": "fc"} | hints, ignore=module)
+    assert set(model.unused) == set(weights)
+    assert model.astype("float64").unused == model.unused
+
+
+def test_a_prefix_alone_takes_the_lstm_part():
+    """What follows it is left out and named; what may stand in front of it is refused."""
+    named = tensors(root="lstm.") | fc() | {"norm.weight": random(3), "norm.bias": random(3)}
+    named |= tensors((5, 4), "other.")
+    model = from_torch(named, prefix="lstm")
+    assert model.head == ()
+    assert set(model.unused) == {name for name in named if not name.startswith("lstm.")}
+    for in_front in (
+        {"norm.weight": random(2), "norm.bias": random(2)},
+        fc("proj", 2, 2),
+        {"conv.weight": random(2, 5, 3)},
+        tensors((5, 2), "below."),
+        {"scale": random(1)[0]},
+    ):
+        with pytest.raises(ValueError, match=r"may stand in front .*, with ignore$") as caught:
+            from_torch(tensors(root="lstm.") | fc() | in_front, prefix="lstm")
+        assert caught.type is ValueError
+
+
+def test_a_siamese_network_gives_one_of_its_encoders():
+    named = {"a_emb.weight": random(9, 2), "b_emb.weight": random(9, 2)}
+    named |= tensors((2, 3, 3), "a.") | tensors((2, 3, 3), "b.")
+    named |= fc("hidden", 6, 3) | fc("out", 3, 1)
+    model = from_torch(named, prefix="a", embedding="a_emb")
+    assert model.layers[0] == Embedding(named["a_emb.weight"])
+    assert {name.partition(".")[0] for name in model.unused} == {"b_emb", "b", "hidden", "out"}
+    with pytest.raises(ValueError, match=r"head 'out' and the embedding 'a_emb': b_emb .*hidden"):
+        from_torch(named, prefix="a", embedding="a_emb", head="out")
+
+
+def test_an_encoder_and_a_decoder_are_no_chain_unless_one_says_so():
+    named = tensors((2, 3), "net.Encoder.") | tensors((3, 3), "net.Decoder.") | fc()
+    names = ["net.Encoder", "net.Decoder"]
+    with pytest.raises(ValueError, match=r"net.Decoder\(net.Encoder\(x\)\[0\]\)\. A decoder") as no:
+        from_torch(named, names, "fc")
+    assert no.type is ValueError
+    assert from_torch(named, names, "fc", chain="steps").num_layers == 2
+    with pytest.raises(ValueError, match="chain: expected a list of several as prefix"):
+        from_torch(tensors() | fc(), head="fc", chain="steps")
+    with pytest.raises(ValueError, match='chain: expected "steps", got'):
+        from_torch(named, names, "fc", chain="state")
+    with pytest.raises(
+        ValueError, match=r"is a chain, in which each reads every step .* b\(a\(x\)"
+    ):
+        from_torch(named, head="fc")
+
+
+def test_what_is_ignored_has_to_be_there():
+    named = tensors(root="m.lstm.") | fc("m.fc") | fc("m.aux") | fc("x.aux")
+    assert from_torch(named, head="fc", ignore=["m.aux", "x"]).head
+    assert from_torch(named, head="fc", ignore=["m.aux.weight", "m.aux.bias", "x.aux"]).head
+    with pytest.raises(ValueError, match=r'ignore="m.auks": .*nothing of that name; did you mean'):
+        from_torch(named, head="fc", ignore="m.auks")
+    with pytest.raises(ValueError, match=r'ignore="aux": there are several'):
+        from_torch(named, head="fc", ignore="aux")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_activation_between_lstm_and_head(tmp_path, dtype):
+    named = tensors((2, 3), dtype=dtype) | fc(dtype=dtype)
+    model = from_torch(named, head="fc", between="relu")
+    x = random(5, 4, 2, dtype=dtype)
+    h = np.maximum(from_torch(named, ignore="fc").predict(x), 0)
+    expected = h @ named["fc.weight"].T + named["fc.bias"]
+    for _, ours in predictions(model, x):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=8 * np.finfo(dtype).eps)
+    assert load(model.save(tmp_path / "model.npz")) == model
+    plain = from_torch(named, head="fc")
+    assert abs(plain.predict(x) - expected).max() > 0.01
+    with pytest.raises(ValueError, match='between="relu": there is no head'):
+        from_torch(tensors(), between="relu")
+
+
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_return_sequences_is_true_or_false(value):
+    with pytest.raises(TypeError, match="expected return_sequences to be True or False, got"):
+        from_torch(tensors(), return_sequences=value)
+    with pytest.raises(TypeError, match="expected return_sequences to be True or False, got"):
+        LSTM([layer_of(tensors())], return_sequences=value)
+
+
+def test_an_activation_module_that_a_hint_names(torch, net):
+    net.relu = torch.nn.ReLU()
+    with pytest.raises(UnsupportedModelError, match=r'front of the head is between="relu", one'):
+        from_torch(net, head="fc")
+    assert len(from_torch(net, head="fc", between="relu").head) == 2
+    net.fc = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    assert from_torch(net, head="fc", ignore="relu").head == (
+        Dense(np.eye(3, dtype="f4"), activation="relu"),
+        Dense(*(k.detach().numpy() for k in net.fc[1].parameters())),
+    )

@@ -203,3 +203,29 @@ def test_hints_that_a_file_does_not_take(tmp_path):
 def test_a_path_is_for_load(read):
     with pytest.raises(TypeError, match=r"got str; files: fastlstm\.load\(path\)"):
         read("model.pt")
+
+
+def test_info_of_an_activation_by_itself(tmp_path, capsys):
+    np.savez(path := tmp_path / "model.npz", **tensors((2, 3)), **fc())
+    assert cli.main(["info", str(path), "--head", "fc", "--between", "relu"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-5:] == [
+        "read: the final outputs of all directions",
+        "head 0: relu of each number",
+        "head 1: Dense(3 -> 2, bias, float32)",
+        "output: (N, 2)",
+        "float32, 92 parameters",
+    ]
+    assert sum(a.size for a in (tensors((2, 3)) | fc()).values()) == 92
+
+
+def test_what_is_not_shown(tmp_path, capsys):
+    """Sizes and axes, of which a graph has dozens; of the rest not more than a screen or two."""
+    named = {f"shape_{k}": np.zeros(3, np.int64) for k in range(90)}
+    named |= {f"w{k}.weight": random(2, 2) for k in range(70)} | {"scale": random(1)[0]}
+    np.savez(path := tmp_path / "model.npz", **tensors((2, 3)), **named)
+    assert cli.main(["info", str(path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + 60 + 2
+    assert lines[-2:] == ["  and 14 more", "  and 91 of integers or single numbers"]
+    assert "  w0.weight  float32 (2, 2)" in lines

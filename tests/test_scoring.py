@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import zarr
+from model_files import fc, random, tensors
 from networks import Maker
 from pyarrow import feather
 from pyarrow import parquet as pq
@@ -502,3 +503,19 @@ def test_what_a_chunk_takes_beside_its_results_counts(tmp_path):
     assert chunk("x.npy", True) * 64 < 500e6 < chunk("x.npy", False) * 64
     windows = chunk("s.npy", False, window=5) // 4
     assert windows * 3 * (2 * 4 + 4 + 16) < 500e6
+
+
+def test_hints_for_a_model_file(tmp_path):
+    np.savez(tmp_path / "torch.npz", **tensors((3, 4)), **fc(hidden=4))
+    np.save(tmp_path / "x.npy", x := random(5, 6, 3))
+    paths = tmp_path / "torch.npz", tmp_path / "x.npy", tmp_path / "y.npy"
+    fastlstm.score(*paths, head="fc", activation="tanh", between="relu")
+    model = fastlstm.load(paths[0], head="fc", activation="tanh", between="relu")
+    np.testing.assert_array_equal(np.load(paths[2]), model.predict(x))
+    with pytest.raises(TypeError, match="score takes no argument 'haed'; did you mean head"):
+        fastlstm.score(*paths, haed="fc")
+    with pytest.raises(TypeError, match="hints are for a model file, not for a model: got head"):
+        fastlstm.score(model, *paths[1:], head="fc")
+    for wrong in ({"return_sequences": "no"}, {"state": "no"}, {"trace": 1}):
+        with pytest.raises(TypeError, match="to be True or False, got"):
+            fastlstm.score(model, *paths[1:], **wrong)

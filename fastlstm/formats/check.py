@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 # Another engine sums in another order and has other approximations of tanh: over the tests with
 # PyTorch its error is at most 4 times that of this one, or 4 ULP of the largest number.
 FACTOR: Final = 16
-MOST_ROWS: Final = 4096  # for measuring the error of float32
+MOST_ROWS: Final = 64  # for measuring the error of float32
 
 
 class Distance(NamedTuple):
@@ -71,23 +71,26 @@ def compare(ours: Array, theirs: Array) -> Distance:
 def allowed_error(model: LSTM, x: Array, ours: Array, dtype: npt.DTypeLike | None = None) -> float:
     """How far another engine may be apart from `ours` on `x`, if it computes in `dtype`.
 
-    16 times the error of float32 in this network on these inputs (its difference from float64, on
-    them and on inputs like them), and at least 16 units in the last place of the largest number.
+    16 times the error of float32 in this network on these inputs (how far the NumPy loop in
+    float32 is from that in float64, on them and on inputs like them), and at least 16 units in
+    the last place of the largest number.
     For float64 the same, in float64's units.
 
     Parameters
     ----------
     model : LSTM
     x, ours : array
-        Inputs, and what `predict` gives for them.
+        Inputs (N, T, I), or ids (N, T), and what `predict` gives for them.
     dtype : dtype, optional
         The coarser one of the two sides; the model's by default.
     """
+    from fastlstm.speed import predict_by_loop  # which compiles nothing
+
     scale = float(np.max(np.abs(ours), where=np.isfinite(ours), initial=0))
     narrow, wide = model.astype("float32"), model.astype("float64")
     error = 0.0
     for like_x in _likes(x):
-        a, b = (np.asarray(k.predict(like_x), np.float64) for k in (narrow, wide))
+        a, b = (np.asarray(predict_by_loop(k, like_x), np.float64) for k in (narrow, wide))
         both = np.isfinite(a) & np.isfinite(b)
         error = max(error, float(np.max(np.abs(a - b), where=both, initial=0)))
     units = np.finfo(np.float32).eps
@@ -96,13 +99,12 @@ def allowed_error(model: LSTM, x: Array, ours: Array, dtype: npt.DTypeLike | Non
 
 
 def _likes(x: Array) -> Iterator[Array]:
-    """Inputs like these: a few numbers alone may be right by chance."""
+    """Some of these inputs, and others like them: a few numbers may be right by chance."""
     some = x[:: -(-len(x) // MOST_ROWS) or 1]
     yield some
-    if some.ndim > 1:
-        yield np.ascontiguousarray(some[:, ::-1])
+    yield some[:, ::-1]
     if some.dtype.kind == "f":
-        for scale in (0.97, 0.99, 1.01, 1.03):
+        for scale in (0.97, 1.03):
             yield some * some.dtype.type(scale)
 
 
@@ -123,7 +125,7 @@ def check_module(module: Any, model: LSTM, x: Any) -> None:
         raise TypeError(
             Message(Option("check"), ": weights alone compute nothing; pass the module itself")
         )
-    inputs = _inputs(model, x)
+    inputs = _inputs(model, x, Option("check"))
     _require(model, inputs, list(_torch_results(module, model, inputs)), "the module")
 
 
@@ -137,7 +139,7 @@ def check_keras(keras_model: Any, model: LSTM, x: Any) -> None:
     UnsupportedModelError
         If they do not agree.
     """
-    inputs = _inputs(model, x)
+    inputs = _inputs(model, x, Option("check"))
     live = keras_model
     if any(getattr(layer, "stateful", False) for layer in keras_model.layers):
         live = type(keras_model).from_config(keras_model.get_config())  # the state stays as it is
@@ -147,7 +149,7 @@ def check_keras(keras_model: Any, model: LSTM, x: Any) -> None:
     _require(model, inputs, results, "the Keras model")
 
 
-def _inputs(model: LSTM, x: Any) -> Array:
+def _inputs(model: LSTM, x: Any, what: str | Option) -> Array:
     """Inputs as both sides take them: an array (N, T, I), or ids (N, T)."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(x, torch.Tensor):
@@ -157,7 +159,7 @@ def _inputs(model: LSTM, x: Any) -> Array:
     if array is None or array.dtype.kind not in "fiub" or array.ndim not in (2, 3):
         shape = "ids (N, T)" if embedded else f"(N, T, {model.input_size})"
         got = type(x).__name__ if array is None else f"{array.dtype} of shape {array.shape}"
-        raise TypeError(Message(Option("check"), f": expected an array {shape}, got {got}"))
+        raise TypeError(Message(what, f": expected an array {shape}, got {got}"))
     if embedded:
         return np.ascontiguousarray(array.astype(np.int64).reshape(array.shape[:2]))
     if array.ndim == 2:
@@ -306,7 +308,7 @@ def verify(model: LSTM, x: Path, expected: Path, tolerance: float | None = None)
     OSError
         If a file cannot be read.
     """
-    inputs, theirs = _read(x), _read(expected)
+    inputs, theirs = _inputs(model, _read(x), str(x)), _read(expected)
     ours = model.predict(inputs)
     if theirs.shape != ours.shape:
         if [n for n in theirs.shape if n != 1] != [n for n in ours.shape if n != 1]:
