@@ -146,7 +146,7 @@ def test_convert(tmp_path, capsys, suffix):
         (["convert", "nowhere.pt", "new.npz"], "there is no model file"),
         (["convert", "amp.nam", "new.npz", "--head", "x"], "takes no options but dtype"),
         (["info", "nowhere.pt"], "there is no model file"),
-        (["info", "whole_module.pt"], "Python objects"),
+        (["info", "whole_module.pt"], "holds more than an LSTM"),
         (["info", "scripted.pt", "--node", "x"], "node"),
         (["info", "files.npz"], "expected the tensors of an LSTM"),
     ],
