@@ -60,6 +60,7 @@ def test_memory_comes_back():
         with budgeted(1 << 30):
             assert current().memory > budget.MEMORY
         assert current().memory == budget.MEMORY
+    current().grow(1 << 20)
     assert current().memory == float("inf")
 
 

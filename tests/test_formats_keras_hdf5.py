@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fastlstm import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.budget import budgeted
 from fastlstm.formats.keras.hdf5 import root_of
 
 h5py = pytest.importorskip("h5py")
@@ -150,7 +151,8 @@ def visit(content):
             else:
                 inside.array(name)
 
-    of(root_of(io.BytesIO(content)), 0)
+    with budgeted(len(content)):
+        of(root_of(io.BytesIO(content)), 0)
 
 
 def refused(content, message):
@@ -184,7 +186,7 @@ def test_a_header_that_goes_on_in_itself():
         struct.pack("<HHIQQ", 0x10, 16, 0, 64 + 24 * (k % 2000), 30_000) for k in range(1, 2001)
     )
     body = struct.pack("<BxHIII", 1, 2000, 1, len(steps), 0) + steps
-    refused(superblock(48, 1 << 17) + body + bytes(1 << 16), "goes on in itself|too large")
+    refused(superblock(48, 1 << 17) + body + bytes(1 << 16), "goes on in itself|more steps than")
 
 
 @pytest.mark.parametrize("members", [0, 2048])
@@ -201,19 +203,19 @@ def test_a_tree_whose_branches_meet(members):
     root = old_header((0x11, struct.pack("<QQ", 4096 + 11 * size, 1024)))
     content = (superblock(48, 0) + root).ljust(1024, b"\0") + heap
     content = content.ljust(2048, b"\0") + empty
-    message = "too large for a model" if members else "no list of members"
+    message = "more steps than a model" if members else "no list of members"
     refused(content.ljust(4096, b"\0") + nodes, message)
 
 
 def test_arrays_that_are_one(tmp_path):
-    """A thousand names for one megabyte, as links of one file may be."""
+    """A thousand names for two megabytes, as links of one file may be."""
 
     def fill(file):
         array = file.create_dataset("a", data=np.zeros((1 << 12, 1 << 6)))
         for k in range(1000):
             file[f"b{k}"] = array
 
-    refused(file_of(fill), "refuses to unfold")
+    refused(file_of(fill), "more memory than a model")
 
 
 def test_changed_bytes():

@@ -48,6 +48,8 @@ class Budget:
     def grow(self, content: int) -> None:
         """So much more is there to read, such as what an archive unfolds to."""
         whole = Budget(self.content + content)
+        if self is _UNLIMITED:
+            return
         self.memory += whole.memory - max(MEMORY, MEMORY_PER_BYTE * self.content)
         self.steps += whole.steps - max(STEPS, STEPS_PER_BYTE * self.content)
         self.content += content

@@ -14,7 +14,8 @@ from typing import IO, Any, Final, NamedTuple
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError
-from fastlstm.formats.archives import MAX_RATIO, MAX_UNCHECKED
+from fastlstm.formats.archives import MAX_RATIO, MAX_UNCHECKED, read_member
+from fastlstm.formats.budget import current
 from fastlstm.formats.keras.graph import version_of
 from fastlstm.formats.keras.hdf5 import Node, root_of
 from fastlstm.formats.keras.weights import Listed, Source, Tree
@@ -53,7 +54,8 @@ def open_keras(file: IO[bytes]) -> Opened:
             raise ModelFormatError(f"{name}: expected it stored or deflated")
         if info.file_size > limit:
             raise ModelFormatError(f"refuses to unfold {name} to {info.file_size} bytes")
-        return archive.read(info)
+        current().grow(max(0, info.file_size - info.compress_size))
+        return read_member(archive, info)
 
     config = parse_json(read("config.json", MAX_CONFIG))
     metadata = parse_json(read("metadata.json", MAX_CONFIG))

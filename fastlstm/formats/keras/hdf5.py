@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.archives import MAX_RATIO, MAX_UNCHECKED
+from fastlstm.formats.budget import charge
 from fastlstm.formats.keras.hdf5_bytes import (
     ATTRIBUTES_BY_NAME,
     CHUNKS,
@@ -86,7 +87,6 @@ class _File:
 
     def __init__(self, data: Data) -> None:
         self.data = data
-        self.left = max(MAX_UNCHECKED, MAX_RATIO * data.size)  # bytes that arrays may take
         self._nodes: dict[int, Node] = {}
         self._texts: dict[int, dict[int, tuple[int, int]]] = {}  # of each heap: where, how long
 
@@ -108,7 +108,7 @@ class _File:
         at, end = address + 16, address + size
         while signature == b"GCOL" and at + 16 <= end:
             index, length = struct.unpack("<H6xQ", self.data.numbers(at, 16))
-            self.data.spend()
+            charge(steps=1)
             if index == 0:  # the free space behind the last one
                 break
             yield index, (at + 16, length)
@@ -193,7 +193,7 @@ class Node:
         if depth > DEPTH:
             raise ModelFormatError(f"groups in groups without end: {path}")
         for name in self.members:
-            self._file.data.spend()
+            charge(steps=1)
             found, inside = self[name], f"{path}/{name}"
             if found.is_group:
                 yield from found.arrays(inside, depth + 1)
@@ -322,11 +322,6 @@ class Node:
             return "bfloat16"
         return None
 
-    def _claim(self, name: str, stored: int, claimed: int) -> None:
-        if claimed > max(MAX_UNCHECKED, MAX_RATIO * stored) or claimed > self._file.left:
-            raise ModelFormatError(f"{name}: refuses to unfold {stored} bytes to {claimed}")
-        self._file.left -= claimed
-
     def _plain(self, name: str, layout: bytes, kind: int, what: str, claimed: int) -> bytes:
         if kind == COMPACT:
             there = int.from_bytes(layout[2:4], "little")
@@ -337,7 +332,7 @@ class Node:
             there = 0 if address == NOWHERE else there
         if claimed > there:
             raise ModelFormatError(f"{name}: {what} takes {claimed} bytes, there are {there}")
-        self._claim(name, there, claimed)
+        _claim(name, there, claimed)
         if kind == COMPACT:
             return raw[:claimed]
         return self._file.data.numbers(address, claimed) if claimed else b""
@@ -363,9 +358,9 @@ class Node:
         if address != NOWHERE:
             for key, at in tree(self._file.data, address, CHUNKS, 8 * (rank + 2)):
                 found.append((at, *struct.unpack(f"<II{rank}Q8x", key)))
-        stored = sum(length for _, length, *_ in found)
         number = math.prod(-(-a // b) for a, b in zip(shape, piece, strict=True))
-        self._claim(name, stored, max(claimed, size))
+        stored = sum(length for _, length, *_ in found)
+        _claim(name, stored, max(claimed, size))
         if number != len(found) or len({tuple(start) for _, _, _, *start in found}) != number:
             raise ModelFormatError(f"{name}: expected {number} pieces, got {len(found)}")
         whole = np.empty(shape, dtype)
@@ -405,6 +400,13 @@ class Node:
             at += 4 + (-(-length // 8) * 8 if version == 1 else length)
             at += 4 * (values + (values % 2 if version == 1 else 0))
         return found
+
+
+def _claim(name: str, stored: int, claimed: int) -> None:
+    """Take memory for an array."""
+    if claimed > max(MAX_UNCHECKED, MAX_RATIO * stored):
+        raise ModelFormatError(f"{name}: refuses to unfold {stored} bytes to {claimed}")
+    charge(claimed)
 
 
 def _link(message: bytes) -> tuple[str, int | None]:

@@ -1,7 +1,7 @@
 """The bytes of an HDF5 file, and the lists in them: messages, heaps and B-trees.
 
-Written after the format's specification, version 3.0. Every step costs some of a budget, so that
-no chain of addresses, however it is knotted, takes long.
+Written after the format's specification, version 3.0. Every step is charged to the budget of the
+file, so that no chain of addresses, however it is knotted, takes long.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import IO, Final
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.budget import charge
 
 __all__ = ["NOWHERE", "Data", "Message", "dense_messages", "link_names", "messages", "tree"]
 
@@ -22,23 +23,23 @@ CONTINUED: Final = 0x10  # the kind of a message that says where the header goes
 GROUPS, CHUNKS = 0, 1  # kinds of B-trees of version 1
 LINKS_BY_NAME, ATTRIBUTES_BY_NAME = 5, 8  # kinds of B-trees of version 2
 
-# A byte costs 1. Groups of trained models cost some 10,000 each, with all that is in them.
-BUDGET: Final = 1 << 24
-READING, STEP = 512, 64
+# Steps that a read takes, and bytes that are handled in one. Groups of trained models take some
+# 150 steps each, with all that is in them.
+READING: Final = 8
+BYTES_PER_STEP: Final = 64
 LEVELS: Final = 16  # of a tree, and of blocks in a heap
 
 
 class Data:
-    """A file that is read within its size and within a budget."""
+    """A file that is read within its size and within its budget."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.size = file, file.seek(0, os.SEEK_END)
-        self._left = BUDGET
 
     def read(self, at: int, length: int) -> bytes:
         """Bytes of the file's structure."""
         self._check(at, length)
-        self.spend(length + READING)
+        charge(steps=READING + length / BYTES_PER_STEP)
         return self.numbers(at, length)
 
     def numbers(self, at: int, length: int) -> bytes:
@@ -50,12 +51,6 @@ class Data:
     def _check(self, at: int, length: int) -> None:
         if not 0 <= at <= at + length <= self.size:
             raise ModelFormatError(f"there are no {length} bytes at {at}: the file is damaged")
-
-    def spend(self, cost: int = STEP) -> None:
-        """Pay for a step."""
-        self._left -= cost
-        if self._left < 0:
-            raise ModelFormatError("the structure of the HDF5 file is too large for a model")
 
 
 def messages(data: Data, address: int) -> Iterator[Message]:
@@ -78,7 +73,7 @@ def messages(data: Data, address: int) -> Iterator[Message]:
     while blocks:
         block, at = data.read(*blocks.pop(0)), 0
         while at + layout.size + extra <= len(block):
-            data.spend()
+            charge(steps=1)
             kind, size, of_message = layout.unpack_from(block, at)
             at += layout.size + extra
             message = block[at : at + size]
@@ -104,7 +99,7 @@ def tree(data: Data, address: int, kind: int, key_size: int) -> Iterator[tuple[b
         size = key_size + 8
         entries = data.read(address + 24, used * size)
         for at in range(0, used * size, size):
-            data.spend()
+            charge(steps=1)
             child = int.from_bytes(entries[at + key_size : at + size], "little")
             if level:
                 yield from walk(child, level - 1)
@@ -129,7 +124,7 @@ def link_names(
         for entry in struct.iter_unpack("<QQI20x", data.read(address + 8, 40 * number)):
             at, where, cached = entry
             end = names.index(b"\0", at)
-            data.spend(STEP + end - at)
+            charge(steps=1 + (end - at) / BYTES_PER_STEP)
             yield names[at:end].decode(), None if cached == 2 else where
 
 
@@ -173,7 +168,7 @@ def _records(data: Data, address: int, kind: int) -> Iterator[bytes]:
         if block[:4] != (b"BTIN" if level else b"BTLF") or block[5] != kind:
             raise ModelFormatError(f"there is no node at {address}: the file is damaged")
         for k in range(number + bool(level)):
-            data.spend()
+            charge(steps=1)
             if level:
                 at = 6 + number * size + k * pointer
                 child = int.from_bytes(block[at : at + 8], "little")
@@ -225,7 +220,7 @@ class _Heap:
         """Where the block of an offset is, the offset in it, and its size."""
         first, size = 0, self._start
         for row in range(rows):
-            self._data.spend()
+            charge(steps=1)
             size = self._start << max(row - 1, 0)
             if offset < first + self._width * size:
                 break
