@@ -145,7 +145,9 @@ def test_ends_of_lines(tmp_path, end, last):
     rows = [f"{n},{'1' * (n % 7 + 1)}" for n in range(200)]
     text = end.join(["id,a", *rows]) + (end if last else "")
     model = make_model()
-    read = check_everywhere(write(tmp_path / "x.csv", text), model, (1, 500), id="id")
+    path = write(tmp_path / "x.csv", text)
+    read = check_everywhere(path, model, (1, 500), id="id")
+    assert len({part for _, part, *_ in Read(path, model, 1, id="id").positions}) > 4
     assert len(read.scores) == 200
     assert read.kept == [{"id": n} for n in range(200)]
     expected = [[float("1" * (n % 7 + 1))] for n in range(200)]
