@@ -19,6 +19,7 @@ from scoring_files import N, T
 import fastlstm
 from fastlstm.scoring import ledger
 from fastlstm.scoring.destinations import appended, csv, log
+from fastlstm.scoring.destinations import parquet as parquet_destination
 from fastlstm.scoring.destinations import zarr as zarr_destination
 
 ALL = [".npy", ".parquet", ".arrow", ".feather", ".csv", ".zarr"]
@@ -456,7 +457,7 @@ def test_a_store_that_is_read_is_not_replaced(model, tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "message"])
 def test_a_damaged_log(model, source, damage, monkeypatch):
     destination = source.with_name("scores.parquet")
-    _stop_at(monkeypatch, fastlstm.scoring.destinations.parquet, "regrouped", 1)
+    _stop_at(monkeypatch, parquet_destination, "regrouped", 1)
     with pytest.raises(Stop):
         fastlstm.score(model, source, destination)
     monkeypatch.undo()
