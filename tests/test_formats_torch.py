@@ -358,6 +358,20 @@ REFUSED = {
         ValueError,
         "layer 1: there is no tensor weight_ih_l1",
     ),
+    "quantised": (
+        {"lstm._all_weight_values.0.param": random(3)} | fc(),
+        {},
+        UnsupportedModelError,
+        r"values\.0\.param: a quantised LSTM; save the model as it was before that",
+    ),
+    "a prefix that is no name": (tensors(), {"prefix": 3}, TypeError, "prefix: expected a name or"),
+    "ignored by number": (tensors(), {"ignore": [3]}, TypeError, "ignore: expected a name or a li"),
+    "an embedding that is no name": (
+        tensors(),
+        {"embedding": 3},
+        TypeError,
+        "embedding: expected a name, got 3",
+    ),
     "no LSTM": (fc(), {}, ValueError, r"weight_ih_l0 first, got \['fc.weight', 'fc.bias'\]"),
     "nothing": ({}, {}, ValueError, r"expected the tensors of an LSTM, .*got \[\]"),
     "head not named": (
@@ -429,7 +443,7 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 def test_refused(what):
     source, options, error, message = REFUSED[what]
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises((TypeError, ValueError), match=message) as caught:
         from_torch(source, **options)
     assert caught.type is error
 

@@ -37,7 +37,7 @@ READERS = {
 }
 
 
-# What the readers of each kind take, besides the path.
+# What each of these modules takes, besides the path.
 TORCH = (
     "prefix",
     "head",
@@ -52,10 +52,11 @@ TORCH = (
     "skip",
 )
 HINTS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys((".safetensors", ".npz", ".pt", ".pth", ".ckpt"), TORCH),
-    **dict.fromkeys((".json", ".aidax", ".nam"), (*TORCH, "dtype")),
-    **dict.fromkeys((".h5", ".hdf5", ".keras"), ("config",)),
-    ".onnx": ("node",),
+    "native": TORCH,
+    "torch.files": TORCH,
+    "json_models": (*TORCH, "dtype"),
+    "keras": ("config",),
+    "onnx": ("node",),
 }
 
 
@@ -140,7 +141,7 @@ def load(
     }
     hints = {name: value for name, value in given.items() if value is not None}
     path, reader = _reader(path)
-    takes = HINTS[path.suffix.lower()]
+    takes = HINTS[READERS[path.suffix.lower()]]
     if unknown := [name for name in hints if name not in takes]:
         said: list[str | Option] = [f"{path}: a {path.suffix} file does not take "]
         said += [Option(unknown[0]), "; it takes ", *separated(takes)]

@@ -183,6 +183,8 @@ def build(
         raise WrongChoice(Message(Option("read"), f": expected one of {READS}, got {read!r}"))
     if chain not in (None, "steps"):
         raise WrongChoice(Message(Option("chain"), f': expected "steps", got {chain!r}'))
+    for name, value in (("prefix", prefix), ("ignore", ignore), ("embedding", embedding or "")):
+        _require_text(name, value, several=name != "embedding")
     of_cell = as_activations([activation_named(k) for k in activations])
     asked = _Asked(
         prefix=prefix if isinstance(prefix, str) else list(prefix),
@@ -263,6 +265,13 @@ def build(
     except ValueError as error:
         raise WrongChoice(message_of(error)) from None
     return model._leaving_out([*unused, *rest])
+
+
+def _require_text(name: str, value: Any, several: bool) -> None:
+    listed = several and isinstance(value, Sequence) and all(isinstance(k, str) for k in value)
+    if not isinstance(value, str) and not listed:
+        expected = "a name or a list of names" if several else "a name"
+        raise TypeError(Message(Option(name), f": expected {expected}, got {value!r:.80}"))
 
 
 class _Asked(NamedTuple):

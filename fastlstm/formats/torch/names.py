@@ -47,6 +47,7 @@ _KINDS: Final = (*PLAIN, "weight_hr", *PEEPHOLES)
 _LSTM_NAME = re.compile(r"([a-z]+_[a-z]+)_l(0|[1-9][0-9]*)(_reverse)?")
 _LSTM_LIKE = re.compile(r"(weight|bias|peephole)_[^.]*")
 _FIRST = re.compile(r"(?:^|(?<=\.))weight_ih(_l0)?$")
+_QUANTISED = re.compile(r"(^|\.)(_all_weight_values|_packed_params|_packed_weights)(\.|$)")
 _NORMED = re.compile(r"weight_[ih]h_l\d+(_reverse)?_[gv]$|(^|\.)parametrizations\.")
 
 
@@ -67,6 +68,10 @@ def find_lstms(tensors: Mapping[str, Any], prefix: str | Sequence[str]) -> list[
     if not roots:
         if normed := [name for name in tensors if _NORMED.search(name)]:
             _refuse_norm(normed[0])
+        if quantised := [name for name in tensors if _QUANTISED.search(name)]:
+            raise UnsupportedModelError(
+                f"{quantised[0]}: a quantised LSTM; save the model as it was before that"
+            )
         raise ValueError(
             "expected the tensors of an LSTM, weight_ih_l0 first, "
             f"got {shortened([str(name) for name in tensors])}"
