@@ -140,7 +140,7 @@ def test_every_kind_of_source_is_compared_at_the_end(
         return writer
 
     monkeypatch.setattr(job, finish, later)
-    with pytest.raises(OSError, match=r"x\.\w+ has changed while it was scored"):
+    with pytest.raises(OSError, match=r"x\.\w+ has changed while it was (scored|being read)"):
         fastlstm.score(model, source, destination)
     assert not Path("y.npy").exists()
 
