@@ -22,7 +22,7 @@ import thread_child
 from helpers import finish, run_child, start_child
 from shapes import make_input, make_model
 
-from fastlstm.engine import cpu, jobs, kinds, run, threads
+from fastlstm.engine import cpu, jobs, kinds, pool, progress, run, threads
 from fastlstm.engine.forms import Form
 
 # as in the children, for which the kernels are compiled here
@@ -132,6 +132,43 @@ def test_ctrl_c_ends_a_long_call_and_the_process_scores_on():
             assert took < 3
         out, trouble = finish(child)
         assert (out, trouble) == ("the end\n", "")
+
+
+class SlowJob:
+    """One whose threads take a while to leave off."""
+
+    parts, begun, stopped, ended = 2, 0, False, 0
+
+    def work(self, others=0):
+        self.begun += 1
+        while not self.stopped:
+            time.sleep(0.001)
+        time.sleep(0.05)
+        self.ended += 1
+
+    def stop(self):
+        self.stopped = True
+
+
+@pytest.mark.parametrize("begins", [True, False], ids=["at work", "about to begin"])
+def test_ctrl_c_while_a_thread_is_being_woken(begins, monkeypatch):
+    """The caller has not heard of it, and waits for it all the same."""
+    job, woken = SlowJob(), []
+
+    def start(work):
+        woken.append(work)
+        if begins:
+            pool.start(work)
+            while not job.begun:
+                time.sleep(0.001)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        run._share_out(job, 2, True, progress.Progress(1, False))
+    assert job.ended == job.begun == begins
+    woken[0]()  # late
+    assert job.begun == begins
 
 
 # --- how many threads -----------------------------------------------------------------------

@@ -19,7 +19,6 @@ from threading import Lock, Thread
 
 __all__ = ["start"]
 
-_workers: list[_Worker] = []
 _idle: list[_Worker] = []
 
 
@@ -60,7 +59,6 @@ class _Worker:
         thread = Thread(target=self._work_on_demand, name="fastlstm", daemon=True)
         thread.start()
         self._thread_id = thread.native_id or 0
-        _workers.append(self)
 
     def run(self, work: Callable[[], None]) -> Future[None]:
         """Wake the thread for some work."""
@@ -121,7 +119,6 @@ def _sched_getcpu() -> Callable[[], int]:
 
 
 def _forget_threads() -> None:
-    _workers.clear()
     _idle.clear()
 
 

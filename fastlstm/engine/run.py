@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
@@ -236,14 +237,42 @@ def _dense_looked_up(layers: Sequence[AnyLayer]) -> Sequence[AnyLayer]:
     return layers
 
 
+class _Crew:
+    """The threads at work on a job besides the caller's, whether or not it knows of all of them.
+
+    Ctrl-C may come when a thread has been woken and the caller has not heard of it yet.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.stopped = job, False
+        self.inside: list[None] = []  # an item a thread
+
+    def work(self) -> None:
+        """Do a thread's share."""
+        self.inside.append(None)
+        try:
+            if not self.stopped:
+                self.job.work()
+        finally:
+            self.inside.pop()
+
+    def stop(self) -> None:
+        """Return when all threads have left off; nobody writes after that."""
+        self.stopped = True
+        self.job.stop()
+        while self.inside:
+            time.sleep(0.001)
+
+
 def _share_out(job: Job, n_threads: int, short: bool, bar: Progress) -> None:
     """Run a job on threads; the caller's is one of them if that takes only moments."""
     if n_threads == 1 and short:
         return job.work()
+    crew = _Crew(job)
     workers: list[Future[None]] = []
     try:
         for _ in range(n_threads - short):
-            worker = start(job.work)
+            worker = start(crew.work)
             if worker is None:  # the interpreter is shutting down
                 short = True
                 break
@@ -256,9 +285,8 @@ def _share_out(job: Job, n_threads: int, short: bool, bar: Progress) -> None:
         while running:
             running = bool(wait(workers, timeout=bar.interval).not_done)
             bar.show(job.rows_begun())
-    finally:  # on Ctrl-C the kernels stop at their next tile; nobody writes after we return
-        if not job.finished(len(workers) + short):
-            job.stop()
-            wait(workers)
+    except BaseException:  # on Ctrl-C the kernels stop at their next block of steps
+        crew.stop()
+        raise
     for worker in workers:
         worker.result()
