@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import fastlstm
 from fastlstm import reference
@@ -27,6 +28,15 @@ EVERY_CELL = False  # whether this is `pytest -m full`: see `runs_in_engine`
 
 # Numba compiles for a CPU of this kind instead of the one at hand.
 AVX2_CPU = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}
+
+
+def some_of(table: Iterable[Any], *usual: Any) -> list[Any]:
+    """The rows of a table for `parametrize`: all of them for `pytest -m full`, else the usual."""
+    rows = []
+    for row in table:
+        values = row if isinstance(row, tuple) else (row,)
+        rows.append(pytest.param(*values, marks=[] if row in usual else pytest.mark.full))
+    return rows
 
 
 def choose_of_few_tiles(stack: Any, n_rows: int, n_threads: int, traced: bool) -> kinds.Tile:

@@ -91,6 +91,7 @@ def test_the_naive_loop_agrees_with_the_reference():
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-15)
 
 
+@pytest.mark.full
 def test_the_compiled_naive_loop_stays_in_float32():
     """In a process of its own, for the same reason."""
     row = Row("mid", 20, 9, 4, 6, 1, "float32")

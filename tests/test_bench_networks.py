@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import some_of
 
 # At the end: the package under test is the one that is installed, not the one beside `bench`.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -35,7 +36,7 @@ def small(name, dtype="float32", N=5):
     return NetworkRow(name, N, 6, 3, 8, NETWORKS[name].sizes[4], dtype)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", some_of(NETWORKS, "bidir_tag", "peephole", "embedding"))
 @pytest.mark.parametrize("engine", ["fastlstm", "NumPy"])
 def test_an_engine_agrees_with_the_reference(engine, name):
     row = small(name, "float64")
@@ -66,7 +67,7 @@ def test_another_engine_has_the_same_network(engine, name):
     assert 0 < error < 1e-6
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", some_of(NETWORKS, "bidir_tag", "peephole", "embedding"))
 def test_each_network_is_of_its_kind(name):
     """Its results are not those of the plain network, but for an embedding's vectors."""
     row = small(name)
@@ -188,6 +189,7 @@ def test_the_readme_has_a_section_of_each_command(tmp_path, monkeypatch):
     assert bench.main(["readme", str(path)]) == 2
 
 
+@pytest.mark.full
 def test_a_tiny_run_from_the_command_line(tmp_path, capsys):
     path = tmp_path / "results.json"
     options = ["networks", "--rows", "coupled", "--quick", "--threads", "1", "--json", str(path)]

@@ -167,6 +167,7 @@ def test_of_a_long_file_only_some_sequences_are_timed_with_onnx_runtime():
     assert ENGINES["fastlstm, score"].sequences(row) == 10_000_000
 
 
+@pytest.mark.full
 def test_engines_are_compared_on_a_file(tmp_path):
     path, rounds = NPY.write(tmp_path), 2
     names = ("fastlstm, score", "fastlstm", "naive script", "read file")
@@ -179,6 +180,7 @@ def test_engines_are_compared_on_a_file(tmp_path):
     assert path.exists()
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not RESET.exists(), reason="the peak of a process is Linux's to tell")
 def test_the_memory_of_a_process(tmp_path):
     row = ScoringRow.named("npy_32", "float32").with_sequences(200_000)
@@ -294,6 +296,7 @@ def test_the_readme_has_a_section_of_it(tmp_path, monkeypatch):
         assert "### Memory" in path.with_suffix(".md").read_text()
 
 
+@pytest.mark.full
 def test_a_tiny_run_from_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(options, "QUICK", 2_000)
     folder, path = tmp_path / "files", tmp_path / "results.json"

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from helpers import PACKAGE, TESTS, finish, run_child, start_child
+from helpers import PACKAGE, TESTS, finish, run_child, some_of, start_child
 from shapes import make_input, make_model
 
 
@@ -213,7 +213,7 @@ def outcomes(tmp_path_factory):
         }
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", some_of(CHECKS, "nowhere_to_write", "damaged_files"))
 def test_cache(check, outcomes):
     if check == "a_full_disk" and os.name == "nt":
         pytest.skip("Windows cannot limit the size of files")

@@ -162,6 +162,7 @@ def test_numbers_that_are_none(folder, capsys):
     np.testing.assert_array_equal(table["cell_state"], traced.cell_state.reshape(-1))
 
 
+@pytest.mark.full
 def test_one_input_and_a_projection(folder, capsys):
     """Hidden states of a projection mix all units: they have no place in the lines of units."""
     maker = Maker(6, "float32")

@@ -502,6 +502,7 @@ def die_once(scores, flag):
     raise AssertionError("unreachable")
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills a process by SIGKILL")
 def test_a_worker_is_killed_in_the_middle(client, model, x, lengths, tmp_path):
     before = set(client.run(os.getpid).values())
@@ -594,6 +595,7 @@ def test_partitions_without_sequences(model, x):
         np.testing.assert_array_equal(np.reshape(scores, (-1, 2)), np.reshape(expected, (-1, 2)))
 
 
+@pytest.mark.full
 def test_the_example_for_a_cluster(ragged, tmp_path):
     m = Maker(6, "float64")
     network = LSTM([m.layer(2, 5)], m.dense(5, 3))

@@ -40,6 +40,7 @@ def pattern(printed: str) -> str:
     return re.sub(r"in\\ [\d\\.]+\\ s\b", r"in\\ [\\d.,]+\\ s", escaped)
 
 
+@pytest.mark.full
 def test_the_page(tmp_path, monkeypatch):
     binaries = tmp_path / "bin"
     binaries.mkdir()

@@ -17,7 +17,7 @@ from fastlstm import LSTM, Layer, Ragged, reference
 from fastlstm.state import State
 
 # The same examples every time: a failure is never chance.
-EXAMPLES = 150 if helpers.EVERY_CELL else 50
+EXAMPLES = 150 if helpers.EVERY_CELL else 25
 SETTINGS = settings(deadline=None, derandomize=True, database=None, max_examples=EXAMPLES)
 pytestmark = pytest.mark.every_cell
 EPS = {"float32": 1.2e-7, "float64": 2.3e-16}

@@ -99,6 +99,7 @@ def dying_once(flag: str) -> None:
     scorer.compute = die
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills a process by SIGKILL")
 def test_a_worker_is_killed_in_the_middle(client):
     client.wait_for_workers(2)

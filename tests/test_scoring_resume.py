@@ -112,7 +112,11 @@ def finished() -> bool:
 
 @pytest.mark.parametrize(
     ("seconds", "apart"),
-    [(1e9, 1), (0.0, 5), pytest.param(0.0, 1, marks=pytest.mark.slow)],
+    [
+        pytest.param(1e9, 1, marks=pytest.mark.full),
+        (0.0, 5),
+        pytest.param(0.0, 1, marks=pytest.mark.slow),
+    ],
     ids=["commits once", "commits often", "commits often, all events"],
 )
 def test_killed_at_any_event_and_resumed(monkeypatch, seconds, apart):
@@ -552,6 +556,7 @@ def test_a_folder_that_cannot_be_written_is_told():
         fastlstm.score(MODEL, "x.npy", "/sys/kernel/y.npy")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("moments", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_the_command_killed_at_random_moments(moments):
     """The real command, in a process of its own, killed from outside; the moments are printed."""
