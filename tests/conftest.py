@@ -34,7 +34,7 @@ class Ran:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Ran())
-    helpers.EVERY_CELL = config.option.markexpr == "full"
+    helpers.EVERY_CELL = config.option.markexpr.startswith("full")
 
 
 @pytest.hookimpl(tryfirst=True)
