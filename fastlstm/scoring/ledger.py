@@ -67,9 +67,9 @@ class Ledger:
                 Message(
                     "cannot resume with ",
                     Option("on_bad_row", on_bad_row),
-                    f": {count_of(before.bad.count, 'bad row')} met so far under ",
+                    ": so far ",
                     Option("on_bad_row", before.on_bad_row),
-                    "; ",
+                    f" was applied to {count_of(before.bad.count, 'bad row')}; ",
                     RESTART,
                 )
             )

@@ -206,8 +206,9 @@ def _read_lengths(lengths: Any, rows: int, steps: int) -> npt.NDArray[np.int64] 
         return None
     if not isinstance(lengths, str | Path):
         return check_lengths(lengths, rows, steps)
+    array = _load_lengths(lengths)
     try:
-        return check_lengths(_load_lengths(lengths), rows, steps)
+        return check_lengths(array, rows, steps)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{lengths}: {error}") from None
 
@@ -230,7 +231,7 @@ def _load_lengths(path: str | Path) -> Any:
     try:
         file = NpyFile(os.fspath(path))
     except ValueError as error:
-        raise ValueError(f"expected an .npy file of integers: {error}") from None
+        raise ValueError(f"{path}: expected an .npy file of integers: {error}") from None
     try:
         return file.read(slice(None), slice(None)).copy()
     finally:
