@@ -19,6 +19,7 @@ from fastlstm.inputs import Source, as_source
 from fastlstm.layers import Bidirectional, Layer
 from fastlstm.lazy import lazy
 from fastlstm.masks import MaskedSource
+from fastlstm.messages import Message, Option
 from fastlstm.network import (
     AnyLayer,
     as_flag,
@@ -365,7 +366,11 @@ class LSTM:
         index = _as_integer("layer", layer)
         if not -self.num_layers <= index < self.num_layers:
             raise ValueError(
-                f"expected layer within {-self.num_layers} ... {self.num_layers - 1}, got {layer}"
+                Message(
+                    "expected ",
+                    Option("layer"),
+                    f" within {-self.num_layers} ... {self.num_layers - 1}, got {layer}",
+                )
             )
         index %= self.num_layers
         source, start, threads = self._checked(x, lengths, state, threads)

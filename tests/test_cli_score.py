@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,8 @@ from model_files import fc, tensors
 import fastlstm
 from fastlstm import Dense, Layer, cli
 from fastlstm.commands import score as command
+from fastlstm.messages import Option
+from fastlstm.scoring import memory
 from fastlstm.scoring.destinations import appended
 
 
@@ -303,6 +307,133 @@ def test_a_dry_run_of_standard_input_claims_no_time(folder):
         )
     said = json.loads(done.stdout)
     assert (said["sequences"], said["seconds"]) == (20, None)
+
+
+def interrupted(**options) -> None:
+    """Leave a partial result."""
+    with pytest.raises(ValueError, match="sequence 4 is bad"):
+        fastlstm.score("model.npz", "bad.npy", "y.npy", **options)
+
+
+def damaged(**options) -> None:
+    interrupted()
+    Path("y.npy.partial/journal.json").write_text("{")
+
+
+ADVICE = {  # what came before, the call, and what its error says in Python and of the command
+    "a bad row": (
+        None,
+        {"source": "bad.npy"},
+        'bad.npy: sequence 4 is bad: NaN or infinity; on_bad_row="nan" writes NaN for it, '
+        'on_bad_row="skip" leaves it out',
+        "bad.npy: sequence 4 is bad: NaN or infinity; --on-bad-row nan writes NaN for it, "
+        "--on-bad-row skip leaves it out",
+    ),
+    "an earlier run": (
+        interrupted,
+        {"source": "bad.npy"},
+        "an earlier run left {}: resume=True goes on with it, restart=True throws it away",
+        "an earlier run left {}: --resume goes on with it, --restart throws it away",
+    ),
+    "other options": (
+        interrupted,
+        {"source": "bad.npy", "return_sequences": True, "resume": True},
+        "cannot resume {dir}y.npy: return_sequences was false, is now true; restart=True throws "
+        "the partial result away",
+        "cannot resume {dir}y.npy: --return-sequences was false, is now true; --restart throws "
+        "the partial result away",
+    ),
+    "a damaged journal": (
+        damaged,
+        {"source": "bad.npy", "resume": True},
+        "{}/journal.json is damaged; restart=True throws the partial result away",
+        "{}/journal.json is damaged; --restart throws the partial result away",
+    ),
+    "a stride alone": (
+        None,
+        {"stride": 2},
+        "stride=2 says how far windows are apart: give window too",
+        "--stride 2 says how far windows are apart: give --window too",
+    ),
+    "columns": (
+        None,
+        {"features": ["a"]},
+        "features says nothing about an array",
+        "--features says nothing about an array",
+    ),
+    "a store": (
+        None,
+        {"fill_missing": True},
+        "fill_missing says nothing about .npy files: it is for Zarr stores",
+        "--fill-missing says nothing about .npy files: it is for Zarr stores",
+    ),
+    "little memory": (
+        None,
+        {"memory": "lots"},
+        "expected memory to be a size such as 500MB, got 'lots'",
+        "expected --memory to be a size such as 500MB, got 'lots'",
+    ),
+    "a long table": (
+        None,
+        {"source": "x.csv"},
+        "x.csv: expected columns of numbers, 2 columns a step, beside id and keep; got 1 of them: "
+        "the columns are a (int64). A table with one row a step needs time or features",
+        "x.csv: expected columns of numbers, 2 columns a step, beside --id and --keep; got 1 of "
+        "them: the columns are a (int64). A table with one row a step needs --time or --features",
+    ),
+    "a column": (
+        None,
+        {"source": "x.csv", "time": "at"},
+        "x.csv: there is no column 'at' (time); its columns are a (int64)",
+        "x.csv: there is no column 'at' (--time); its columns are a (int64)",
+    ),
+    "few columns": (
+        None,
+        {"source": "x.csv", "features": ["a"]},
+        "x.csv: expected 2 columns in features, one for each input of the model, got 1 (a): name "
+        "2 columns in features; the columns are a (int64)",
+        "x.csv: expected 2 columns in --features, one for each input of the model, got 1 (a): "
+        "name 2 columns in --features; the columns are a (int64)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "call", "python", "command"), ADVICE.values(), ids=ADVICE)
+def test_errors_speak_of_arguments_or_of_flags(
+    folder, monkeypatch, capsys, before, call, python, command
+):
+    if call.get("source") == "x.csv":
+        pytest.importorskip("pyarrow")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(memory, "MOST_CHUNK", 4 * 7 * 2 * 4)  # 4 sequences
+    bad = np.load("windows.npy")
+    bad[4, 0] = np.nan
+    np.save("bad.npy", bad)
+    Path("x.csv").write_text("a\n1\n")
+    if before is not None:
+        before()
+    options = dict(call)
+    source = options.pop("source", "windows.npy")
+    partial = Path("y.npy.partial").resolve()
+    expected = [text.format(partial, dir=f"{folder}{os.sep}") for text in (python, command)]
+    with pytest.raises((ValueError, OSError)) as error:
+        fastlstm.score("model.npz", source, "y.npy", **options)
+    assert str(error.value) == expected[0]
+    if before is None:
+        shutil.rmtree(partial, ignore_errors=True)
+    words = " ".join(Option(*item).as_flag() for item in options.items()).split()
+    assert cli.main(["score", source, "--model", "model.npz", "-o", "y.npy", *words]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"fastlstm: error: {expected[1]}"
+
+
+def test_the_memory_that_an_error_names_is_enough(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    words = ["score", "windows.npy", "--model", "model.npz", "-o", "y.npy", "--memory"]
+    assert cli.main([*words, "1MB"]) == 1
+    said = capsys.readouterr().err
+    enough = re.search(r"give --memory (\d+0MB) or more$", said.rstrip())
+    assert enough, said
+    assert cli.main([*words, enough[1]]) == 0
 
 
 def test_a_hint_that_is_missing(folder, capsys):

@@ -366,7 +366,7 @@ ERRORS = {
         ["--unit", "0-6"],
         r"there is no unit 6: layer -1 of the model has units 0 \.\.\. 5",
     ),
-    "no such layer": ({}, ["--layer", "2"], r"expected layer within -2 \.\.\. 1, got 2"),
+    "no such layer": ({}, ["--layer", "2"], r"expected --layer within -2 \.\.\. 1, got 2"),
     "no such file": ({"source": "nowhere.npy"}, [], "there is no file"),
     "no such model": ({"model": "nowhere.npz"}, [], r"nowhere\.npz"),
     "no such lengths": ({}, ["--lengths", "nowhere.npy"], "there is no file"),

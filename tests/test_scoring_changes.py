@@ -314,12 +314,15 @@ def sparse(path: str, chunks: tuple[int, ...], version: int, fill: float | None 
 
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("chunks", [(20, T, INPUTS), (10, 2, 1)])
-def test_sequences_in_a_missing_chunk_of_zarr_are_bad(model, version, chunks):
+def test_sequences_in_a_missing_chunk_of_zarr_are_bad(model, capsys, version, chunks):
     if version == 3 and int(zarr.__version__.partition(".")[0]) < 3:
         pytest.skip("this zarr does not write format 3")
     source = sparse("x.zarr", chunks, version)
-    with pytest.raises(ValueError, match=r"sequence 20 is bad: .*store lacks .*fill_missing"):
+    with pytest.raises(ValueError, match=r"sequence 20 is bad: .*store lacks .*fill_missing=True"):
         fastlstm.score(model, source, "y.npy")
+    model.save("m.npz")
+    assert cli.main(["score", str(source), "--model", "m.npz", "-o", "y.npy", "--restart"]) == 1
+    assert "lacks (--fill-missing takes the fill value" in capsys.readouterr().err
     x = X.copy()
     x[20:40] = 0
     expected = model.predict(x)

@@ -334,7 +334,7 @@ WRONG = [
     ({"id": "i", "time": "when"}, ValueError, "no column 'i'"),
     ({"features": ("y",)}, ValueError, "no column 'y'"),
     ({"features": ("text",)}, TypeError, "expected numbers in column 'text', got string"),
-    ({"features": ("x", "who")}, ValueError, "expected 1 features.* got 2"),
+    ({"features": ("x", "who")}, ValueError, "expected 1 column in features.* got 2"),
     ({"time": "when"}, ValueError, r"got 2 \(who, x\): name 1 column in features"),
     ({"time": "l", "features": ("x",)}, TypeError, "expected times that can be sorted"),
     ({"id": "l", "features": ("x",)}, TypeError, "expected ids in column 'l'"),

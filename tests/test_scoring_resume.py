@@ -257,7 +257,7 @@ def test_a_run_without_resume_refuses_what_an_earlier_one_left(monkeypatch):
     expected = uninterrupted()
     stopped(monkeypatch, KeyboardInterrupt())
     before = sorted(p.read_bytes() for p in FOLDER.iterdir())
-    with pytest.raises(FileExistsError, match="resume it, or restart to throw it away"):
+    with pytest.raises(FileExistsError, match="resume=True goes on with it, restart=True throws"):
         score()
     assert sorted(p.read_bytes() for p in FOLDER.iterdir()) == before
     assert score(restart=True).resumed == 0
@@ -278,11 +278,11 @@ CHANGES = {
     "the input": (touch_input, {}, "source .*was .*is now"),
     "its time": (later_input, {}, "source modified was"),
     "return_sequences": (None, {"return_sequences": False}, "return_sequences was true, is now fa"),
-    "state": (None, {"state": False}, "outputs state was true, is now false"),
+    "state": (None, {"state": False}, "state was true, is now false"),
     "dtype": (None, {"dtype": "float64"}, "dtype was"),
     "max_steps": (None, {"max_steps": 9}, "max_steps was null, is now 9"),
     "lengths": (None, {"lengths": np.full(403, 8)}, "source lengths was"),
-    "window": (None, {"window": 5}, "layout window was null, is now 5"),
+    "window": (None, {"window": 5}, "window was null, is now 5"),
 }
 
 
@@ -312,7 +312,9 @@ def test_bad_rows_may_be_treated_otherwise_while_none_was_met(monkeypatch):
     assert score(resume=True, on_bad_row="skip").resumed > 0
     assert results() == expected
     stopped(monkeypatch, KeyboardInterrupt(), chunk=7)
-    with pytest.raises(ValueError, match="on_bad_row was 'skip' for 1 rows, is now 'nan'"):
+    with pytest.raises(
+        ValueError, match=r'on_bad_row="nan": so far .*"skip" was applied to 1 bad row;'
+    ):
         score(resume=True, on_bad_row="nan")
 
 
@@ -350,7 +352,7 @@ def test_a_second_run_at_one_destination_refuses():
 def test_a_damaged_journal_is_told(monkeypatch):
     stopped(monkeypatch, KeyboardInterrupt())
     (FOLDER / "journal.json").write_text("{")
-    with pytest.raises(ValueError, match=r"journal.json is damaged: restart"):
+    with pytest.raises(ValueError, match=r"journal.json is damaged; restart=True throws"):
         score(resume=True)
 
 

@@ -465,6 +465,7 @@ WRONG = [
     ),
     ({"x": ([[1.0]],), "window": ([1],)}, {"window": 1, "keep": ("window",)}, ValueError, "added"),
     ({"x": ([[1.0]],)}, {"lengths": [1]}, ValueError, "lengths says nothing about a table"),
+    ({"x": ([[1.0]],)}, {"lengths": np.ones(2, int)}, ValueError, "lengths says nothing about"),
 ]
 
 

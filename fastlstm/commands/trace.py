@@ -14,6 +14,7 @@ from fastlstm.commands.files import check_destination
 from fastlstm.commands.hints import add_hints, load_model
 from fastlstm.commands.layout import SOURCE, add_layout, given_layout
 from fastlstm.commands.parsers import new_parser, positive
+from fastlstm.messages import Message, message_of
 
 if TYPE_CHECKING:
     from fastlstm.commands.parsers import Commands
@@ -118,7 +119,7 @@ def run(options: argparse.Namespace) -> None:
             try:
                 trace = model.trace(one, layer=layer, threads=options.threads)
             except (TypeError, ValueError) as error:
-                raise type(error)(f"row {row}: {error}") from None
+                raise type(error)(Message(f"row {row}: ", message_of(error))) from None
             yield trace
 
     write = trace_files.draw if drawn else trace_files.write_table

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.messages import Message
 from fastlstm.ragged import Ragged
+from fastlstm.scoring.bad_rows import with_remedy
 from fastlstm.scoring.chunk import Chunk, Reader
 from fastlstm.scoring.sources.arrays import ArrayReader
 from fastlstm.windows import Windows
@@ -65,7 +67,7 @@ def _take(chunk: Chunk, first: int, rows: Iterable[int], found: dict[int, Array]
     for row in rows:
         k = row - first
         if k in chunk.broken:
-            raise ValueError(f"row {row} cannot be read: {chunk.broken[k]}")
+            raise ValueError(Message(f"row {row} cannot be read: ", with_remedy(chunk.broken[k])))
         if isinstance(x, Ragged):
             sequence = x.values[x.offsets[k] : x.offsets[k + 1]]
         elif isinstance(x, Windows):

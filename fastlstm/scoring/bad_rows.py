@@ -10,12 +10,22 @@ import numpy.typing as npt
 
 from fastlstm.dense import Embedding
 from fastlstm.inputs import convert_into
+from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
 from fastlstm.ragged import Ragged
 from fastlstm.scoring.chunk import WINDOW, Chunk
 from fastlstm.windows import Windows
 
-__all__ = ["POLICIES", "BadRow", "BadRows", "find_bad_rows", "named_rows", "row_name"]
+__all__ = [
+    "MISSING_CHUNK",
+    "POLICIES",
+    "BadRow",
+    "BadRows",
+    "find_bad_rows",
+    "named_rows",
+    "row_name",
+    "with_remedy",
+]
 
 Array = npt.NDArray[Any]
 
@@ -26,6 +36,7 @@ TOO_LARGE = "a number beyond {}"
 LONGEST_ID = 60  # characters of it that a message shows
 TOO_LONG = "more than {} steps"
 NO_ID = "an id outside 0 ... {}"
+MISSING_CHUNK = "a chunk that its Zarr store lacks"
 
 
 class BadRow(NamedTuple):
@@ -43,6 +54,13 @@ class BadRow(NamedTuple):
 def row_name(where: dict[str, Any]) -> str:
     """Return what a message calls a row that is told by these columns."""
     return ", ".join(f"{column} {_shortened(value)}" for column, value in where.items())
+
+
+def with_remedy(reason: str) -> Message:
+    """Return a reason as an error says it: with the option that would mend it, if there is one."""
+    if reason != MISSING_CHUNK:
+        return Message(reason)
+    return Message(reason, " (", Option("fill_missing", True), " takes the fill value for it)")
 
 
 @dataclass

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from fastlstm.messages import Message, Option
 from fastlstm.scoring.bad_rows import BadRow
 from fastlstm.scoring.chunk import Position, Scored
 from fastlstm.scoring.ledger import Entry
@@ -49,8 +50,12 @@ def check_source(source: str, layout: Layout) -> None:
         raise ValueError("a cluster cannot read standard input: give files that its workers see")
     if layout.time is not None or layout.features is not None:
         raise ValueError(
-            "a sequence of a table in long format may lie in several files, which a cluster reads "
-            "apart: score it on one machine, or partition a dask.dataframe by its id"
+            Message(
+                "a sequence of a table in long format may lie in several files, which a cluster "
+                "reads apart: leave out ",
+                Option("dask"),
+                ", or partition a dask.dataframe by its id",
+            )
         )
 
 
@@ -173,7 +178,9 @@ def connected(where: Any) -> Iterator[Any]:
     try:
         from distributed import Client, LocalCluster
     except ImportError:
-        raise ImportError('dask= needs Dask: pip install "fastlstm[dask]"') from None
+        raise ImportError(
+            Message(Option("dask"), ' needs Dask: pip install "fastlstm[dask]"')
+        ) from None
     if isinstance(where, Client):
         yield where
     elif where == "local":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +17,7 @@ import fastlstm
 from fastlstm.engine.compiling import clock
 from fastlstm.engine.progress import Progress
 from fastlstm.formats import load
-from fastlstm.messages import Message, separated
+from fastlstm.messages import Message, Option, separated
 from fastlstm.model import LSTM
 from fastlstm.scoring.bad_rows import POLICIES, BadRow
 from fastlstm.scoring.chunk import Chunk, Position
@@ -27,7 +27,7 @@ from fastlstm.scoring.memory import as_bytes, chunk_bytes, resident_bytes, work_
 from fastlstm.scoring.outputs import Wanted, fields_of, scratch_bytes
 from fastlstm.scoring.partial import Partial, changes, partial_folder
 from fastlstm.scoring.scorer import Scorer
-from fastlstm.scoring.sources import MOST_STEPS, Layout, find_files, open_source
+from fastlstm.scoring.sources import Layout, check_count, find_files, open_source
 from fastlstm.scoring.stages import ahead, behind
 from fastlstm.scoring.summary import Summary
 
@@ -65,14 +65,15 @@ class Job:
         dask: Any = None,
     ) -> None:
         if on_bad_row not in POLICIES:
-            raise ValueError(f"expected on_bad_row to be one of {POLICIES}, got {on_bad_row!r}")
-        for name, value in (("max_steps", max_steps), ("threads", threads)):
-            if value is None:
-                continue
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"expected {name} to be an integer of 1 or more, got {value!r}")
-            if value > MOST_STEPS:
-                raise ValueError(f"expected {name} to be at most {MOST_STEPS}, got {value!r}")
+            raise ValueError(
+                Message(
+                    "expected ",
+                    Option("on_bad_row"),
+                    f" to be one of {', '.join(POLICIES)}, got {on_bad_row!r}",
+                )
+            )
+        check_count("max_steps", max_steps)
+        check_count("threads", threads)
         self.memory = as_bytes(memory)
         self.held = resident_bytes() if held is None else held
         self.source, self.destination = os.fspath(source), os.fspath(destination)
@@ -156,11 +157,14 @@ class Job:
         found = self._source_changes()
         if found:
             raise OSError(
-                f"{self.source} has changed while it was scored: {'; '.join(found)}; restart to "
-                "score it as it is now"
+                Message(
+                    f"{self.source} has changed while it was scored: {'; '.join(found)}; ",
+                    Option("restart", True),
+                    " scores it as it is now",
+                )
             )
 
-    def _source_changes(self) -> list[str]:
+    def _source_changes(self) -> Sequence[str]:
         """Say in what the source is not the one that was opened."""
         try:
             return changes(self.seen, self._source_identity())
@@ -175,7 +179,11 @@ class Job:
             return self._run_to_stream(resume, progress)
         if resume and not self.reader.again:
             raise ValueError(
-                f"cannot resume from {self.reader.describe()}: it cannot be read a second time"
+                Message(
+                    f"cannot resume from {self.reader.describe()}: it cannot be read a second "
+                    "time; leave out ",
+                    Option("resume"),
+                )
             )
         partial = Partial(self._target, self.identity(), resume, restart)
         started = clock()
@@ -216,7 +224,12 @@ class Job:
 
     def _run_to_stream(self, resume: bool, progress: bool) -> Summary:
         if resume:
-            raise ValueError("cannot resume a result that was written to standard output")
+            raise ValueError(
+                Message(
+                    "cannot resume a result that was written to standard output; leave out ",
+                    Option("resume"),
+                )
+            )
         started = clock()
         ledger = Ledger()
         ledger.writer = open_stream(self.fields, self)

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastlstm.inputs import count_of
+from fastlstm.messages import Message, Option
 from fastlstm.scoring.bad_rows import POLICIES, BadRow, BadRows
 from fastlstm.scoring.chunk import Position, Scored
 from fastlstm.scoring.destinations.writer import Writer
-from fastlstm.scoring.partial import Partial
+from fastlstm.scoring.partial import RESTART, Partial
 
 __all__ = ["Entry", "Ledger"]
 
@@ -62,8 +64,14 @@ class Ledger:
             raise partial.damaged(f"journal.json does not hold together: {error}") from None
         if before.on_bad_row != on_bad_row and before.bad.count:
             raise ValueError(
-                f"cannot resume: on_bad_row was {before.on_bad_row!r} for {before.bad.count} rows, "
-                f"is now {on_bad_row!r}"
+                Message(
+                    "cannot resume with ",
+                    Option("on_bad_row", on_bad_row),
+                    ": so far ",
+                    Option("on_bad_row", before.on_bad_row),
+                    f" was applied to {count_of(before.bad.count, 'bad row')}; ",
+                    RESTART,
+                )
             )
         return cls(
             position=before.position,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Sequence
 
+from fastlstm.messages import Message, Option
 from fastlstm.scoring.chunk import Field, Reader
 
 __all__ = ["as_bytes", "chunk_bytes", "resident_bytes", "work_bytes"]
@@ -38,7 +40,9 @@ def as_bytes(size: int | float | str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]*)\s*", str(size))
     unit = UNITS.get(match[2].upper()) if match else None
     if match is None or unit is None or not 1 <= float(match[1]) * unit < 2**63:
-        raise ValueError(f"expected a size such as 500MB or 2GiB, got {size!r}")
+        raise ValueError(
+            Message("expected ", Option("memory"), f" to be a size such as 500MB, got {size!r}")
+        )
     return int(float(match[1]) * unit)
 
 
@@ -77,9 +81,13 @@ def chunk_bytes(
     size = int((memory - reserve) / share)
     if size < LEAST_CHUNK:
         needed = int(LEAST_CHUNK * share) + reserve
+        enough = math.ceil(needed / 1e7 + 0.5)  # what the process holds is not always the same
         raise ValueError(
-            f"expected memory of at least {needed / 1e6:.0f} MB for this model and source, got "
-            f"{memory / 1e6:.0f} MB"
+            Message(
+                f"{memory / 1e6:.0f} MB of memory are too little for this model and source: give ",
+                Option("memory", f"{enough}0MB"),
+                " or more",
+            )
         )
     return min(size, MOST_CHUNK)
 

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from fastlstm.files import replaced, sync_folder
+from fastlstm.messages import Message, Option
 
-__all__ = ["Partial", "changes", "partial_folder"]
+__all__ = ["RESTART", "Partial", "changes", "partial_folder"]
 
 VERSION = 2
+RESTART = Message(Option("restart", True), " throws the partial result away")
 
 
 class Partial:
@@ -75,7 +77,13 @@ class Partial:
             self.journal = self._read() if there and not restart else None
             if self.journal is not None and not resume:
                 raise FileExistsError(
-                    f"an earlier run left {self.folder}: resume it, or restart to throw it away"
+                    Message(
+                        f"an earlier run left {self.folder}: ",
+                        Option("resume", True),
+                        " goes on with it, ",
+                        Option("restart", True),
+                        " throws it away",
+                    )
                 )
             if self.journal is None:
                 self._empty()
@@ -152,7 +160,7 @@ class Partial:
 
     def damaged(self, flaw: str) -> ValueError:
         """Return the error for what is not as it was left."""
-        return ValueError(f"{self.folder} is damaged: {flaw}; restart to throw it away")
+        return ValueError(Message(f"{self.folder} is damaged: {flaw}; ", RESTART))
 
     def close(self) -> None:
         """Give the lock back; without a journal nothing is worth keeping."""
@@ -171,10 +179,10 @@ class Partial:
         try:
             journal = json.loads(path.read_bytes())
         except (RecursionError, ValueError):
-            raise ValueError(f"{path} is damaged: restart to throw it away") from None
+            raise ValueError(Message(f"{path} is damaged; ", RESTART)) from None
         if not isinstance(journal, dict) or journal.get("version") != VERSION:
             raise ValueError(
-                f"{self.folder} is of another version of this library: restart to throw it away"
+                Message(f"{self.folder} is of another version of this library; ", RESTART)
             )
         if journal.pop("digest", None) != _digest(journal) or "identity" not in journal:
             raise self.damaged("journal.json has been changed")
@@ -189,9 +197,9 @@ class Partial:
     def _compare(self, before: dict[str, Any]) -> None:
         found = changes(before, self.identity)
         if found:
+            said = [part for change in found for part in ("; ", change)]
             raise ValueError(
-                f"cannot resume {self.destination}: {'; '.join(found)} "
-                "(restart throws the partial result away)"
+                Message(f"cannot resume {self.destination}: ", *said[1:], "; ", RESTART)
             )
 
 
@@ -200,19 +208,21 @@ def partial_folder(destination: Path) -> Path:
     return destination.with_name(destination.name + ".partial")
 
 
-def changes(before: Any, now: Any, name: str = "") -> list[str]:
-    """Say what differs between two identities."""
+def changes(before: Any, now: Any, *keys: str) -> list[Message]:
+    """Say what differs between two identities, or between what they have under some keys."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
             change
             for key in sorted(before.keys() | now.keys())
-            for change in changes(before.get(key), now.get(key), f"{name} {key}".strip())
+            for change in changes(before.get(key), now.get(key), *keys, key)
         ]
     if before == now:
         return []
+    given = keys[:-1] in (("layout",), ("outputs",)) or keys in (("dtype",), ("max_steps",))
+    name = Option(keys[-1]) if given else " ".join(keys)
     if isinstance(before, str) and isinstance(now, str) and len(before) == len(now) == 64:
-        return [f"{name} has changed"]  # digests say nothing to a reader
-    return [f"{name} was {_shown(before)}, is now {_shown(now)}"]
+        return [Message(name, " has changed")]  # digests say nothing to a reader
+    return [Message(name, f" was {_shown(before)}, is now {_shown(now)}")]
 
 
 def _shown(value: Any) -> str:

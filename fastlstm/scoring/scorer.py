@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
-from fastlstm.scoring.bad_rows import BadRow, find_bad_rows, named_rows
+from fastlstm.scoring.bad_rows import BadRow, find_bad_rows, named_rows, with_remedy
 from fastlstm.scoring.chunk import Chunk, Scored
 from fastlstm.scoring.outputs import Wanted, compute, spoil, without
 
@@ -50,8 +51,15 @@ class Scorer:
             more = f" ({len(bad) - 1} more in its chunk)" if len(bad) > 1 else ""
             reason, name = bad[row].reason, f" ({bad[row].name})" if bad[row].name else ""
             raise ValueError(
-                f"{source}: sequence {first + row}{name} is bad: {reason}{more}; on_bad_row 'nan' "
-                "writes NaN for it, 'skip' leaves it out"
+                Message(
+                    f"{source}: sequence {first + row}{name} is bad: ",
+                    with_remedy(reason),
+                    f"{more}; ",
+                    Option("on_bad_row", "nan"),
+                    " writes NaN for it, ",
+                    Option("on_bad_row", "skip"),
+                    " leaves it out",
+                )
             )
 
     def score(self, chunk: Chunk, first: int, bad: dict[int, BadRow]) -> Scored:

@@ -8,6 +8,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from fastlstm.messages import Message
+from fastlstm.scoring.partial import RESTART
+
 __all__ = ["Appended", "known_sizes"]
 
 
@@ -42,7 +45,7 @@ class Appended:
 
     def damaged(self, flaw: str) -> ValueError:
         """Return the error for a file that is not as it was left."""
-        return ValueError(f"{self.path} is damaged: {flaw}; restart to begin anew")
+        return ValueError(Message(f"{self.path} is damaged: {flaw}; ", RESTART))
 
     def write(self, data: Any) -> None:
         """Append all of `data`."""
@@ -97,7 +100,10 @@ def known_sizes(folder: Path, names: Collection[str], sizes: Mapping[str, int]) 
         return dict.fromkeys(names, 0)
     if set(sizes) != set(names):
         raise ValueError(
-            f"{folder} is damaged: expected it to hold {', '.join(sorted(names))}, its journal "
-            f"says {', '.join(sorted(sizes))}; restart to begin anew"
+            Message(
+                f"{folder} is damaged: expected it to hold {', '.join(sorted(names))}, its "
+                f"journal says {', '.join(sorted(sizes))}; ",
+                RESTART,
+            )
         )
     return dict(sizes)

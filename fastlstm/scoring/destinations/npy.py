@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.messages import Message, Option
 from fastlstm.scoring.chunk import Field, Scored
 from fastlstm.scoring.destinations.appended import Appended, known_sizes
 from fastlstm.scoring.partial import Partial
@@ -47,8 +48,12 @@ class NpyWriter:
         stepwise = any(field.stepwise for field in fields)
         if stepwise and steps is None:
             raise ValueError(
-                "an array of every step needs to know the longest sequence beforehand, which this "
-                "source does not say: give max_steps, or write .parquet"
+                Message(
+                    "an array of every step needs to know the longest sequence beforehand, which "
+                    "this source does not say: give ",
+                    Option("max_steps"),
+                    ", or write .parquet",
+                )
             )
         self.shapes: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
             field.name: (

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Reader
 
@@ -19,6 +20,7 @@ __all__ = [
     "MOST_STEPS",
     "OPENERS",
     "Layout",
+    "check_count",
     "find_files",
     "open_source",
     "refuse_special",
@@ -61,18 +63,26 @@ class Layout:
     fill_missing: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("window", "stride"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"expected {name} to be an integer of 1 or more, got {value!r}")
-            if value > MOST_STEPS:
-                raise ValueError(f"expected {name} to be at most {MOST_STEPS}, got {value!r}")
+        check_count("window", self.window)
+        check_count("stride", self.stride)
         if self.stride != 1 and self.window is None:
-            raise ValueError(f"stride {self.stride} says how far windows are apart: give a window")
+            raise ValueError(
+                Message(
+                    Option("stride", self.stride),
+                    " says how far windows are apart: give ",
+                    Option("window"),
+                    " too",
+                )
+            )
         if self.window is not None and self.lengths is not None:
-            raise ValueError("windows are all of one length: lengths do not go with a window")
+            raise ValueError(
+                Message(
+                    "windows are all of one length: ",
+                    Option("lengths"),
+                    " does not go with ",
+                    Option("window"),
+                )
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as what JSON can say."""
@@ -87,8 +97,28 @@ class Layout:
             One of them was given.
         """
         for name in names:
-            if getattr(self, name) not in (None, ()):
-                raise ValueError(f"{name} says nothing about {kind}")
+            given = getattr(self, name)
+            if given is not None and not (isinstance(given, tuple) and not given):
+                raise ValueError(Message(Option(name), f" says nothing about {kind}"))
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuse an option that is no number of steps, threads and the like; None is none.
+
+    Raises
+    ------
+    ValueError
+        It is no integer, less than 1, or too large.
+    """
+    if value is None:
+        return
+    if not isinstance(value, int | np.integer) or value < 1:
+        expected = "an integer of 1 or more"
+    elif value > MOST_STEPS:
+        expected = f"at most {MOST_STEPS}"
+    else:
+        return
+    raise ValueError(Message("expected ", Option(name), f" to be {expected}, got {value!r}"))
 
 
 def open_source(source: str, layout: Layout, model: LSTM) -> Reader:
@@ -122,7 +152,11 @@ def open_source(source: str, layout: Layout, model: LSTM) -> Reader:
     if suffix not in OPENERS:
         raise ValueError(f"{source}: expected a source ending in {', '.join(OPENERS)}")
     if layout.fill_missing and suffix != ".zarr":
-        raise ValueError(f"fill_missing says nothing about {suffix} files: it is for Zarr stores")
+        raise ValueError(
+            Message(
+                Option("fill_missing"), f" says nothing about {suffix} files: it is for Zarr stores"
+            )
+        )
     for path in paths:
         refuse_special(split_inner(path)[0])
     module = importlib.import_module(f"{__name__}.{OPENERS[suffix]}")

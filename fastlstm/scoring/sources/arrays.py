@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fastlstm.inputs import NUMBER_KINDS, check_lengths, padded_shape
 from fastlstm.model import LSTM
+from fastlstm.scoring.bad_rows import MISSING_CHUNK
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout, refuse_special
 from fastlstm.windows import Windows
@@ -20,8 +21,6 @@ from fastlstm.windows import Windows
 __all__ = ["ArrayFile", "ArrayReader"]
 
 Array = npt.NDArray[Any]
-
-MISSING = "a chunk that its Zarr store lacks (fill_missing takes the fill value for it)"
 
 
 class ArrayFile(Protocol):
@@ -183,7 +182,7 @@ class ArrayReader:
             return {}
         if lengths is not None:
             missing = missing & (np.arange(self.row_steps) < lengths[:, np.newaxis])
-        return dict.fromkeys(np.flatnonzero(missing.any(axis=1)).tolist(), MISSING)
+        return dict.fromkeys(np.flatnonzero(missing.any(axis=1)).tolist(), MISSING_CHUNK)
 
     def _broken_windows(
         self, first: int, last: int, begin: int, end: int, starts: npt.NDArray[np.int64]
@@ -195,7 +194,7 @@ class ArrayReader:
         np.cumsum(missing, out=before[1:])
         begins = starts.reshape(-1)
         wrong = before[begins + self.window] > before[begins]
-        return dict.fromkeys(np.flatnonzero(wrong).tolist(), MISSING)
+        return dict.fromkeys(np.flatnonzero(wrong).tolist(), MISSING_CHUNK)
 
     def close(self) -> None:
         """See `Reader`."""
@@ -205,9 +204,13 @@ class ArrayReader:
 def _read_lengths(lengths: Any, rows: int, steps: int) -> npt.NDArray[np.int64] | None:
     if lengths is None:
         return None
-    if isinstance(lengths, str | Path):
-        lengths = _load_lengths(lengths)
-    return check_lengths(lengths, rows, steps)
+    if not isinstance(lengths, str | Path):
+        return check_lengths(lengths, rows, steps)
+    array = _load_lengths(lengths)
+    try:
+        return check_lengths(array, rows, steps)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{lengths}: {error}") from None
 
 
 def _load_lengths(path: str | Path) -> Any:

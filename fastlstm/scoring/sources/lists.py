@@ -9,14 +9,19 @@ import numpy.typing as npt
 
 from fastlstm.dense import Embedding
 from fastlstm.inputs import count_of
+from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.sequences import NULL, REASONS, WRONG_INPUTS, Sequences
 from fastlstm.scoring.sources.table_files import Batch, Table, pyarrow, shown
 
-__all__ = ["ListColumn", "is_numeric", "number_dtype", "numbers"]
+__all__ = ["ONE_ROW_A_STEP", "ListColumn", "is_numeric", "number_dtype", "numbers"]
 
 Array = npt.NDArray[Any]
+
+ONE_ROW_A_STEP = Message(
+    "A table with one row a step needs ", Option("time"), " or ", Option("features")
+)
 
 
 class ListColumn:
@@ -36,7 +41,7 @@ class ListColumn:
     def __init__(self, table: Table, layout: Layout, model: LSTM) -> None:
         self.table, self.inputs = table, model.input_size
         self.column = layout.column or _only_list(table, {layout.id, *layout.keep})
-        kind = table.type_of(self.column, "column")
+        kind = table.type_of(self.column, Option("column"))
         self.where = f"{table.name}: column {self.column!r}"
         if not _is_list(kind):
             raise TypeError(
@@ -188,9 +193,12 @@ def _only_list(table: Table, others: set[str | None]) -> str:
     if len(names) != 1:
         found = f"{len(names)} of them" if names else "none"
         raise ValueError(
-            f"{table.name}: expected one column of lists, a sequence each, or its name in "
-            f"column; got {found}: the columns are {shown(table.schema)}. A table with one row a "
-            "step needs time or features"
+            Message(
+                f"{table.name}: expected one column of lists, a sequence each, or its name as ",
+                Option("column"),
+                f"; got {found}: the columns are {shown(table.schema)}. ",
+                ONE_ROW_A_STEP,
+            )
         )
     return str(names[0])
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fastlstm.dense import Embedding
 from fastlstm.inputs import count_of
+from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout
@@ -60,7 +61,7 @@ class LongReader:
         layout.refuse("a table with one row a step", "column")
         self.table, self.id, self.time = table, layout.id, layout.time
         self.inputs, self.again = model.input_size, table.again
-        for name, role in ((layout.id, "id"), (layout.time, "time")):
+        for name, role in ((layout.id, Option("id")), (layout.time, Option("time"))):
             if name is not None:
                 table.type_of(name, role)
         names = [*([layout.id] if layout.id else []), *layout.keep]
@@ -93,14 +94,14 @@ class LongReader:
 
     def _types(self, layout: Layout) -> dict[str, Any]:
         pa = pyarrow()
-        types = {n: self.table.type_of(n, "kept") for n in self.kept_names}
+        types = {n: self.table.type_of(n, Option("keep")) for n in self.kept_names}
         for name in self.features:
             kind = self.table.type_of(name, "a feature")
             if _is_csv(self.table):  # what the first lines hold says little of the others
                 kind = pa.int64() if self.dtype.kind == "i" else pa.float64()
             types[name] = kind
         if layout.time is not None:
-            types[layout.time] = kind = self.table.type_of(layout.time, "time")
+            types[layout.time] = kind = self.table.type_of(layout.time, Option("time"))
             kinds = pa.types
             if kinds.is_nested(kind) or kinds.is_boolean(kind) or kinds.is_null(kind):
                 raise TypeError(
@@ -253,14 +254,14 @@ class LongReader:
 
 def _features(table: Table, layout: Layout, model: LSTM) -> list[str]:
     """Return the columns of inputs: those that are named, or all numbers that are nothing else."""
-    inputs = model.input_size
+    columns = count_of(model.input_size, "column")
     if layout.features is not None:
         names = list(layout.features)
         for name in names:
-            kind = table.type_of(name, "a feature")
+            kind = table.type_of(name, Option("features"))
             if not is_numeric(table, name, kind):
                 raise TypeError(f"{table.name}: expected numbers in column {name!r}, got {kind}")
-        which = "features"
+        which = Message(f"{columns} in ", Option("features"))
     else:
         others = {layout.id, layout.time, *layout.keep}
         names = [
@@ -268,13 +269,19 @@ def _features(table: Table, layout: Layout, model: LSTM) -> list[str]:
             for field in table.schema
             if field.name not in others and is_numeric(table, field.name, field.type)
         ]
-        refuse_index(table.name, names, "name the inputs in features")
-        which = "columns of numbers beside id, time and keep"
-    if len(names) != inputs:
+        refuse_index(table.name, names, Message("name the inputs in ", Option("features")))
+        beside = Message(Option("id"), ", ", Option("time"), " and ", Option("keep"))
+        which = Message(f"{columns} of numbers beside ", beside)
+    if len(names) != model.input_size:
         raise ValueError(
-            f"{table.name}: expected {inputs} {which}, one for each input of the model, got "
-            f"{len(names)} ({', '.join(map(quoted, names)) or 'none'}): name "
-            f"{count_of(inputs, 'column')} in features; the columns are {shown(table.schema)}"
+            Message(
+                f"{table.name}: expected ",
+                which,
+                f", one for each input of the model, got {len(names)} "
+                f"({', '.join(map(quoted, names)) or 'none'}): name {columns} in ",
+                Option("features"),
+                f"; the columns are {shown(table.schema)}",
+            )
         )
     return names
 

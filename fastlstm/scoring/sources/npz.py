@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Reader
 from fastlstm.scoring.sources import Layout
@@ -51,7 +52,9 @@ def _open(path: str, layout: Layout, model: LSTM) -> Reader:
             return RaggedReader(Member(path, archive, arrays["values"]), offsets, layout, model)
         if names == {"x", "lengths"}:
             if layout.lengths is not None:
-                raise ValueError(f"{path}: it holds lengths: give no others")
+                raise ValueError(
+                    Message(f"{path}: it has lengths of its own: leave out ", Option("lengths"))
+                )
             lengths = Member(path, archive, arrays["lengths"]).whole()
             layout = replace(layout, lengths=lengths)
         elif len(names) != 1:

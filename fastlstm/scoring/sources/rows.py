@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fastlstm.messages import Option
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import WINDOW, Chunk, Position
 from fastlstm.scoring.sources import Layout
@@ -41,10 +42,15 @@ class RowReader:
 
     def __init__(self, table: Table, layout: Layout, model: LSTM, rows: Steps) -> None:
         self.table, self.rows = table, rows
+        if layout.id is not None:
+            table.type_of(layout.id, Option("id"))
         names = [*([layout.id] if layout.id else []), *layout.keep]
         self.kept = kept_schema(table, names, layout.window)
         self.kept_names = [] if self.kept is None else list(dict.fromkeys(names))
-        self.types = {**rows.types, **{n: table.type_of(n, "kept") for n in self.kept_names}}
+        self.types = {
+            **rows.types,
+            **{n: table.type_of(n, Option("keep")) for n in self.kept_names},
+        }
         self.inputs, self.dtype, self.again = model.input_size, rows.dtype, table.again
         self.cutter = Cutter(layout.window, layout.stride, layout.id)
         step_bytes = self.inputs * self.dtype.itemsize
@@ -98,7 +104,7 @@ class RowReader:
 def kept_schema(table: Table, names: list[str], window: int | None) -> Any:
     """Return the schema of the columns that are carried along, None if there are none."""
     pa = pyarrow()
-    fields = [pa.field(name, table.type_of(name, "kept")) for name in dict.fromkeys(names)]
+    fields = [pa.field(name, table.type_of(name, Option("keep"))) for name in dict.fromkeys(names)]
     if not fields:
         return None
     if window is not None:

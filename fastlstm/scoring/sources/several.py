@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastlstm.messages import Message, Option
 from fastlstm.scoring.chunk import Chunk, Position, Reader
 from fastlstm.scoring.sources import Layout
 
@@ -31,7 +32,9 @@ def joined(readers: Iterable[Reader], layout: Layout) -> Reader:
         if len(opened) == 1:
             return opened[0]
         if layout.lengths is not None:
-            raise ValueError("lengths go with one file; score the files one by one")
+            raise ValueError(
+                Message(Option("lengths"), " goes with one file: score the files one by one")
+            )
         return Several(opened)
     except BaseException:
         for reader in opened:

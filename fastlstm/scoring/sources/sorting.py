@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastlstm.messages import Message, Option
 from fastlstm.scoring.sources.order import refuse_nulls
 from fastlstm.scoring.sources.table_files import Address, Batch, Table, Types, as_one, pyarrow
 
@@ -73,9 +74,13 @@ class Sorted:
             import duckdb
         except ImportError:
             raise ImportError(
-                f"{self.table.name}: the rows of an id of {self.id!r} do not follow each other, "
-                "and there are more than can be sorted in memory: that needs DuckDB, pip install "
-                '"fastlstm[duckdb]"; or sort the table by its ids, or allow more memory'
+                Message(
+                    f"{self.table.name}: the rows of an id of {self.id!r} do not follow each "
+                    "other, and there are more than can be sorted in memory: that needs DuckDB, "
+                    'pip install "fastlstm[duckdb]"; or sort the table by its ids, or score it '
+                    "with more ",
+                    Option("memory"),
+                )
             ) from None
         failed: list[Exception] = []
         try:

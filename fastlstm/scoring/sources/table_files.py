@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
+from fastlstm.messages import Message, Option
 from fastlstm.scoring.sources.fingerprint import fingerprint
 
 __all__ = [
@@ -134,7 +135,7 @@ class Table:
         """Return what tells these files from changed ones."""
         return {f"file {i}": file.identity() for i, file in enumerate(self.files)}
 
-    def type_of(self, name: str, role: str) -> Any:
+    def type_of(self, name: str, role: str | Option) -> Any:
         """Return the type of a column that somebody named.
 
         Raises
@@ -146,8 +147,11 @@ class Table:
             if schema.names.count(name) != 1:
                 there = "several columns" if name in schema.names else "no column"
                 raise ValueError(
-                    f"{self.name}: there is {there} {name!r} ({role}); its columns are "
-                    f"{shown(schema)}"
+                    Message(
+                        f"{self.name}: there is {there} {name!r} (",
+                        role,
+                        f"); its columns are {shown(schema)}",
+                    )
                 )
         return self.schema.field(name).type
 
@@ -297,7 +301,7 @@ def _is_view(kind: Any) -> bool:
 INDEX = ("", "__index_level_0__", "Unnamed: 0")
 
 
-def refuse_index(name: str, columns: Sequence[str], otherwise: str) -> None:
+def refuse_index(name: str, columns: Sequence[str], otherwise: Message) -> None:
     """Refuse to take a column for inputs that nobody named, if pandas wrote it as its index.
 
     Parameters
@@ -315,8 +319,11 @@ def refuse_index(name: str, columns: Sequence[str], otherwise: str) -> None:
     for column in columns:
         if column in INDEX:
             raise ValueError(
-                f"{name}: column {column!r} looks like an index that pandas wrote, which is no "
-                f"input: write the file without it (index=False), or {otherwise}"
+                Message(
+                    f"{name}: column {column!r} looks like an index that pandas wrote, which is "
+                    "no input: write the file without it (index=False), or ",
+                    otherwise,
+                )
             )
 
 

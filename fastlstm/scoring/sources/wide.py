@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from fastlstm.dense import Embedding
 from fastlstm.inputs import count_of
+from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
 from fastlstm.scoring.sources import Layout
-from fastlstm.scoring.sources.lists import is_numeric, numbers
+from fastlstm.scoring.sources.lists import ONE_ROW_A_STEP, is_numeric, numbers
 from fastlstm.scoring.sources.sequences import NULL, UNPARSABLE, Sequences
 from fastlstm.scoring.sources.table_files import Batch, Table, pyarrow, refuse_index, shown
 
@@ -38,14 +39,21 @@ class WideRows:
         others = {layout.id, *layout.keep}
         fields = [field for field in table.schema if field.name not in others]
         names = [field.name for field in fields]
-        refuse_index(table.name, names, "name it in the first line and say that name in id")
+        otherwise = Message("name it in the first line and give that name as ", Option("id"))
+        refuse_index(table.name, names, otherwise)
         texts = [f.name for f in fields if not is_numeric(table, f.name, f.type)]
         if texts or len(fields) % self.inputs:
             wrong = f"no numbers in {', '.join(texts)}" if texts else f"{len(fields)} of them"
             raise ValueError(
-                f"{table.name}: expected columns of numbers, {count_of(self.inputs, 'column')} a "
-                f"step, beside id and keep; got {wrong}: the columns are {shown(table.schema)}. "
-                "A table with one row a step needs time or features"
+                Message(
+                    f"{table.name}: expected columns of numbers, "
+                    f"{count_of(self.inputs, 'column')} a step, beside ",
+                    Option("id"),
+                    " and ",
+                    Option("keep"),
+                    f"; got {wrong}: the columns are {shown(table.schema)}. ",
+                    ONE_ROW_A_STEP,
+                )
             )
         kind = pa.int64() if embeds else pa.float64()
         self.types = {field.name: kind for field in fields}
