@@ -9,7 +9,7 @@ import pytest
 from model_files import random, tensors
 
 from fastlstm import UnsupportedModelError, from_keras, from_torch
-from fastlstm.formats.check import allowed_error, check_keras, compare
+from fastlstm.formats.check import allowed_error, check_keras, compare, verify
 from fastlstm.speed import predict_by_loop
 
 pytestmark = pytest.mark.usefixtures("few_kernels")
@@ -176,6 +176,24 @@ def test_a_keras_model_is_compared():
     check_keras(Live(model.predict(x)), model, x)
     with pytest.raises(UnsupportedModelError, match=r"what the Keras model does: they are 0\.01"):
         check_keras(Live(model.predict(x) + 0.01), model, x)
+    with pytest.raises(ValueError, match=r"check: no sequences to compare, got shape \(0, 5, 3\)"):
+        check_keras(Live(model.predict(x[:0])), model, x[:0])
+
+
+def test_ids_are_compared_as_they_are(tmp_path):
+    model = from_torch(tensors((3, 4)) | {"emb.weight": random(7, 3)}, embedding="emb")
+    ids = np.arange(10).reshape(2, 5) % 7
+    y = model.predict(ids)
+    for right in (ids, ids.astype(np.uint8), ids[..., None]):
+        check_keras(Live(y), model, right)
+    for wrong in (ids + 0.7, ids.astype(np.float32), ids > 2, np.zeros((2, 5, 4), np.int64)):
+        said = rf"integer ids \(N, T\), got {wrong.dtype} of shape \(2, 5"
+        with pytest.raises(TypeError, match=rf"check: expected an array of {said}"):
+            check_keras(Live(y), model, wrong)
+        np.save(tmp_path / "x.npy", wrong)
+        np.save(tmp_path / "y.npy", y)
+        with pytest.raises(TypeError, match=rf"x\.npy: expected an array of {said}"):
+            verify(model, tmp_path / "x.npy", tmp_path / "y.npy")
 
 
 def test_from_keras_takes_it():

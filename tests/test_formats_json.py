@@ -338,3 +338,14 @@ def test_no_file_that_is_cut_short_loads(tmp_path, name):
     for length in range(0, len(whole) - 1, len(whole) // 40):
         path.write_bytes(whole[:length])
         refused(path, "damaged")
+
+
+def test_an_encoder_and_a_decoder_are_no_chain_by_their_order(tmp_path):
+    """As in every other file with torch's names, the caller has to say it."""
+    named = tensors((2, 3), "encoder.") | tensors((3, 3), "decoder.") | fc()
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps({name: value.tolist() for name, value in named.items()}))
+    with pytest.raises(ValueError, match=r'A decoder mostly .*say so by chain="steps"$') as caught:
+        load(path)
+    assert caught.type is ValueError
+    assert load(path, chain="steps").num_layers == 2

@@ -21,6 +21,7 @@ from model_files import (
 import fastlstm
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, from_torch, load, reference
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.torch.state import Holder
 from fastlstm.state import State
 
 # from_torch: mappings
@@ -960,7 +961,7 @@ def test_return_sequences_is_true_or_false(value):
 
 def test_an_activation_module_that_a_hint_names(torch, net):
     net.relu = torch.nn.ReLU()
-    with pytest.raises(UnsupportedModelError, match=r'front of the head is between="relu", one'):
+    with pytest.raises(UnsupportedModelError, match=r'and head is between="relu", one'):
         from_torch(net, head="fc")
     assert len(from_torch(net, head="fc", between="relu").head) == 2
     net.fc = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(3, 1))
@@ -968,3 +969,180 @@ def test_an_activation_module_that_a_hint_names(torch, net):
         Dense(np.eye(3, dtype="f4"), activation="relu"),
         Dense(*(k.detach().numpy() for k in net.fc[1].parameters())),
     )
+
+
+# modules as a file has them, and what is named by their kinds
+
+
+def held(kind, **attributes):
+    """A module of a file; `kind` is its class in torch, or a class of a stranger's."""
+    home = {"LSTM": "rnn", "Linear": "linear", "Embedding": "sparse", "LayerNorm": "normalization"}
+    home |= {"Sequential": "container", "Dropout": "dropout", "Identity": "linear"}
+    torchs = f"torch.nn.modules.{home.get(kind, 'activation')}.{kind}"
+    holder = Holder(kind if "." in kind else torchs)
+    holder.attributes = attributes
+    return holder
+
+
+def sequential(*modules):
+    return held("Sequential", **{str(k): module for k, module in enumerate(modules)})
+
+
+def linear(inputs, outputs, seed=0):
+    weight, bias = random(outputs, inputs, seed=seed), random(outputs, seed=seed)
+    return held("Linear", weight=weight, bias=bias)
+
+
+def held_net(head=None, sizes=(2, 3), **more):
+    head = {"fc": linear(sizes[-1], 1)} if head is None else {"head": head}
+    return held("project.Net", lstm=held("LSTM", **tensors(sizes)), **head, **more)
+
+
+def test_a_module_that_is_there_twice_is_used_twice():
+    act, tied = held("ReLU"), linear(3, 3)
+    twice = sequential(linear(3, 3, 1), act, tied, act, tied)
+    apart = sequential(linear(3, 3, 1), held("ReLU"), linear(3, 3), held("ReLU"), linear(3, 3))
+    model = from_torch(held_net(twice), head="head")
+    assert [str(dense.activation) for dense in model.head] == ["relu", "relu", "linear"]
+    assert_same(model, from_torch(held_net(apart), head="head"))
+    net = held_net()
+    net.attributes["again"] = net.attributes["lstm"]
+    with pytest.raises(ValueError, match=r"candidates: \['lstm', 'again'\]"):
+        from_torch(net, head="fc")
+    net.attributes["again"] = net  # which would have no end
+    assert from_torch(net, head="fc").head
+
+
+def test_no_line_for_what_may_stand_in_front():
+    lstm = tensors((4, 4), "lstm.")
+    ways = {
+        "in front by sizes": fc("inp", 4, 4) | lstm | fc(hidden=4),
+        "behind in the file": lstm | fc("inp", 4, 4) | fc(hidden=4),
+        "two in front": fc("a", 4, 6) | fc("b", 6, 4) | lstm | fc(hidden=4),
+        "before in the file": fc("z", 3, 2) | tensors(root="lstm."),
+        "without bias": {"inp.weight": random(4, 4)} | lstm,
+    }
+    for what, named in ways.items():
+        with pytest.raises(ValueError, match=r"\. Dense layers behind the LSTM, in") as caught:
+            from_torch(named)
+        assert "from_torch(" not in str(caught.value), what
+
+
+def test_lines_for_what_may_be_an_embedding_or_a_head():
+    """Each line is followed; which of them is meant, sizes do not say."""
+    shown = {
+        ((2, 4), (2, 4)): ['head="t"'],
+        ((2, 4), (9, 2)): ['embedding="t"'],
+        ((4, 4), (9, 4)): ['head="t"', 'embedding="t"'],
+    }
+    for (sizes, shape), hints in shown.items():
+        named = tensors(sizes, "lstm.") | {"t.weight": random(*shape)}
+        with pytest.raises(ValueError, match="more than an LSTM: t ") as caught:
+            from_torch(named)
+        lines = re.findall(r"fastlstm\.from_torch\(model, (.*?)\)", str(caught.value))
+        assert lines == hints
+        for line in lines:
+            eval(f"from_torch(named, {line})", {"from_torch": from_torch, "named": named})
+    both = tensors((4, 4), "lstm.") | {"t.weight": random(9, 4)} | fc(hidden=4)
+    with pytest.raises(ValueError, match=r'parts: fastlstm.*, embedding="t", head="fc"\)\.'):
+        from_torch(both)
+
+
+def test_the_name_of_a_sequential_is_proposed():
+    head = sequential(linear(3, 2), held("ReLU"), sequential(linear(2, 1), held("Sigmoid")))
+    with pytest.raises(ValueError, match=r'the head: fastlstm.from_torch\(model, head="head"\)\.'):
+        from_torch(held_net(head))
+    head.attributes["3"] = held("project.Scale")
+    with pytest.raises(ValueError, match=r'head=\["head.0", "head.2.0"\], activation='):
+        from_torch(held_net(head))
+
+
+IN_FRONT = {
+    "activation": held("Tanh"),
+    "norm": held("LayerNorm", elementwise_affine=0),
+    "own": held("project.Scale"),
+    "own by a known name": held("project.Dropout"),
+    "in another": sequential(held("Tanh")),
+}
+
+
+@pytest.mark.parametrize("what", IN_FRONT)
+def test_a_prefix_alone_refuses_modules_without_weights(what):
+    net = held("project.Net", pre=IN_FRONT[what], lstm=held("LSTM", **tensors()))
+    with pytest.raises(UnsupportedModelError, match=r"'pre.*, which may stand in front .* ignore$"):
+        from_torch(net, prefix="lstm")
+    assert from_torch(net, prefix="lstm", ignore="pre").layers
+
+
+def test_a_prefix_alone_leaves_out_what_is_behind():
+    head = sequential(linear(3, 2), held("ReLU"), linear(2, 1))
+    net = held_net(head, drop=held("Dropout"), fc2=linear(1, 1))
+    assert len(from_torch(held("DataParallel", module=net), prefix="lstm").unused) == 6
+    named = tensors((2, 3), "lstm.") | fc("a", 2, 5) | fc("b", 5, 2)
+    with pytest.raises(
+        ValueError, match=r"LSTM: a \(.*, b \(.*which by its sizes may stand in fro"
+    ):
+        from_torch(named, prefix="lstm")
+
+
+def test_kinds_are_not_told_by_name_alone():
+    own = held("project.Embedding", weight=random(9, 2))
+    with pytest.raises(UnsupportedModelError, match='"emb" is a Embedding, not torch'):
+        from_torch(held_net(emb=own), head="fc", embedding="emb")
+    assert from_torch(
+        held_net(emb=held("Embedding", weight=random(9, 2))), head="fc", embedding="emb"
+    )
+    for kind in ("Dropout", "Identity"):
+        own = held(f"project.{kind}")
+        with pytest.raises(UnsupportedModelError, match=rf"'own \({kind}\)'"):
+            from_torch(held_net(own=own), head="fc")
+        with pytest.raises(UnsupportedModelError, match=rf"head.1 is a {kind}"):
+            from_torch(held_net(sequential(linear(3, 1), own)), head="head")
+        assert from_torch(held_net(own=held(kind)), head="fc").head
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_kinds_of_live_torchscript(torch):
+    class Dropout(torch.nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    parts = {"lstm": torch.nn.LSTM(2, 3), "fc": torch.nn.Linear(3, 1)}
+    for drop in (torch.nn.Dropout(), Dropout()):
+        script = torch.jit.script(torch.nn.ModuleDict(parts | {"drop": drop}))
+        if isinstance(drop, Dropout):
+            with pytest.raises(UnsupportedModelError, match=r"drop \(Dropout\)"):
+                from_torch(script, head="fc")
+        else:
+            assert from_torch(script, head="fc").head
+
+
+def test_a_hint_stands_for_one_module():
+    post = held("Sigmoid")
+    one = held_net(post=post, again=post)
+    assert str(from_torch(one, head="fc", activation="sigmoid").head[0].activation) == "sigmoid"
+    two = held_net(pre=held("Sigmoid"), post=post, out=held("ReLU"))
+    hints = {"head": "fc", "activation": "sigmoid", "between": "relu"}
+    with pytest.raises(UnsupportedModelError, match=r"\['pre \(Sigmoid\)', 'post \(Sigmoid\)'\]"):
+        from_torch(two, **hints)
+    assert from_torch(two, **hints, ignore="pre").head
+    head = sequential(linear(3, 1), held("ReLU"))
+    with pytest.raises(UnsupportedModelError, match=r"\['pre \(ReLU\)'\]"):
+        from_torch(held_net(head, pre=held("ReLU")), head="head", activation="relu")
+
+
+@pytest.mark.parametrize("name", ["lstm.bias_hh_l0", "head.2.bias", "head.1", "head.2"])
+def test_parts_of_what_is_used_are_not_ignored(name):
+    head = sequential(linear(3, 2), held("ReLU"), linear(2, 1))
+    with pytest.raises(ValueError, match=rf'ignore="{name}.*": is a part of the') as caught:
+        from_torch(held_net(head), head="head", ignore=name)
+    assert caught.type is ValueError
+
+
+def test_half_an_lstm_is_not_ignored():
+    named = both_directions() | fc(hidden=6)
+    backward = [name for name in named if name.endswith("_reverse")]
+    with pytest.raises(ValueError, match=r'ignore="weight_ih_l0_reverse": is a part of the LSTM'):
+        from_torch(named, ignore=[*backward, "fc"])
+    with pytest.raises(ValueError, match=r"ignore=\"fc.bias\": is a part of the head 'fc'"):
+        from_torch(named, head="fc", read="last", ignore="fc.bias")

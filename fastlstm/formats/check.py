@@ -156,10 +156,17 @@ def _inputs(model: LSTM, x: Any, what: str | Option) -> Array:
         x = x.detach().cpu().numpy()
     array = np.asarray(x) if hasattr(x, "__array__") or isinstance(x, (list, tuple)) else None
     embedded = model.input_dtype == np.int64
-    if array is None or array.dtype.kind not in "fiub" or array.ndim not in (2, 3):
-        shape = "ids (N, T)" if embedded else f"(N, T, {model.input_size})"
+    fits = array is not None and (
+        array.dtype.kind in "iu" and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1))
+        if embedded
+        else array.dtype.kind in "fiub" and array.ndim in (2, 3)
+    )
+    if array is None or not fits:
+        shape = "of integer ids (N, T)" if embedded else f"(N, T, {model.input_size})"
         got = type(x).__name__ if array is None else f"{array.dtype} of shape {array.shape}"
         raise TypeError(Message(what, f": expected an array {shape}, got {got}"))
+    if not len(array):
+        raise ValueError(Message(what, f": no sequences to compare, got shape {array.shape}"))
     if embedded:
         return np.ascontiguousarray(array.astype(np.int64).reshape(array.shape[:2]))
     if array.ndim == 2:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastlstm.errors import ModelFormatError
 from fastlstm.formats import guitarml, nam, native, rtneural
 from fastlstm.formats.containers import json_tensors
-from fastlstm.formats.torch.loader import build
+from fastlstm.formats.torch.loader import build, refuse_decoder
 from fastlstm.formats.trust import Tensors, naming, numbers, opened, read_json
 from fastlstm.messages import Message, separated
 
@@ -48,12 +48,14 @@ def _built(path: Path, content: Any, kind: str, options: dict[str, Any]) -> LSTM
     if dtype not in ("float32", "float64"):
         raise ValueError(f"{path}: expected dtype 'float32' or 'float64', got {dtype!r}")
     if kind == TORCH:
-        choices = {"prefix", "head"} & options.keys()
+        choices = {"prefix", "head", "chain"} & options.keys()
         hints = rtneural.chain(list(content))
         given = {"prefix", "ignore"} & options.keys()
         if not given and options.get("head", hints.get("head")) == hints.get("head"):
             options = hints | options
         options = {"return_sequences": True} | options
+        with naming(path, ValueError):  # the caller has to say it, the file may be in order
+            refuse_decoder(options.get("prefix", ""), options.get("chain"))
         with naming(path, ValueError if choices or not hints else ModelFormatError):
             return build(_torch_tensors(content, dtype), **options)
     if options:

@@ -164,7 +164,7 @@ def chain(names: Sequence[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``prefix``, ``chain`` and ``head``, as far as there is something to say;
+        ``prefix`` and ``head``, as far as there is something to say;
         empty if it is no chain.
     """
     roots = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
@@ -176,7 +176,7 @@ def chain(names: Sequence[str]) -> dict[str, Any]:
     if any(name not in known and name.rpartition(".")[0] not in rest for name in names):
         return {}
     hints: dict[str, Any] = {"head": rest[0]} if rest else {}
-    return hints if len(lstms) == 1 else hints | {"prefix": lstms, "chain": "steps"}
+    return hints if len(lstms) == 1 else hints | {"prefix": lstms}
 
 
 def _check_settings(content: Mapping[str, Any]) -> None:

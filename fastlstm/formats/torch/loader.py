@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ from fastlstm.formats.torch.modules import (
     activation_named,
     check_embedding,
     check_lstm,
+    kind_of,
+    parents_of,
+    refuse_in_front,
     refuse_modules,
     tail_of,
 )
@@ -30,7 +34,13 @@ from fastlstm.formats.torch.names import (
     lstm_names,
 )
 from fastlstm.formats.torch.state import parts_of
-from fastlstm.formats.torch.unused import Group, Without, fits_in_front, groups_of, ignored_names
+from fastlstm.formats.torch.unused import (
+    Group,
+    Without,
+    groups_of,
+    ignored_names,
+    in_front,
+)
 from fastlstm.formats.trust import WrongChoice
 from fastlstm.layers import Bidirectional
 from fastlstm.messages import Line, Message, Option, message_of, spelt
@@ -39,7 +49,7 @@ from fastlstm.network import READS, Read, as_flag, check_layers
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["build", "from_torch"]
+__all__ = ["build", "from_torch", "refuse_decoder"]
 
 DEFAULT_ACTIVATIONS = ("sigmoid", "tanh", "tanh")
 Names = str | Sequence[str]
@@ -206,7 +216,7 @@ def build(
         tensors = Without(tensors, left_out)
         modules = {name: k for name, k in modules.items() if name not in left_out}
     roots = find_lstms(tensors, prefix)
-    _refuse_decoder(asked)
+    refuse_decoder(asked.prefix, chain)
     used: set[str] = set()
     mine: set[str] = set()
     layers: list[Any] = []
@@ -215,6 +225,8 @@ def build(
         layers += layers_from(tensors, root, of_cell)
         used.update(lstm_names(tensors, root))
         mine.add(root.removesuffix("."))
+        _require_whole(lstm_names(unused, root), f"LSTM {root.removesuffix('.')!r}")
+    before = _before(tensors, used)
     check_layers(layers)
     bottom, top = layers[0], layers[-1]
     if embedding is not None:
@@ -228,7 +240,12 @@ def build(
     names = _names_of(head)
     both = isinstance(top, Bidirectional)
     if names is not None:
-        tail, of_tail = _tail(tensors, modules, names, activation, roots[-1], every)
+        tail, of_tail, activations_left = _tail(
+            tensors, modules, names, activation, roots[-1], every
+        )
+        for part in of_tail | {name for name, _ in tail if name is not None}:
+            inside = [name for name in left_out if name.startswith(f"{part}.")]
+            _require_whole(inside, f"head {part!r}")
         head = _denses(tensors, tail, top)
         mine |= of_tail
         used |= {f"{name}.{part}" for name, _ in tail for part in ("weight", "bias")}
@@ -241,12 +258,17 @@ def build(
         rest = others
     groups = groups_of(tensors, rest)
     if asked.alone:
-        groups = [group for group in groups if fits_in_front(group, bottom.input_size)]
+        groups = in_front(groups, bottom.input_size)
     if groups:
-        _refuse_rest(groups, asked, top, both)
-    if not asked.alone:
-        hinted = [*_hinted(activation), *_hinted(between)]
-        refuse_modules(modules, mine | parents, hinted)
+        _refuse_rest(groups, asked, _Place(bottom, top, before, modules), both)
+    if asked.alone:
+        owners = {name.rpartition(".")[0] for name in [*tensors, *unused]}
+        known = mine | parents | owners
+        weightless = {name: k for name, k in modules.items() if name not in known}
+        refuse_in_front(weightless, _behind(rest, mine))
+    else:
+        hinted = _hinted(activation) if names is None else activations_left
+        refuse_modules(modules, mine | parents, [*hinted, *_hinted(between)])
     try:
         denses = as_head(head, top.output_size, top.dtype)
         if names is None:
@@ -319,11 +341,16 @@ def _names_of(head: Any) -> list[str] | None:
     return None
 
 
-def _refuse_decoder(asked: _Asked) -> None:
-    """Refuse an encoder and a decoder as a chain, unless the caller confirms that they are one."""
-    prefix = asked.prefix
+def refuse_decoder(prefix: Names, chain: str | None) -> None:
+    """Refuse an encoder and a decoder as a chain, unless the caller confirms that they are one.
+
+    Raises
+    ------
+    WrongChoice
+        If that is not confirmed, or there is nothing to confirm.
+    """
     chained = isinstance(prefix, list) and len(prefix) > 1
-    if asked.chain is not None:
+    if chain is not None:
         if not chained:
             raise WrongChoice(
                 Message(Option("chain"), ": expected a list of several as ", Option("prefix"))
@@ -339,6 +366,24 @@ def _refuse_decoder(asked: _Asked) -> None:
                 Option("chain", "steps"),
             )
         )
+
+
+def _require_whole(ignored: Sequence[str], what: str) -> None:
+    """Refuse to leave a part of something out that is used."""
+    if ignored:
+        raise WrongChoice(
+            Message(
+                Option("ignore", ignored[0]),
+                f": is a part of the {what}, which is used; a layer is computed as a whole or "
+                "left out as a whole",
+            )
+        )
+
+
+def _behind(rest: Iterable[str], mine: set[str]) -> set[str]:
+    """Modules that hold some of these weights, but not the LSTM: what stands behind it."""
+    around = {parent for name in mine for parent in [*parents_of(name), name]}
+    return {parent for name in rest for parent in parents_of(name)} - around
 
 
 def _called(names: Sequence[str]) -> str:
@@ -373,8 +418,10 @@ def _tail(
     activation: Any,
     root: str,
     every_step: bool,
-) -> tuple[Tail, set[str]]:
-    """The dense layers of these names with their activations, and all modules in them."""
+) -> tuple[Tail, set[str], list[Activation | str]]:
+    """The dense layers of these names with their activations, all modules in them, and the
+    activations that are not in these modules but were named.
+    """
     hints = [activation] if len(names) == 1 else activation
     if isinstance(hints, str) or not isinstance(hints, Sequence) or len(hints) != len(names):
         example = Option("activation", ["relu"] * (len(names) - 1) + [None])
@@ -390,6 +437,7 @@ def _tail(
         )
     tail: Tail = []
     mine: set[str] = set()
+    named_alone: list[Activation | str] = []
     for name, hint in zip(names, hints, strict=True):
         module = find_name(modules, name, root, "head") if modules else None
         if module is not None:
@@ -409,8 +457,10 @@ def _tail(
                     )
                 )
             part[-1] = (part[-1][0], named)
+            if own == LINEAR:
+                named_alone.append(named)
         tail += part
-    return tail, mine
+    return tail, mine, named_alone
 
 
 def _denses(tensors: Mapping[str, Any], tail: Tail, top: Any) -> list[Dense]:
@@ -489,7 +539,16 @@ def _readings(asked: _Asked, **change: Any) -> list[str | Option | Line]:
     return [final, f" for fc({FINAL}), ", last, f" for fc({LAST})"]
 
 
-def _refuse_rest(groups: list[Group], asked: _Asked, top: Any, both: bool) -> None:
+class _Place(NamedTuple):
+    """What stands around the weights that are left over."""
+
+    bottom: Any  # layer of the LSTM
+    top: Any
+    before: list[str]  # names of tensors before the LSTM's, in the order of the file
+    modules: Mapping[str, Any]
+
+
+def _refuse_rest(groups: list[Group], asked: _Asked, place: _Place, both: bool) -> None:
     """Refuse weights besides those of the LSTM and of what is named: they would be left out."""
     listed = ", ".join(map(str, groups[:8]))
     more = f" and {len(groups) - 8} more" if len(groups) > 8 else ""
@@ -508,7 +567,7 @@ def _refuse_rest(groups: list[Group], asked: _Asked, top: Any, both: bool) -> No
         if strange:
             said.append(f". This version does not compute {_joined(k.name for k in strange)}")
         elif asked.head is None:
-            said += _parts_named(groups, asked, top, both)
+            said += _parts_named(groups, asked, place, both)
         said.append(
             ". Only weights of another branch, which are not on the way from the inputs to the "
             "outputs, may be left out by name, with "
@@ -521,28 +580,45 @@ def _refuse_rest(groups: list[Group], asked: _Asked, top: Any, both: bool) -> No
 
 
 def _parts_named(
-    groups: list[Group], asked: _Asked, top: Any, both: bool
+    groups: list[Group], asked: _Asked, place: _Place, both: bool
 ) -> list[str | Option | Line]:
-    """How to name the head and the embedding, if all that is left over can be these."""
-    change: dict[str, Any] = {}
-    heads: list[str] = []
-    width = top.output_size
-    for group in groups:
-        if group.kind == "dense" and group.inputs == width:
-            heads.append(group.name)
-            width = group.outputs
-        elif group.kind == "table" and asked.embedding is None and not change:
-            change["embedding"] = group.name
-    if len(heads) + len(change) < len(groups):
+    """How to name the head and the embedding, if all that is left over can be these only."""
+    ways: list[tuple[str | None, list[Group]]] = []  # the embedding, and the dense layers behind
+    tables = [k for k in groups if k.kind == "table" and k.inputs == place.bottom.input_size]
+    for table in [None, *(tables if asked.embedding is None else ())]:
+        heads = [group for group in groups if group is not table]
+        if _follow_each_other(heads, place.top.output_size):
+            ways.append((None if table is None else table.name, heads))
+    if not ways or any(_may_be_in_front(heads, place) for _, heads in ways):
         return [
             ". Dense layers behind the LSTM, in which each reads the one before, are named by ",
             Option("head"),
             ", an embedding by ",
             Option("embedding"),
         ]
-    if not heads:
-        return [". If that is the embedding: ", asked.line(**change)]
-    change["head"] = heads[0] if len(heads) == 1 else heads
+    said: list[str | Option | Line] = []
+    functions: list[str | Option | Line] = []
+    for embedding, heads in ways:
+        change: dict[str, Any] = {} if embedding is None else {"embedding": embedding}
+        if heads:
+            of_head, functions = _head_named([group.name for group in heads], place)
+            change |= of_head
+        if len(ways) > 1:
+            what = f"{embedding} is the embedding" if embedding else "that is the head"
+        elif len(change) > 1:
+            what = "these are its parts"
+        else:
+            what = "that is the head" if heads else "that is the embedding"
+        reads = heads and both and not asked.return_sequences and asked.read is None
+        said += [f". If {what}: "]
+        said += _readings(asked, **change) if reads else [asked.line(**change)]
+    return [*said, *functions]
+
+
+def _head_named(
+    names: list[str], place: _Place
+) -> tuple[dict[str, Any], list[str | Option | Line]]:
+    """The hints for dense layers of these names, and what else may have to be said of them."""
     functions: list[str | Option | Line] = [
         ". Weights do not say which functions stand in front of a head and behind it: add ",
         Option("between", "relu"),
@@ -550,13 +626,49 @@ def _parts_named(
         Option("activation", "sigmoid"),
         ", as your code has it",
     ]
-    if len(heads) > 1:
-        change["activation"] = ["relu"] * (len(heads) - 1) + [None]
-        functions = [" (with the activations that your code has)"]
-    reads = both and not asked.return_sequences and asked.read is None
-    lines = _readings(asked, **change) if reads else [asked.line(**change)]
-    what = "that is the head" if len(change) == 1 else "these are its parts"
-    return [f". If {what}: ", *lines, *functions]
+    for parent in reversed(parents_of(names[0])):
+        if kind_of(place.modules.get(parent)) == "Sequential":
+            try:
+                tail, _ = tail_of(place.modules, parent, False)
+            except UnsupportedModelError:
+                break
+            if [name for name, _ in tail if name is not None] == names:
+                return {"head": parent}, functions
+    if len(names) == 1:
+        return {"head": names[0]}, functions
+    change = {"head": names, "activation": ["relu"] * (len(names) - 1) + [None]}
+    return change, [" (with the activations that your code has)"]
+
+
+def _before(tensors: Iterable[str], used: set[str]) -> list[str]:
+    """The names before those of the LSTM, unless they are sorted: then their order says nothing."""
+    names = list(tensors)
+    return [] if names == sorted(names) else list(takewhile(lambda k: k not in used, names))
+
+
+def _follow_each_other(groups: list[Group], width: int) -> bool:
+    """Whether these are dense layers of which each reads the one before, the first `width`."""
+    for group in groups:
+        if group.kind not in ("dense", "table") or group.inputs != width:
+            return False
+        width = group.outputs or 0
+    return True
+
+
+def _may_be_in_front(heads: list[Group], place: _Place) -> bool:
+    """Whether some of the layers that could be a head could stand in front of the LSTM as well.
+
+    By their sizes some of them do if the network takes as many inputs without them, and if they
+    are before it in the file.
+    """
+    size = place.bottom.input_size
+    for k, group in enumerate(heads):
+        if group.outputs == size:
+            if any(first.inputs == size for first in heads[: k + 1]):
+                return True
+            if any(name.startswith(f"{group.name}.") for name in place.before):
+                return True
+    return False
 
 
 def _joined(names: Iterable[str]) -> str:

@@ -21,6 +21,8 @@ __all__ = [
     "check_embedding",
     "check_lstm",
     "kind_of",
+    "parents_of",
+    "refuse_in_front",
     "refuse_modules",
     "tail_of",
 ]
@@ -31,7 +33,7 @@ Modules = Mapping[str, Any]
 Tail = list[tuple[str | None, Activation | str]]
 
 # Modules that compute nothing, in eval() mode: beside the LSTM and its head they do no harm.
-INERT = re.compile(r"\w*Dropout[123]?d?|Identity|Sequential|ModuleList|ModuleDict")
+_INERT = re.compile(r"\w*Dropout[123]?d?|Identity|Sequential|ModuleList|ModuleDict")
 _HARDSIGMOID: Final = Activation("hard_sigmoid", 1 / 6, 0.5)
 
 
@@ -43,7 +45,13 @@ def kind_of(module: Any) -> str:
 def _is_torchs(module: Any) -> bool:
     """Whether its class is one of torch: another of the same name may compute anything."""
     home = getattr(module, "qualified_name", type(module).__module__)
+    if str(home).startswith("torch.jit."):  # of what was scripted or traced
+        home = module._c._type().qualified_name()
     return str(home).removeprefix("__torch__.").startswith("torch.")
+
+
+def _is_inert(module: Any) -> bool:
+    return bool(_INERT.fullmatch(kind_of(module))) and _is_torchs(module)
 
 
 def activation_named(value: Any) -> Activation | str:
@@ -141,7 +149,7 @@ def tail_of(modules: Modules, name: str, every_step: bool) -> tuple[Tail, set[st
             for part in inner:
                 _append(tail, part)
             seen |= inner_seen
-        elif not INERT.fullmatch(kind_of(modules[child])):
+        elif not _is_inert(modules[child]):
             raise UnsupportedModelError(
                 f"{child} is a {kind_of(modules[child])}: this version computes Linear and "
                 "activations behind an LSTM"
@@ -192,9 +200,13 @@ def check_embedding(modules: Modules, name: str) -> None:
     if name not in modules:
         return
     kind = kind_of(modules[name])
-    if kind != "Embedding":
+    if kind != "Embedding" or not _is_torchs(modules[name]):
         raise UnsupportedModelError(
-            Message(Option("embedding", name), f" is a {kind}, not an Embedding")
+            Message(
+                Option("embedding", name),
+                f" is a {kind}, not torch's nn.Embedding, and may compute something else; if it "
+                "does not, pass the module's state_dict()",
+            )
         )
     if getattr(modules[name], "max_norm", None) is not None:
         raise UnsupportedModelError(
@@ -202,17 +214,40 @@ def check_embedding(modules: Modules, name: str) -> None:
         )
 
 
-def _is_hinted(kind: str, module: Any, hinted: Sequence[Activation | str]) -> bool:
-    """Whether a module is an activation that the caller has named."""
+def _is_named(module: Any, hint: Activation | str) -> bool:
+    """Whether a module is the activation that the caller has named."""
+    kind = kind_of(module)
     if not _is_torchs(module):
         return False
     try:
         if kind == "Softmax":
-            return SOFTMAX in hinted and module.dim != 0
-        return kind in _ACTIVATIONS and _ACTIVATIONS[kind](module) in hinted
+            return hint == SOFTMAX and module.dim != 0
+        return kind in _ACTIVATIONS and _ACTIVATIONS[kind](module) == hint
     except AttributeError:  # a file that holds no options: the caller knows them
         name = {"LeakyReLU": "leaky_relu"}.get(kind, kind.lower())
-        return name in [str(getattr(k, "name", k)).removesuffix("_tanh") for k in hinted]
+        return name == str(getattr(hint, "name", hint)).removesuffix("_tanh")
+
+
+def _unnamed(modules: Modules, hinted: Sequence[Activation | str]) -> dict[str, str]:
+    """The kinds of those that no hint stands for; one hint stands for one module.
+
+    Where there are more of a kind than hints, nobody knows which of them is meant: all of the
+    kind are in the result.
+    """
+    open_hints = list(hinted)
+    named: set[int] = set()  # a module may have several names
+    rest: dict[str, str] = {}
+    for name, module in modules.items():
+        if id(module) in named:
+            continue
+        hint = next((k for k, hint in enumerate(open_hints) if _is_named(module, hint)), None)
+        if hint is None:
+            rest[name] = kind_of(module)
+        else:
+            del open_hints[hint]
+            named.add(id(module))
+    kinds = set(rest.values())
+    return {name: kind_of(k) for name, k in modules.items() if kind_of(k) in kinds}
 
 
 def refuse_modules(modules: Modules, mine: set[str], hinted: Sequence[Activation | str]) -> None:
@@ -225,33 +260,29 @@ def refuse_modules(modules: Modules, mine: set[str], hinted: Sequence[Activation
     mine : set of str
         Names that are taken care of, and those of modules that hold others.
     hinted : sequence of activations
-        That the caller has named: modules of these are theirs.
+        That the caller has named: each stands for one module.
 
     Raises
     ------
     UnsupportedModelError
         If there are some.
     """
-    rest: dict[str, str] = {}
-    for name, module in modules.items():
-        kind = kind_of(module)
-        if name in mine or INERT.fullmatch(kind):
-            continue
-        if not _is_hinted(kind, module, hinted):
-            rest[name] = kind
+    rest = _unnamed(
+        {name: k for name, k in modules.items() if name not in mine and not _is_inert(k)}, hinted
+    )
     if not rest:
         return
     said: list[str | Option] = [
-        "the module computes more than an LSTM and a dense head: "
-        f"{shortened([f'{name} ({kind})' for name, kind in rest.items()])}"
+        f"the module computes more than an LSTM and a dense head: {_listed(rest)}"
     ]
-    if any(kind in _ACTIVATIONS or kind == "Softmax" for kind in rest.values()):
-        kinds = [k.lower() for k in rest.values() if k in _ACTIVATIONS or k == "Softmax"]
+    kinds = [k.lower() for k in rest.values() if k in _ACTIVATIONS or k == "Softmax"]
+    if kinds:
         said += [
-            ". An activation in front of the head is ",
+            ". An activation between LSTM and head is ",
             Option("between", kinds[0]),
-            ", one behind it ",
+            ", one behind the head ",
             Option("activation", kinds[0]),
+            "; each such hint stands for one module",
         ]
     said += [
         ". Only what is of another branch, not on the way from the inputs to the outputs, may be "
@@ -259,3 +290,44 @@ def refuse_modules(modules: Modules, mine: set[str], hinted: Sequence[Activation
         Option("ignore"),
     ]
     raise UnsupportedModelError(Message(*said))
+
+
+def refuse_in_front(modules: Modules, behind: set[str]) -> None:
+    """Refuse modules without weights that may stand in front of an LSTM that is taken alone.
+
+    Parameters
+    ----------
+    modules : mapping
+        All of them but those that hold others or have weights, whose sizes are looked at.
+    behind : set of str
+        Modules that cannot stand in front, and all that is in them neither.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If there are some.
+    """
+    rest = {
+        name: kind_of(module)
+        for name, module in modules.items()
+        if not _is_inert(module) and not any(parent in behind for parent in parents_of(name))
+    }
+    if rest:
+        raise UnsupportedModelError(
+            Message(
+                f"the module holds {_listed(rest)}, which may stand in front of the LSTM and "
+                "change every number. If it does not (it comes behind, or is of another branch), "
+                "leave it out by name, with ",
+                Option("ignore"),
+            )
+        )
+
+
+def parents_of(name: str) -> list[str]:
+    """The names of the modules around one, from outside; not the whole, whose name is empty."""
+    parts = name.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def _listed(kinds: Mapping[str, str]) -> str:
+    return shortened([f"{name} ({kind})" for name, kind in kinds.items()])

@@ -76,7 +76,7 @@ def _flattened(source: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any
     """All tensors and modules in a nest, by their dotted names."""
     tensors: dict[str, Any] = {}
     modules: dict[str, Any] = {}
-    seen: set[int] = set()  # a hostile file may hold itself, or the same again and again
+    around = {id(source)}  # what is being visited: a hostile file may hold itself
 
     def visit(items: Mapping[Any, Any], path: list[str], beside: bool = False) -> None:
         charge(memory=100 * len(items), steps=len(items))
@@ -90,9 +90,9 @@ def _flattened(source: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any
             charge(memory=len(name))
             listed = isinstance(value, (list, tuple))
             if listed or isinstance(value, (Mapping, Holder)):
-                if id(value) in seen or len(here) > MAX_DEPTH:
+                if id(value) in around or len(here) > MAX_DEPTH:
                     continue
-                seen.add(id(value))
+                around.add(id(value))  # what is there twice is used twice
                 if isinstance(value, Holder):
                     modules[name] = value
                     visit(value.attributes, here)
@@ -101,6 +101,7 @@ def _flattened(source: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any
                     visit(items, here, beside=True)
                 else:
                     visit(value, here)
+                around.discard(id(value))
             elif _is_tensor(value) and not (beside and _is_bookkeeping(value)):
                 tensors[name] = value
 

@@ -18,7 +18,7 @@ from fastlstm.formats.torch.names import shortened
 from fastlstm.formats.trust import Tensors, WrongChoice
 from fastlstm.messages import Message, Option, nearest
 
-__all__ = ["Group", "Without", "fits_in_front", "groups_of", "ignored_names"]
+__all__ = ["Group", "Without", "groups_of", "ignored_names", "in_front"]
 
 _SHAPE = re.compile(r"\(([\d, ]*)\)$")
 _CELLS: Final = {4: "an LSTM", 3: "a GRU", 1: "a plain RNN"}
@@ -148,6 +148,26 @@ def fits_in_front(group: Group, width: int) -> bool:
     if group.kind in ("dense", "table"):
         return group.inputs == group.outputs == width
     return group.outputs == width
+
+
+def in_front(groups: Iterable[Group], width: int) -> list[Group]:
+    """Those that may stand before an LSTM of so many inputs, alone or one behind the other."""
+    groups = list(groups)
+    from_inputs = _reached([(k.inputs, k.outputs) for k in groups], width)
+    to_lstm = _reached([(k.outputs, k.inputs) for k in groups], width)
+    return [
+        group
+        for group in groups
+        if fits_in_front(group, width) or (group.inputs in from_inputs and group.outputs in to_lstm)
+    ]
+
+
+def _reached(steps: list[tuple[int | None, int | None]], start: int) -> set[int]:
+    """All sizes that steps from one size to another lead to, from a start on."""
+    found = {start}
+    while more := {b for a, b in steps if a in found and b is not None} - found:
+        found |= more
+    return found
 
 
 def ignored_names(
