@@ -159,6 +159,15 @@ def external(path):
     path.with_name("w.bin").write_bytes(b"\0" * 12_000_000)
 
 
+def outputs(path):
+    """800 outputs, each of which could be the state of the layer that gives another."""
+    model = graph(("Identity", "x", "z", {}))
+    for k in range(800):
+        model.graph.node.add(op_type="Identity", input=["Y"], output=[f"o{k}"])
+        model.graph.output.add(name=f"o{k}").type.tensor_type.elem_type = 1
+    path.write_bytes(model.SerializeToString())
+
+
 BOMBS = {
     "storages.pt": storages,
     "steps.pt": steps,
@@ -168,6 +177,7 @@ BOMBS = {
     "identity.onnx": identity,
     "additions.onnx": additions,
     "external.onnx": external,
+    "outputs.onnx": outputs,
 }
 
 CHILD = """

@@ -13,7 +13,10 @@ from model_files import NAN, OWN, assert_same, make_model, random, refused, tens
 
 from fastlstm import from_torch, load
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats import budget, contents
 from fastlstm.formats.native import SUFFIXES
+from fastlstm.formats.torch.unused import groups_of
+from fastlstm.formats.trust import Tensors
 
 
 @pytest.fixture(params=SUFFIXES)
@@ -342,3 +345,19 @@ def test_a_json_that_is_too_large_is_not_read(tmp_path):
     with open(path, "wb") as file:
         file.truncate((1 << 30) + 1)
     refused(path, "1073741825 bytes of JSON; expected at most 1073741824")
+
+
+def test_only_the_weights_that_are_left_over_are_looked_at():
+    looked = []
+    there = Tensors({"a": 1, "b": 2}, lambda *_: None, lambda *k: looked.append(k) or "f4 (3)")
+    assert [group.name for group in groups_of(there, iter(["b"]))] == ["b"]
+    assert looked == [("b", 2)]
+
+
+def test_headers_of_many_members_are_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr(budget, "STEPS", 8000)
+    path = tmp_path / "model.npz"
+    np.savez(path, **tensors(), **{f"other.{k}": np.zeros(0) for k in range(150)})
+    refused(path, "more steps than a model")
+    with pytest.raises(ModelFormatError, match="more steps than a model"):
+        contents(path)

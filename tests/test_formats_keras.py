@@ -6,6 +6,7 @@ import io
 import json
 import marshal
 import os
+import re
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ import pytest
 from helpers import by_reference, predictions
 
 import fastlstm
-from fastlstm import Bidirectional, Dense, Layer, ModelFormatError, UnsupportedModelError, load
+from fastlstm import Bidirectional, Dense, Layer, ModelFormatError, UnsupportedModelError, cli, load
 
 pytestmark = pytest.mark.every_cell
 
@@ -540,7 +541,12 @@ def test_one_state_for_two_and_an_input_for_none(tmp_path):
         node = layer_of(config, "LSTM")["inbound_nodes"][0]
         node["kwargs"]["initial_state"] = [tensor(name, 1), tensor(name, 2)]
 
+    def states_alone(config):
+        with_states("LSTM", inputs=0)(config)
+        config["config"]["output_layers"].pop()
+
     for change, message in (
+        (states_alone, "all outputs of the model are final states; add the layer's output as the"),
         (shared, "begins with a state from 'state_0' .InputLayer."),
         (spare, "the model has 3 inputs beside initial states"),
         (encoder, "begins with a state from 'bidirectional.*' .Bidirectional."),
@@ -823,8 +829,30 @@ def test_weights_alone_need_a_config(tmp_path):
         load(path, config=5)
     whole = tmp_path / "model.keras"
     whole.write_bytes(FILES["k3_masks.keras"])
-    with pytest.raises(ValueError, match="holds the model's config"):
+    with pytest.raises(ValueError, match="holds the model's config itself: config is for files"):
         load(whole, config=text)
+
+
+def test_the_config_is_named_as_it_was_given(tmp_path, capsys):
+    path, text = tmp_path / "model.weights.h5", tmp_path / "model.json"
+    path.write_bytes(FILES["k3_masks.weights.h5"])
+    (no_json := tmp_path / "no.json").write_text("[1")
+    (no_text := tmp_path / "no.txt").write_bytes(b"\xff\xfe\xfa")
+    for given, kind, message in (
+        (None, ValueError, 'gives, as a file: config="model.json"'),
+        (text, FileNotFoundError, f"config: there is no file {text}"),
+        (tmp_path, OSError, "config: "),
+        (no_json, ValueError, "config: expected JSON as model.to_json() gives it"),
+        (no_text, ValueError, f"config: expected a text file of model.to_json(), got {no_text}"),
+    ):
+        with pytest.raises(kind, match=re.escape(message)):
+            load(path, config=given)
+        flags = [] if given is None else ["--config", str(given)]
+        assert cli.main(["info", str(path), *flags]) == 1
+        wanted = message.replace('config="model.json"', "--config model.json")
+        assert wanted.replace("config: ", "--config: ") in capsys.readouterr().err
+    text.write_bytes(FILES["k3_masks.json"])  # as the message says
+    assert load(path, config=str(text)).layers == loaded("k3_masks.keras", tmp_path).layers
 
 
 @pytest.mark.parametrize("name", ["k3_words.keras", "k2_words.h5"])
@@ -1015,7 +1043,8 @@ def virtual(file):
         (virtual, "another file"),
         (linked(h5py.SoftLink("/layers/dense/vars/0")), "is a link to elsewhere"),
         (linked(h5py.ExternalLink("/etc/passwd", "/data")), "is a link to elsewhere"),
-        (around, "groups in groups without end"),
+        (around, "several links lead to the group 'layers/lstm/again/"),
+        (lambda f: f.create_group("layers/" + "a/" * 30), "groups in groups without end"),
         (instead(data=np.full((4, 12), "a", object)), "expected numbers"),
         (instead(data=np.zeros((4, 12), [("a", "f4")])), "expected numbers"),
         (instead(data=np.zeros((4, 12), "V2")), "expected numbers"),

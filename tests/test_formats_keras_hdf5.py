@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fastlstm import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.budget import budgeted
+from fastlstm.formats.budget import budgeted, current
+from fastlstm.formats.keras.files import open_h5
 from fastlstm.formats.keras.hdf5 import root_of
 
 h5py = pytest.importorskip("h5py")
@@ -240,3 +241,65 @@ def test_changed_bytes():
             outcomes.add(type(error))
         assert time.process_time() - start < 1
     assert ModelFormatError in outcomes
+
+
+def read(content):
+    with budgeted(len(content)):
+        return open_h5(io.BytesIO(content))
+
+
+def test_groups_that_several_links_lead_to():
+    """Each level twice the names of the one above: of 18 levels they take 2 GB."""
+
+    def fill(file):
+        group = file.create_group("layers")
+        for _ in range(8):
+            inner = group.create_group("a" * 1000)
+            group["b"] = inner
+            group = inner
+        group["v"] = np.zeros(1)
+
+    with pytest.raises(ModelFormatError, match="several links lead to the group 'layers/a"):
+        read(file_of(fill))
+
+
+def test_names_that_are_longer_than_the_file():
+    """Each of 300 arrays has a path of 200,000 letters."""
+
+    def fill(file):
+        group = file.create_group("layers")
+        for _ in range(10):
+            group = group.create_group("a" * 20_000)
+        array = group.create_dataset("v", data=np.zeros(1))
+        for k in range(300):
+            group[f"v{k}"] = array
+
+    with pytest.raises(ModelFormatError, match="more memory than a model"):
+        read(file_of(fill))
+
+
+def test_texts_are_charged():
+    """Headers may share what they go on with: the same texts again and again."""
+    content = file_of(lambda file: file.attrs.create("a", np.full(60_000, b"x")))
+    with budgeted(0):
+        before = current().memory
+        assert len(root_of(io.BytesIO(content)).names("a")) == 60_000
+        assert before - current().memory > 60_000 * 100
+
+
+@pytest.mark.parametrize("order", ["LE", "BE"])
+def test_bfloat16_in_either_order(order):
+    kind = getattr(h5py.h5t, f"IEEE_F16{order}").copy()
+    kind.set_fields(15, 7, 8, 0, 7)
+    kind.set_ebias(127)
+
+    def fill(file):
+        data = h5py.h5d.create(file.id, b"a", kind, h5py.h5s.create_simple((2,)))
+        data.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array([1.5, -2], "f4"))
+
+    array = root_of(io.BytesIO(file_of(fill))).array_at("a")
+    if order == "LE":
+        np.testing.assert_array_equal(array.array("a"), np.array([1.5, -2], "f4"))
+    else:
+        with pytest.raises(UnsupportedModelError, match="a: big-endian bfloat16"):
+            array.array("a")

@@ -33,7 +33,7 @@ from onnx_cases import (
 )
 
 import fastlstm
-from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, State, from_onnx, reference
+from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, State, cli, from_onnx, reference
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 
 pytestmark = pytest.mark.every_cell
@@ -228,11 +228,28 @@ def test_one_node():
     first, second = from_onnx(model, "lstm"), from_onnx(model, node="lstm2")
     assert (*first.layers, *second.layers) == from_onnx(model).layers
     assert from_onnx(model, node="a").layers == first.layers  # by its output
-    with pytest.raises(ValueError, match=r"node='x': .* got 0; candidates: \['lstm', 'lstm2'\]"):
+    with pytest.raises(ValueError, match=r"node=.x.: .* got 0; candidates: \['lstm', 'lstm2'\]"):
         from_onnx(model, node="x")
     model.graph.node[2].name = "lstm"
     with pytest.raises(ValueError, match="got 2"):
         from_onnx(model, node="lstm")
+
+
+def test_flags_on_the_command_line(tmp_path, capsys):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(cases.chain("stacked").SerializeToString())
+    assert cli.main(["info", str(path), "--node", "x"]) == 1
+    assert f"{path}: --node x: expected one LSTM node" in capsys.readouterr().err
+    two = cases.chain("stacked")
+    two.graph.node[2].input[0] = "another"
+    two.graph.input.add(name="another").CopyFrom(two.graph.input[0])
+    two.graph.input[-1].name = "another"
+    path.write_bytes(two.SerializeToString())
+    with pytest.raises(UnsupportedModelError, match='one LSTM operator alone: node="lstm"'):
+        fastlstm.load(path)
+    assert cli.main(["info", str(path)]) == 1
+    assert "one LSTM operator alone: --node lstm" in capsys.readouterr().err
+    assert fastlstm.load(path, node="lstm").num_layers == 1
 
 
 def test_one_node_of_what_is_refused():

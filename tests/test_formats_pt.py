@@ -14,7 +14,7 @@ from model_files import assert_same, fc, refused, tensors
 
 from fastlstm import from_torch, load
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats import budget
+from fastlstm.formats import budget, contents
 from fastlstm.formats.torch.pickles import read_pickle
 
 GOLDEN = Path(__file__).parent / "golden" / "torch"
@@ -229,7 +229,7 @@ DOUBLED = b"]" + b"".join(b"p%d\ng%d\n\x86" % (k, k) for k in range(60))
         (b"ctorch\nFloatStorage\n", DOUBLED, "a tensor has no storage"),
         (b"ctorch\nFloatStorage\n", DOUBLED + b"Vx\n\x93", "names what has no name"),
         (b"Vstorage\n", DOUBLED, "a tensor has no storage"),
-        (b"I24\n", b"\x8b" + struct.pack("<i", 1 << 20) + b"\x7f" * (1 << 20), "lengths of 0"),
+        (b"I24\n", b"\x8b" + struct.pack("<i", 1 << 20) + b"\x7f" * (1 << 20), "of 8388607 bits"),
         (b"Vweight_ih_l0\n", DOUBLED, "expected the tensors of an LSTM"),
         (
             b"}Vweight_ih_l0\n",
@@ -565,3 +565,17 @@ def test_whole_modules_of_torch(tmp_path, torch, old, protocol):
     for module, kind in ((torch.nn.GRU(2, 3), "a GRU"), (torch.nn.RNN(2, 3), "a plain RNN")):
         torch.save(module, path, **options)
         refused(path, f"layer 0 is {kind}", UnsupportedModelError)
+
+
+def test_a_type_that_is_a_tuple_of_tuples_is_not_written_out(tmp_path):
+    """Twelve times a pair of the one before: its text has 40,000 letters, of 28 2 billion."""
+    pickled = b"\x80\x02}(X\x04\x00\x00\x00a.bcctorch._tensor\n_rebuild_from_type_v2\n("
+    pickled += b"ctorch._utils\n_rebuild_tensor_v2\n)" + b"2\x86" * 12 + b")NtRu."
+    path = archive(tmp_path / "model.pt", pickled)
+    assert contents(path)[1] == {"a.bc": "a tensor of a class of its own"}
+
+
+def test_numbers_whose_text_takes_long():
+    assert read_pickle(io.BytesIO(pickle.dumps(1 << 1000, 2))) == 1 << 1000
+    with pytest.raises(ModelFormatError, match="a number of 8001 bits"):
+        read_pickle(io.BytesIO(pickle.dumps(1 << 8000, 2)))

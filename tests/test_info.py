@@ -151,7 +151,7 @@ def test_convert(tmp_path, capsys, suffix):
         (["convert", "scripted.pt", "new.pt", "--head", "tail"], "expected a suffix of"),
         (["convert", "scripted.pt", "new.npz", "--head", "tale"], "no tensor tale.weight"),
         (["convert", "nowhere.pt", "new.npz"], "there is no model file"),
-        (["convert", "amp.nam", "new.npz", "--head", "x"], "takes no options but dtype"),
+        (["convert", "amp.nam", "new.npz", "--head", "x"], "does not take --head"),
         (["info", "nowhere.pt"], "there is no model file"),
         (["info", "whole_module.pt"], "more than an LSTM: tail.0 (a dense layer, 4 -> 3)"),
         (["info", "scripted.pt", "--node", "x"], "node"),

@@ -130,6 +130,7 @@ def _read_npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype
     size = int.from_bytes(length, "little")
     if size > MAX_NPY_HEADER:
         raise ValueError(f"expected a header of {MAX_NPY_HEADER} bytes at most, got {size}")
+    charge(steps=50 + size / 4)
     header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(BytesIO(length + member.read(size)))
     return header
 

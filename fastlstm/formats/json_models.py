@@ -60,8 +60,8 @@ def _built(path: Path, content: Any, kind: str, options: dict[str, Any]) -> LSTM
             return build(_torch_tensors(content, dtype), **options)
     if options:
         who = kind.removesuffix("'s")
-        said = f"{path} is a file of {who} and says itself what it is: it takes no options but "
-        raise TypeError(Message(said, "dtype, got ", *separated(options)))
+        said = f"{path} is a file of {who} and says itself what it is: it does not take "
+        raise TypeError(Message(said, *separated(options)))
     with naming(path):
         if kind == RTNEURAL:
             return rtneural.network(content, dtype)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
@@ -25,6 +25,7 @@ __all__ = [
     "MAX_JSON",
     "Tensors",
     "WrongChoice",
+    "about",
     "distrusted",
     "naming",
     "numbers",
@@ -70,11 +71,11 @@ def naming(path: Path, wrong_choice: type[ValueError] = ModelFormatError) -> Ite
     try:
         yield
     except UnsupportedModelError as error:
-        raise UnsupportedModelError(_about(path, error)) from error
+        raise UnsupportedModelError(about(path, error)) from error
     except WrongChoice as error:
-        raise wrong_choice(_about(path, error)) from error
+        raise wrong_choice(about(path, error)) from error
     except ValueError as error:
-        raise ModelFormatError(_about(path, error)) from error
+        raise ModelFormatError(about(path, error)) from error
     except _FLAWS as error:
         raise ModelFormatError(f"{path} is damaged: {_flaw(error)}") from error
 
@@ -90,7 +91,8 @@ def _flaw(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _about(path: Path, error: Exception) -> Message:
+def about(path: Path, error: Exception) -> Message:
+    """What an error says, behind the name of the file that it is about."""
     call = f"fastlstm.load({json.dumps(str(path), ensure_ascii=False)}, {{}})"
     return Message(f"{path}: ", message_of(error), call=call)
 
@@ -204,10 +206,11 @@ class Tensors(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def shapes(self) -> dict[str, str]:
-        """What each tensor is, such as ``"float32 (12, 3)"``."""
+    def shapes(self, names: Iterable[str] | None = None) -> dict[str, str]:
+        """What each tensor, or each of these names, is, such as ``"float32 (12, 3)"``."""
         found = {}
-        for name, entry in self._entries.items():
+        for name in self._entries if names is None else names:
+            charge(memory=200, steps=5)
             with distrusted(name):
-                found[name] = self._shape(name, entry)
+                found[name] = self._shape(name, self._entries[name])
         return found

@@ -20,6 +20,7 @@ from fastlstm.formats.keras.graph import version_of
 from fastlstm.formats.keras.hdf5 import Node, root_of
 from fastlstm.formats.keras.weights import Listed, Source, Tree
 from fastlstm.formats.trust import parse_json
+from fastlstm.messages import Message, Option
 
 __all__ = ["Opened", "config_from", "open_h5", "open_keras"]
 
@@ -94,8 +95,9 @@ def _tree(root: Node) -> Source:
     names = _own(root)
     if not any(name.startswith("layers") for name in names):
         raise ModelFormatError("there is no 'layers' in the file of weights")
+    seen: set[int | None] = set()
     for name in names:
-        for inside, node in root.group(name).arrays(name):
+        for inside, node in root.group(name).arrays(name, seen):
             place = inside.replace("\\", "/")
             if place in found:
                 raise ModelFormatError(f"{place!r} is there twice")
@@ -139,9 +141,28 @@ def config_from(config: Any) -> dict[str, Any]:
     if isinstance(config, os.PathLike) or (
         isinstance(config, str) and not config.lstrip().startswith("{")
     ):
-        config = Path(config).read_text()
+        config = _text_of(Path(config))
     if isinstance(config, str):
-        config = json.loads(config)
+        try:
+            config = json.loads(config)
+        except (ValueError, RecursionError) as error:
+            wanted = ": expected JSON as model.to_json() gives it: "
+            raise ValueError(Message(Option("config"), f"{wanted}{error}")) from None
     if not isinstance(config, dict):
-        raise TypeError(f"config: expected the dict of model.to_json(), got {type(config)}")
+        what = f": expected the dict of model.to_json(), got {type(config).__name__}"
+        raise TypeError(Message(Option("config"), what))
     return config
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        what = f": there is no file {path!s:.200}"
+        raise FileNotFoundError(Message(Option("config"), what)) from None
+    except ValueError:  # no text, or no path
+        what = f": expected a text file of model.to_json(), got {path!s:.200}"
+        raise ValueError(Message(Option("config"), what)) from None
+    except OSError as error:
+        what = f": {error.strerror}: {path!s:.200}"
+        raise OSError(Message(Option("config"), what)) from None

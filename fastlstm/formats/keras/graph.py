@@ -169,6 +169,11 @@ def _output(tensors: list[Any], parts: dict[str, tuple[Part, Config]]) -> str:
         kind = parts[name][0].kind if isinstance(name, str) and name in parts else ""
         if output not in range(1, STATES.get(kind, 0) + 1):  # a call gives states by itself
             mains.append(tensor)
+    if not mains:
+        raise UnsupportedModelError(
+            "all outputs of the model are final states; add the layer's output as the first one: "
+            "Model(inputs, [output, h, c])"
+        )
     if len(mains) != 1:
         raise UnsupportedModelError(
             f"the model has {len(mains)} outputs beside final states; only one is computed"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
-from functools import cached_property
 from typing import IO, Any, Final
 
 import numpy as np
@@ -32,6 +32,7 @@ from fastlstm.formats.keras.hdf5_bytes import (
     messages,
     tree,
 )
+from fastlstm.lazy import lazy
 
 __all__ = ["Node", "root_of"]
 
@@ -140,11 +141,12 @@ class Node:
 
     # A group
 
-    @cached_property
+    @lazy
     def members(self) -> dict[str, int | None]:
         """Names and addresses; None for links to elsewhere."""
         found: dict[str, int | None] = {}
         for name, address in self._links():
+            charge(memory=sys.getsizeof(name) + 100)
             if name in found:
                 raise ModelFormatError(f"{name!r} is there twice in {self.name or '/'}")
             found[name] = address
@@ -188,21 +190,32 @@ class Node:
             raise ModelFormatError(f"expected {path!r} to be an array")
         return found
 
-    def arrays(self, path: str, depth: int = 0) -> Iterator[tuple[str, Node]]:
-        """All arrays in it and in the groups in it."""
+    def arrays(
+        self, path: str, seen: set[int | None], depth: int = 0
+    ) -> Iterator[tuple[str, Node]]:
+        """All arrays in it and in the groups in it.
+
+        `seen` holds the addresses of the groups that were reached before. With two links to each
+        group, a small file would have a path to an array for every combination of them; Keras
+        never writes a second link.
+        """
         if depth > DEPTH:
-            raise ModelFormatError(f"groups in groups without end: {path}")
-        for name in self.members:
-            charge(steps=1)
+            raise ModelFormatError(f"groups in groups without end: {path[:80]} ...")
+        for name, address in self.members.items():
+            length = len(path) + len(name)
+            charge(memory=8 * length + 200, steps=1 + length / 64)  # as a path and as a node's name
             found, inside = self[name], f"{path}/{name}"
-            if found.is_group:
-                yield from found.arrays(inside, depth + 1)
-            else:
+            if not found.is_group:
                 yield inside, found
+            elif address in seen:
+                raise ModelFormatError(f"several links lead to the group {inside[:80]!r}")
+            else:
+                seen.add(address)
+                yield from found.arrays(inside, seen, depth + 1)
 
     # Texts
 
-    @cached_property
+    @lazy
     def texts(self) -> dict[str, list[str] | None]:
         """Its attributes: lists of texts, None for those that are something else."""
         return dict(map(self._attribute, self._attributes()))
@@ -238,6 +251,7 @@ class Node:
             raise ModelFormatError(f"{key}: {number} values of {size} bytes in {len(data)} bytes")
         if number and not (kind == STRING or (kind == VARIABLE and bits & 15 == 1 and size == 16)):
             return key, None
+        charge(memory=2 * len(data) + 200 * number, steps=number / 4)
         items = [data[k * size : (k + 1) * size] for k in range(number)]
         texts = self._variable(items) if kind == VARIABLE else [t.rstrip(b"\0 ") for t in items]
         return key, [text.decode() for text in texts]
@@ -317,6 +331,8 @@ class Node:
         if kind == FLOAT and not bits & 0x40:
             exponent, mantissa, bias = struct.unpack_from("<xBxBI", datatype, 12)
             found = FLOATS.get((size, mantissa, exponent, bias))
+            if found == "bfloat16" and order == ">":
+                raise UnsupportedModelError(f"{name}: big-endian bfloat16 is not read")
             return found if found in ("bfloat16", None) else f"{order}{found}"
         if kind == OPAQUE and size == 2 and self.text("dtype") == "bfloat16":
             return "bfloat16"

@@ -17,12 +17,14 @@ from fastlstm.formats.keras.graph import version_of
 from fastlstm.formats.keras.layers import build
 from fastlstm.formats.keras.weights import Live
 from fastlstm.formats.trust import distrusted, naming, opened
-from fastlstm.messages import spelt
+from fastlstm.messages import Message, Option, spelt
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
 __all__ = ["contents", "from_keras", "load"]
+
+CONFIG = "model.json"  # how messages call a file of model.to_json()
 
 
 @spelt
@@ -113,6 +115,8 @@ def load(path: str | os.PathLike[str], *, config: Any = None) -> LSTM:
         As `from_keras`.
     TypeError, ValueError
         If `config` is missing, or none, or given where the file has its own.
+    OSError
+        If the file of the `config` is missing or cannot be read.
     """
     path = Path(path)
     architecture = None if config is None else config_from(config)
@@ -120,10 +124,12 @@ def load(path: str | os.PathLike[str], *, config: Any = None) -> LSTM:
         with naming(path), distrusted("the file"):
             saved = (open_keras if path.suffix.lower() == ".keras" else open_h5)(file)
         if (saved.config is None) is not (architecture is not None):
-            raise ValueError(
-                f"{path} holds weights alone: give the architecture, config=model.to_json()"
-                if architecture is None
-                else f"{path} holds the model's config: config= is for files of weights alone"
-            )
+            if architecture is None:
+                what = "give the architecture, what model.to_json() of Keras gives, as a file: "
+                said = Message(f"{path} holds weights alone: {what}", Option("config", CONFIG))
+            else:
+                own = f"{path} holds the model's config itself: "
+                said = Message(own, Option("config"), " is for files of weights alone")
+            raise ValueError(said)
         with naming(path), distrusted("the model"):
             return build(saved.config or architecture, saved.weights, saved.version)

@@ -24,8 +24,8 @@ from fastlstm.formats.onnx.operator import INPUTS
 from fastlstm.formats.onnx.outputs import Description, describe
 from fastlstm.formats.onnx.tensors import Folder
 from fastlstm.formats.onnx.unsupported import refuse_without_lstm
-from fastlstm.formats.trust import WrongChoice, opened
-from fastlstm.messages import spelt
+from fastlstm.formats.trust import WrongChoice, about, opened
+from fastlstm.messages import Message, Option, message_of, spelt
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -95,19 +95,19 @@ def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
     """
     if isinstance(path_or_model, (str, os.PathLike)):
         path = Path(path_or_model)
-        with _naming(f"{path}: "), opened(path) as file:
+        with _naming(path), opened(path) as file:
             return _build(_read(file), path.parent, node)
     if not (hasattr(path_or_model, "graph") and hasattr(path_or_model, "opset_import")):
         raise TypeError(
             f"expected a path or an onnx.ModelProto, got {type(path_or_model).__name__}"
         )
-    with _naming(""):
+    with _naming():
         return _build(path_or_model, None, node)
 
 
 def contents(path: Path) -> tuple[str, dict[str, str]]:
     """What kind of file it is, its LSTM nodes, and what each of its tensors is."""
-    with _naming(f"{path}: "), opened(path) as file:
+    with _naming(path), opened(path) as file:
         model = _read(file)
         graph = model.graph
         found = {
@@ -123,21 +123,25 @@ def contents(path: Path) -> tuple[str, dict[str, str]]:
 
 
 @contextmanager
-def _naming(what: str) -> Iterator[None]:
+def _naming(path: Path | None = None) -> Iterator[None]:
     """Name the file in the errors that it causes; whatever else a damaged one causes is one."""
+
+    def said(error: Exception) -> Message:
+        return message_of(error) if path is None else about(path, error)
+
     try:
         yield
     except WrongChoice as error:
-        raise ValueError(f"{what}{error}") from None
+        raise ValueError(said(error)) from None
     except OverBudget as error:
-        raise ModelFormatError(f"{what}{error}") from None
+        raise ModelFormatError(said(error)) from None
     except (ModelFormatError, UnsupportedModelError) as error:
-        raise type(error)(f"{what}{error}") from error
+        raise type(error)(said(error)) from error
     except (ImportError, OSError):
         raise
     except Exception as error:
-        flaw = str(error) or type(error).__name__
-        raise ModelFormatError(f"{what}the graph is damaged: {flaw}") from error
+        flaw = ValueError(f"the graph is damaged: {str(error) or type(error).__name__}")
+        raise ModelFormatError(said(flaw)) from error
 
 
 def _read(file: IO[bytes]) -> Any:
@@ -351,9 +355,9 @@ def _inputs(graph: Any) -> tuple[Any, dict[str, Any]]:
             read[place] |= origins.of(name) & inputs.keys()
     data = read["X"]
     if len(data) != 1:
-        raise UnsupportedModelError(
-            f"expected one input of data, got {sorted(data) or 'none'}; one LSTM is taken by node="
-        )
+        name = lstms[0].name or next(filter(None, lstms[0].output), "")
+        got = f"expected one input of data, got {sorted(data) or 'none'}; one LSTM operator alone: "
+        raise UnsupportedModelError(Message(got, Option("node", name)))
     (name,) = data
     tensor = inputs[name].type.tensor_type
     if tensor.elem_type not in FLOATS and tensor.elem_type not in INTEGERS:

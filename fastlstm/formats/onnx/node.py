@@ -15,6 +15,7 @@ from fastlstm.formats.onnx.network import Network
 from fastlstm.formats.onnx.operator import INPUTS
 from fastlstm.formats.trust import WrongChoice
 from fastlstm.layers import Bidirectional, Layer
+from fastlstm.messages import Message, Option
 
 __all__ = ["Origins", "nodes_of", "one_operator"]
 
@@ -98,10 +99,9 @@ def one_operator(graph: Any, constants: Constants, opset: int, wanted: str) -> A
     ]
     if len(mine) != 1:
         names = [node.name or next(filter(None, node.output), "") for node in lstms]
-        raise WrongChoice(
-            f"node={wanted!r}: expected one LSTM node of that name, got {len(mine)}; "
-            f"candidates: {names[:8]}{f' and {len(names) - 8} more' if len(names) > 8 else ''}"
-        )
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        expected = f": expected one LSTM node of that name, got {len(mine)}; candidates: "
+        raise WrongChoice(Message(Option("node", wanted), f"{expected}{names[:8]}{more}"))
     (target,) = mine
     there = {tensor.name for tensor in graph.initializer}
     unknown = {value.name for value in graph.input} - there

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ __all__ = ["Description", "describe"]
 
 Array = npt.NDArray[Any]
 Description = dict[str, Any]  # arguments of `LSTM`
+DESCRIBING: Final = 200  # steps that it takes to describe one output
 
 
 def describe(network: Network, outputs: Mapping[str, Array]) -> Description:
@@ -30,29 +31,58 @@ def describe(network: Network, outputs: Mapping[str, Array]) -> Description:
     UnsupportedModelError
         If it gives something else.
     """
-    flaws = []
+    flaw: UnsupportedModelError | None = None
+    rest = _Rest(outputs)
     for name, ids in outputs.items():
+        charge(steps=DESCRIBING)
         try:
             source, found = _describe_one(network, ids)
         except UnsupportedModelError as error:
-            flaws.append(UnsupportedModelError(f"output {name!r}: {error}"))
+            flaw = flaw or UnsupportedModelError(f"output {name!r}: {error}")
             continue
-        others = [k for k, v in outputs.items() if k != name and not _is_state(source, v)]
-        if not others:
+        other = rest.beside(name, source)
+        if other is None:
             _check_starts(source)
             return found
-        flaws.append(
-            UnsupportedModelError(
-                f"output {others[0]!r}: a second output that is not the final state of its "
-                f"layers, h or c; {name!r} is computed: export the model with that output alone"
-            )
+        flaw = flaw or UnsupportedModelError(
+            f"output {other!r}: a second output that is not the final state of its layers, h or "
+            f"c; {name!r} is computed: export the model with that output alone"
         )
-    raise flaws[0]
+    assert flaw is not None
+    raise flaw
 
 
-def _is_state(source: Source, ids: Array) -> bool:
-    charge(steps=1, elements=ids.size)
-    return _is_one_of(ids.squeeze(), _states(source))
+class _Rest:
+    """Which outputs are no final states; found once for all sources of the same LSTM layers."""
+
+    def __init__(self, outputs: Mapping[str, Array]) -> None:
+        self._outputs = outputs
+        self._found: dict[Source | None, list[str]] = {}
+
+    def beside(self, name: str, source: Source) -> str | None:
+        """The first output but `name` that is no final state of the source's layers."""
+        chain = _chain(source)
+        last = chain[-1] if chain else None
+        if last not in self._found:
+            self._found[last] = self._no_states(chain)
+        return next((other for other in self._found[last] if other != name), None)
+
+    def _no_states(self, chain: list[Source]) -> list[str]:
+        """The first two outputs that are none: one of them may be the network's own."""
+        states: dict[tuple[Any, ...], list[Array]] = {}  # by shape and first id
+        for state in _states(chain):
+            flat = state.squeeze()
+            states.setdefault((flat.shape, *flat.flat[:1]), []).append(flat)
+        found = []
+        for name, ids in self._outputs.items():
+            flat = ids.squeeze()
+            alike = states.get((flat.shape, *flat.flat[:1]), [])
+            charge(steps=5 * (1 + len(alike)), elements=flat.size * len(alike))
+            if not flat.size or not any(np.array_equal(flat, state) for state in alike):
+                found.append(name)
+                if len(found) == 2:
+                    break
+        return found
 
 
 def _describe_one(network: Network, ids: Array) -> tuple[Source, Description]:
@@ -174,20 +204,21 @@ def _chain(source: Source) -> list[Source]:
     found: list[Source] = []
     at: Source | None = source
     while at is not None:
+        charge(steps=0.2)
         if at.states:
             found.append(at)
         at = at.parent
     return found[::-1]
 
 
-def _states(source: Source) -> Iterator[Array]:
+def _states(chain: list[Source]) -> Iterator[Array]:
     """The ids of h_n and of c_n: of all layers, of each, and of each direction of it."""
-    layers = [k.states for k in _chain(source)]
+    layers = [k.states for k in chain]
     for name in ("h", "c"):
         for parts in (layers, *([k] for k in layers)):
             if parts:
                 size = sum(k[name].size for k in parts)
-                charge(4 * size, elements=size)
+                charge(4 * size, steps=10 * len(parts), elements=size)
                 together = np.concatenate([k[name] for k in parts])
                 yield together
                 yield together.transpose(1, 0, 2)

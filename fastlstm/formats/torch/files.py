@@ -190,7 +190,9 @@ def _of_type(made: Any, function: Any = None, kind: Any = None, arguments: Any =
     if not isinstance(function, Named) or not isinstance(arguments, tuple):
         raise ModelFormatError("expected a tensor of a type")
     if kind not in (Named("torch", "Tensor"), Named("torch.nn.parameter", "Parameter")):
-        return Unread(f"a tensor of a class of its own ({kind})")
+        # anything else may be a tuple in a tuple in a tuple, whose text has no end
+        named = f" ({kind})" if isinstance(kind, Named) else ""
+        return Unread(f"a tensor of a class of its own{named}")
     if function.name == "_rebuild_from_type_v2":
         raise ModelFormatError("a type of a type of a tensor")
     return made(function, arguments)

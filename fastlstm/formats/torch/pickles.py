@@ -20,6 +20,7 @@ from fastlstm.formats.torch.state import Holder
 __all__ = ["read_pickle"]
 
 MAX_NAME: Final = 1000  # letters of a module or class
+MAX_BITS: Final = 1 << 12  # of a number: the states of random generators have some hundreds
 PERSISTENT: Final = Named("", "persistent")
 
 # What a state_dict and the bookkeeping of a checkpoint are made of.
@@ -98,6 +99,8 @@ class _Machine:
     def do(self, name: str, argument: Any) -> None:
         self._budget.charge(memory=100, steps=2)
         if name in _VALUES:
+            if isinstance(argument, int) and argument.bit_length() > MAX_BITS:
+                raise ModelFormatError(f"the pickle has a number of {argument.bit_length()} bits")
             if isinstance(argument, (str, bytes, bytearray, int)):
                 self._budget.charge(memory=sys.getsizeof(argument))
             self._stack.append(argument)

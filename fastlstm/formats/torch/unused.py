@@ -85,8 +85,8 @@ def _shapes(tensors: Mapping[str, Any], names: Iterable[str]) -> dict[str, tuple
     if isinstance(tensors, Without):
         return _shapes(tensors._whole, names)
     if isinstance(tensors, Tensors):  # whose headers tell it
-        texts = tensors.shapes()
-        numbers = {name: re.findall(r"\d+", _shape_text(texts[name])) for name in names}
+        texts = tensors.shapes(names)
+        numbers = {name: re.findall(r"\d+", _shape_text(text)) for name, text in texts.items()}
         return {name: tuple(map(int, shape)) for name, shape in numbers.items()}
     return {name: tuple(int(k) for k in getattr(tensors[name], "shape", ())) for name in names}
 
