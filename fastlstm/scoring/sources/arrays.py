@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,14 @@ from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout, refuse_special
 from fastlstm.windows import Windows
 
+if TYPE_CHECKING:
+    from fastlstm.scoring.sources.pages import MappedPages
+
 __all__ = ["ArrayFile", "ArrayReader"]
 
 Array = npt.NDArray[Any]
 
-MISSING = "a chunk that its Zarr store lacks (fill_missing takes the fill value for it)"
+MISSING = "a chunk that its file or store lacks (fill_missing takes the fill value for it)"
 
 
 class ArrayFile(Protocol):
@@ -196,6 +199,10 @@ class ArrayReader:
         begins = starts.reshape(-1)
         wrong = before[begins + self.window] > before[begins]
         return dict.fromkeys(np.flatnonzero(wrong).tolist(), MISSING)
+
+    def mapped_pages(self) -> list[MappedPages]:
+        """See `NpyFile`; nothing of other files."""
+        return self.file.mapped_pages() if hasattr(self.file, "mapped_pages") else []
 
     def close(self) -> None:
         """See `Reader`."""
