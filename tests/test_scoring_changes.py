@@ -258,8 +258,18 @@ def test_who_would_write_need_not_wait_for_results_that_are_held_up(model, monke
         source = path = "r.npz"
         np.savez(path, values=X.reshape(-1, INPUTS), offsets=np.arange(N + 1) * T)
 
+    read, chunks = [], Job._checked_chunks
+
+    def counted(*arguments: Any) -> Any:
+        for chunk in chunks(*arguments):
+            read.append(chunk)
+            yield chunk
+
     def write_over_it() -> None:
         end = time.monotonic() + 5
+        while len(read) < 5:
+            assert time.monotonic() < end
+            time.sleep(0.01)
         while True:
             try:
                 file = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
@@ -267,9 +277,10 @@ def test_who_would_write_need_not_wait_for_results_that_are_held_up(model, monke
             except BlockingIOError:
                 assert time.monotonic() < end, "it waits although nothing is being scored"
                 time.sleep(0.05)
-        os.pwrite(file, (X[:100] * 7).tobytes(), 2048)
+        os.pwrite(file, np.zeros_like(X[:100]).tobytes(), 2048)
         os.close(file)
 
+    monkeypatch.setattr(Job, "_checked_chunks", counted)
     # the run goes on, to show what was scored
     monkeypatch.setattr(Job, "_check_source", lambda job: job.reader.close())
     monkeypatch.setattr(npy.NpyFile, "_check", lambda file: None)
