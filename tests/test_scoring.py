@@ -527,3 +527,74 @@ def test_hints_for_a_model_file(tmp_path):
     for wrong in ({"return_sequences": "no"}, {"state": "no"}, {"trace": 1}):
         with pytest.raises(TypeError, match="to be True or False, got"):
             fastlstm.score(model, *paths[1:], **wrong)
+
+
+@pytest.mark.parametrize(
+    "name", ["fill_missing", "resume", "restart", "progress", "state", "trace", "return_sequences"]
+)
+@pytest.mark.parametrize("value", ["no", 0, 1])
+def test_flags_are_true_or_false(here, name, value):
+    np.save("x.npy", X)
+    with pytest.raises(TypeError, match=f"expected {name} to be True or False, got {value!r}"):
+        fastlstm.score(MODELS[2], "x.npy", "y.npy", **{name: value})
+    assert not list(here.glob("y.npy*"))
+
+
+@pytest.mark.parametrize("name", ["features", "keep"])
+def test_a_name_is_no_list_of_letters(here, name):
+    table = pa.table({"a": [1.0, 2.0], "b": [3.0, 4.0], "t": [0, 1], "ab": [5.0, 6.0]})
+    pq.write_table(table, "x.parquet")
+    expected = re.escape(f"expected a list of columns, {name}=[\"ab\"], got 'ab'")
+    with pytest.raises(TypeError, match=expected):
+        fastlstm.score(MODELS[2], "x.parquet", "y.parquet", **{"time": "t", name: "ab"})
+
+
+@pytest.mark.parametrize("name", ["threads", "max_steps", "window", "stride"])
+def test_flags_are_no_numbers(here, name):
+    np.save("x.npy", X)
+    with pytest.raises(TypeError, match=f"expected {name} to be an integer .* got True"):
+        fastlstm.score(MODELS[2], "x.npy", "y.npy", **{name: True})
+
+
+def test_a_flag_is_no_cluster(here):
+    np.save("x.npy", X)
+    with pytest.raises(TypeError, match="expected dask to be an address"):
+        fastlstm.score(MODELS[2], "x.npy", "y.npy", dask=False)
+
+
+def test_an_id_that_is_no_number_is_json(here):
+    rows = [[[0.0, 0.0]], [[np.nan, 0.0]], [[np.nan, 0.0]]]
+    table = pa.table({"x": rows, "who": pa.array([1.0, np.nan, np.inf], from_pandas=False)})
+    pq.write_table(table, "x.parquet")
+    summary = fastlstm.score(MODELS[2], "x.parquet", "y.parquet", id="who", on_bad_row="nan")
+    said = json.loads(json.dumps(summary.as_dict(), allow_nan=False))
+    assert said["bad_rows"]["ids"] == [{"who": "nan"}, {"who": "inf"}]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".json"])
+def test_every_step_is_a_hint_for_two_directions_too(here, suffix):
+    """It is no hint for a file that says itself what it is, and no advice without effect."""
+    m = Maker(3, "float32")
+    layer, head = m.both(2, 4), m.dense(8, 1)
+    weights = {}
+    for cell, end in zip(layer.cells, ("", "_reverse"), strict=True):
+        weights |= {
+            f"lstm.weight_ih_l0{end}": cell.w_ih,
+            f"lstm.weight_hh_l0{end}": cell.w_hh,
+            f"lstm.bias_ih_l0{end}": cell.b_ih,
+            f"lstm.bias_hh_l0{end}": cell.b_hh,
+        }
+    weights |= {"fc.weight": head.weight, "fc.bias": head.bias}
+    weights = {name: value for name, value in weights.items() if value is not None}
+    model = fastlstm.LSTM([layer], head, return_sequences=True)
+    np.save("x.npy", X)
+    np.savez("bare.npz", **weights)
+    model.save(f"own{suffix}")
+    for path, hints in (("bare.npz", {"head": "fc"}), (f"own{suffix}", {})):
+        fastlstm.score(path, "x.npy", "y.npy", return_sequences=True, **hints)
+        assert np.array_equal(np.load("y.npy"), model.predict(X))
+    with pytest.raises(ValueError, match="bidirectional"):
+        fastlstm.score("bare.npz", "x.npy", "z.npy", head="fc")
+    Path(f"own{suffix}").write_bytes(Path(f"own{suffix}").read_bytes()[:-30])
+    with pytest.raises(ValueError, match="own"):  # and not that it takes no hints
+        fastlstm.score(f"own{suffix}", "x.npy", "z.npy", return_sequences=True)

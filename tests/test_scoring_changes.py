@@ -22,7 +22,8 @@ from helpers import assert_same_bits
 import fastlstm
 from fastlstm import cli
 from fastlstm.scoring import ledger
-from fastlstm.scoring.sources import fingerprint, pages
+from fastlstm.scoring.job import Job
+from fastlstm.scoring.sources import fingerprint, npy, pages
 
 X = sf.make_sequences()[0]
 N, T, INPUTS = X.shape
@@ -244,6 +245,53 @@ def test_a_lease_ends_with_an_error_too(model, monkeypatch):
 
 
 @pytest.mark.skipif(not LEASES, reason="needs leases, which only Linux has")
+@pytest.mark.parametrize("kind", [".npy", ".npz", "folder", "windows", "ragged"])
+def test_who_would_write_need_not_wait_for_results_that_are_held_up(model, monkeypatch, kind):
+    """While nothing is written, chunks wait that were read and not scored: behind a full pipe."""
+    source = path = save("x.npz" if kind == ".npz" else "x.npy")
+    if kind == "folder":
+        os.mkdir("data")
+        source, path = "data", "data/b.npy"
+        np.save("data/a.npy", X[:40])
+        np.save(path, X[40:])
+    elif kind == "ragged":
+        source = path = "r.npz"
+        np.savez(path, values=X.reshape(-1, INPUTS), offsets=np.arange(N + 1) * T)
+
+    read, chunks = [], Job._checked_chunks
+
+    def counted(*arguments: Any) -> Any:
+        for chunk in chunks(*arguments):
+            read.append(chunk)
+            yield chunk
+
+    def write_over_it() -> None:
+        end = time.monotonic() + 5
+        while len(read) < 5:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        while True:
+            try:
+                file = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+                break
+            except BlockingIOError:
+                assert time.monotonic() < end, "it waits although nothing is being scored"
+                time.sleep(0.05)
+        os.pwrite(file, np.zeros_like(X[:100]).tobytes(), 2048)
+        os.close(file)
+
+    monkeypatch.setattr(Job, "_checked_chunks", counted)
+    # the run goes on, to show what was scored
+    monkeypatch.setattr(Job, "_check_source", lambda job: job.reader.close())
+    monkeypatch.setattr(npy.NpyFile, "_check", lambda file: None)
+    at_chunk(monkeypatch, 1, write_over_it)
+    fastlstm.score(model, source, "y.npy", window=T if kind == "windows" else None)
+    # one is being written, two are scored, two wait
+    assert_same_bits(np.load("y.npy")[:100], model.predict(X)[:100])
+    assert not np.array_equal(np.load("y.npy")[100:], model.predict(X)[100:])
+
+
+@pytest.mark.skipif(not LEASES, reason="needs leases, which only Linux has")
 def test_the_first_file_of_several_is_held_while_its_last_rows_are_scored(model, monkeypatch):
     """A reader is one or two chunks ahead of what is scored."""
     os.mkdir("data")
@@ -380,6 +428,24 @@ def test_chunks_deleted_while_they_are_scored_are_an_error(model, monkeypatch):
     assert not Path("y.npy").exists()
 
 
+@pytest.mark.parametrize("chunks", [(20, T, INPUTS), (20, 2, 1)])
+def test_sequences_in_a_chunk_of_hdf5_that_was_never_written_are_bad(model, chunks):
+    x = X.copy()
+    x[20:40] = 0
+    with h5py.File("x.h5", "w") as file:
+        dataset = file.create_dataset("x", X.shape, X.dtype, chunks=chunks)
+        dataset[:20], dataset[40:] = X[:20], X[40:]
+    with pytest.raises(ValueError, match=r"sequence 20 is bad: a chunk .* lacks .*fill_missing"):
+        fastlstm.score(model, "x.h5", "y.npy")
+    expected = model.predict(x)
+    fastlstm.score(model, "x.h5", "y.npy", restart=True, fill_missing=True)
+    assert_same_bits(np.load("y.npy"), expected)
+    summary = fastlstm.score(model, "x.h5", "y.npy", on_bad_row="nan")
+    expected[20:40] = np.nan
+    assert_same_bits(np.load("y.npy"), expected)
+    assert summary.bad_rows["count"] == 20
+
+
 def test_fill_missing_is_for_zarr(model):
     with pytest.raises(ValueError, match=r"fill_missing says nothing about \.npy"):
         fastlstm.score(model, save("x.npy"), "y.npy", fill_missing=True)
@@ -391,10 +457,13 @@ def test_pipes_and_devices_are_refused(model):
     os.symlink("/dev/zero", "z.npy")
     save("ok.npy")
     for name in ("x.npy", "z.npy"):
-        with pytest.raises(ValueError, match=rf"{name} is a pipe or a device"):
+        with pytest.raises(
+            ValueError, match=rf"{name} is a pipe or a device.*; the source - reads"
+        ):
             fastlstm.score(model, name, "y.npy")
-        with pytest.raises(ValueError, match=rf"{name} is a pipe or a device"):
+        with pytest.raises(ValueError, match=rf"{name} is a pipe or a device") as error:
             fastlstm.score(model, "ok.npy", "y.npy", lengths=name)
+        assert "standard input" not in str(error.value)
 
 
 HEADERS = {

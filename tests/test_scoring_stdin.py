@@ -273,3 +273,19 @@ def test_headers_that_no_array_has(pipe, tmp_path, shape):
     pipe(b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text)
     with pytest.raises(ValueError, match="standard input: expected"):
         fastlstm.score(make_model(), "-", tmp_path / "y.npy")
+
+
+@pytest.mark.parametrize("version", [(2, 0), (3, 0), (9, 9)])
+def test_versions_of_headers_as_in_a_file(pipe, tmp_path, version):
+    model = make_model(1)
+    x = np.arange(6, dtype="float32").reshape(2, 3)
+    text = repr({"descr": "<f4", "fortran_order": False, "shape": x.shape}).encode()
+    data = b"\x93NUMPY" + bytes(version) + len(text).to_bytes(4, "little") + text + x.tobytes()
+    (tmp_path / "x.npy").write_bytes(data)
+    for source in ("-", str(tmp_path / "x.npy")):
+        pipe(data)
+        if version == (2, 0):
+            fastlstm.score(model, source, tmp_path / "y.npy")
+            continue
+        with pytest.raises(ValueError, match=rf"expected an \.npy file .*version .*{version[0]}"):
+            fastlstm.score(model, source, tmp_path / "y.npy")

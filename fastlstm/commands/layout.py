@@ -41,7 +41,7 @@ def add_layout(parser: argparse.ArgumentParser, keep: str) -> argparse._Argument
     group.add_argument(
         "--fill-missing",
         action="store_true",
-        help="Zarr: chunks without a file hold the fill value, and are not missing",
+        help="Zarr, HDF5: chunks that are not there hold the fill value, and are not missing",
     )
     return group
 

@@ -6,7 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from fastlstm.messages import spelt
+import numpy as np
+
+from fastlstm.messages import Message, Option, spelt
 from fastlstm.network import Read, as_flag
 from fastlstm.scoring.summary import Summary
 
@@ -102,6 +104,7 @@ def score(
         Chunks of a Zarr array that have no file hold nothing but the array's fill value. Most
         writers of Zarr leave such chunks out; but one that was deleted, or never copied, looks
         the same, and so the sequences that reach into it are bad rows unless this is said.
+        Likewise the chunks of an HDF5 dataset that were never written.
     max_steps : int, optional
         Longer sequences are bad rows.
     return_sequences : bool, optional
@@ -166,17 +169,25 @@ def score(
     }
     hints = {name: value for name, value in given.items() if value is not None}
     if return_sequences is not None:
-        as_flag("return_sequences", return_sequences)
+        return_sequences = as_flag("return_sequences", return_sequences)
+    numbers = {"window": window, "stride": stride, "max_steps": max_steps, "threads": threads}
+    for name, value in numbers.items():
+        if isinstance(value, bool | np.bool_):  # Python counts them among the integers
+            raise TypeError(f"expected {name} to be an integer of 1 or more, got {value!r}")
+    if isinstance(dask, bool):
+        raise TypeError(f"expected dask to be an address, 'local' or a client, got {dask!r}")
+    flags = {"resume": resume, "restart": restart, "progress": progress}
+    how = {name: as_flag(name, value) for name, value in flags.items()}
     layout = Layout(
         lengths=lengths,
         column=column,
         id=id,
         time=time,
-        features=None if features is None else tuple(features),
-        keep=tuple(keep),
+        features=None if features is None else _names("features", features),
+        keep=_names("keep", keep),
         window=window,
         stride=stride,
-        fill_missing=fill_missing,
+        fill_missing=as_flag("fill_missing", fill_missing),
     )
     job = Job(
         model,
@@ -193,4 +204,12 @@ def score(
         dask=dask,
     )
     with job:
-        return job.run(resume=resume, restart=restart, progress=progress)
+        return job.run(**how)
+
+
+def _names(option: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Names of columns; a single one is no sequence of them but of letters."""
+    if isinstance(names, str):
+        listed = Option(option, [names])
+        raise TypeError(Message("expected a list of columns, ", listed, f", got {names!r}"))
+    return tuple(names)

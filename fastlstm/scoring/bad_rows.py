@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -135,6 +136,8 @@ def named_rows(chunk: Chunk, bad: dict[int, str]) -> dict[int, BadRow]:
 def _plain(value: Any) -> Any:
     """Return a value of Arrow's as what JSON can say."""
     found = value.as_py()
+    if isinstance(found, float) and not math.isfinite(found):
+        return str(found)
     return found if found is None or isinstance(found, str | int | float) else str(found)
 
 

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.ragged import Ragged
+from fastlstm.windows import Windows
+
 __all__ = ["WINDOW", "Chunk", "Field", "Position", "Reader", "Scored"]
 
 Array = npt.NDArray[Any]
@@ -36,6 +39,20 @@ class Chunk:
     too_short: int = 0
     # what is wrong with a row that could not be read: its sequence here is empty or zeros
     broken: dict[int, str] = field(default_factory=dict)
+    own: bool = False  # the sequences are in memory that nobody else reuses or takes away
+
+    def detach(self) -> None:
+        """Copy the sequences, unless that was done: whatever they lay in may go."""
+        if self.own:
+            return
+        sequences = self.sequences
+        if isinstance(sequences, Ragged):
+            self.sequences = Ragged(sequences.values.copy(), sequences.offsets)
+        elif isinstance(sequences, Windows):
+            self.sequences = Windows(sequences.series.copy(), sequences.starts, sequences.steps)
+        else:
+            self.sequences = sequences.copy()
+        self.own = True
 
 
 class Reader(Protocol):

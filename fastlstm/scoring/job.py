@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,7 +85,10 @@ class Job:
             raise TypeError(
                 Message("hints are for a model file, not for a model: got ", *separated(hints))
             )
-        loaded = model if isinstance(model, LSTM) else load(model, **(hints or {}))
+        if isinstance(model, LSTM):
+            loaded = model
+        else:
+            loaded = _loaded(model, hints or {}, bool(wanted.return_sequences))
         self.model = loaded if dtype is None else loaded.astype(dtype)
         if wanted.return_sequences is None:
             wanted = wanted._replace(return_sequences=self.model.return_sequences)
@@ -92,6 +96,7 @@ class Job:
         self.scorer = Scorer(self.model, wanted, max_steps, on_bad_row, threads)
         self.cluster = dask
         self.begun = False
+        self.unscored: deque[Chunk] = deque()  # those that were read
         self.layout = layout
         self.fields = fields_of(self.model, wanted)
         # before the memory is counted: what compiling takes is not the chunks'
@@ -256,7 +261,7 @@ class Job:
         """What is scored here, or on a cluster."""
         if self.cluster is None:
             abandon = getattr(self.reader, "abandon", None)
-            with ahead(self._checked_chunks(position, done), abandon) as chunks:
+            with ahead(self._checked_chunks(position, done), abandon, self._give_way) as chunks:
                 yield self._scored_chunks(chunks, done)
         else:
             from fastlstm.scoring.cluster import connected, make_pieces, score_pieces
@@ -268,17 +273,38 @@ class Job:
     def _checked_chunks(
         self, position: Position, done: int
     ) -> Iterator[tuple[Chunk, dict[int, BadRow]]]:
+        self.unscored.clear()
         for chunk in self.reader.chunks(self.chunk_bytes(), position):
             bad = self.scorer.bad_rows(chunk)
             self.scorer.refuse(bad, self.source, done)
+            self.unscored.append(chunk)
             yield chunk, bad
             done += chunk.count
+
+    def _give_way(self, waiting: Sequence[tuple[Chunk, dict[int, BadRow]]]) -> None:
+        """Let others write to the source although chunks of it wait to be scored.
+
+        Who wants to write to a mapped file waits, but not for ever, and the results may be held
+        up for longer. Only the reading thread calls this, with all chunks that it handed on and
+        that are not being scored.
+        """
+        mapped_pages = getattr(self.reader, "mapped_pages", list)
+        wanted = [pages for pages in mapped_pages() if pages.wanted]
+        if not wanted:
+            return
+        for chunk, _ in waiting:
+            chunk.detach()
+        if len(self.unscored) == len(waiting):  # none is being scored
+            for pages in wanted:
+                pages.close()
 
     def _scored_chunks(
         self, chunks: Iterator[tuple[Chunk, dict[int, BadRow]]], done: int
     ) -> Iterator[Entry]:
         for chunk, bad in chunks:
-            yield self.scorer.score(chunk, done, bad), chunk.count, chunk.after, bad
+            scored = self.scorer.score(chunk, done, bad)
+            self.unscored.popleft()
+            yield scored, chunk.count, chunk.after, bad
             done += chunk.count
 
     def _summary(self, ledger: Ledger, seconds: float) -> Summary:
@@ -308,3 +334,21 @@ class Job:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _loaded(path: str | os.PathLike[str], hints: Mapping[str, Any], every: bool) -> LSTM:
+    """Load a model of which the outputs of every step are wanted, or not.
+
+    Of the weights of two directions with a head that has to be said: it is a hint, too. Files
+    that say themselves what they are do not take it.
+    """
+    try:
+        return load(path, **hints)
+    except ValueError as error:
+        if not every:
+            raise
+        refused = error
+    try:
+        return load(path, **hints, return_sequences=True)
+    except TypeError:
+        raise refused from None

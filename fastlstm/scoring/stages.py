@@ -22,7 +22,9 @@ class _End:
 
 @contextmanager
 def ahead(
-    items: Iterable[Item], abandon: Callable[[], None] | None = None
+    items: Iterable[Item],
+    abandon: Callable[[], None] | None = None,
+    tend: Callable[[list[Item]], None] | None = None,
 ) -> Iterator[Iterator[Item]]:
     """Iterate in a thread of its own, one item ahead; its errors come out here.
 
@@ -35,18 +37,38 @@ def ahead(
     abandon
         Called when no more items are wanted; it ends waiting for one that may never come. If that
         does not help, the thread is left to itself. Without it, making an item always ends.
+    tend
+        Called again and again while there is no room, with the items that were made and not
+        taken; none of them is taken before it returns. If it fails, that is the end of the items.
     """
     waiting: queue.Queue[Item | _End] = queue.Queue(maxsize=1)
     stopped = threading.Event()
 
     def put(item: Item | _End) -> bool:
+        nonlocal tend
         while not stopped.is_set():
             try:
                 waiting.put(item, timeout=0.1)
-                return True
+                return not isinstance(item, _End)
             except queue.Full:
-                continue
+                if tend is None:
+                    continue
+            try:
+                look_after(item, tend)
+            except BaseException as error:  # nothing may keep the end from being told
+                tend = None
+                item = item if isinstance(item, _End) and item.error else _End(error)
         return False
+
+    def look_after(item: Item | _End, tend: Callable[[list[Item]], None]) -> None:
+        try:
+            earlier = waiting.get_nowait()
+        except queue.Empty:  # it was taken just now
+            return
+        try:
+            tend([made for made in (earlier, item) if not isinstance(made, _End)])
+        finally:
+            waiting.put_nowait(earlier)  # nobody else puts anything there
 
     def work() -> None:
         try:

@@ -151,14 +151,15 @@ def open_source(source: str, layout: Layout, model: LSTM) -> Reader:
     (suffix,) = suffixes
     if suffix not in OPENERS:
         raise ValueError(f"{source}: expected a source ending in {', '.join(OPENERS)}")
-    if layout.fill_missing and suffix != ".zarr":
+    if layout.fill_missing and suffix not in (".zarr", ".h5", ".hdf5"):
         raise ValueError(
             Message(
-                Option("fill_missing"), f" says nothing about {suffix} files: it is for Zarr stores"
+                Option("fill_missing"),
+                f" says nothing about {suffix} files: it is for Zarr and HDF5",
             )
         )
     for path in paths:
-        refuse_special(split_inner(path)[0])
+        refuse_special(split_inner(path)[0], "; the source - reads standard input")
     module = importlib.import_module(f"{__name__}.{OPENERS[suffix]}")
     reader: Reader = module.open_reader(paths, layout, model)
     return reader
@@ -192,8 +193,15 @@ def find_files(source: str) -> list[str]:
     return [source]
 
 
-def refuse_special(path: str | os.PathLike[str]) -> None:
+def refuse_special(path: str | os.PathLike[str], instead: str = "") -> None:
     """Refuse what is neither a file nor a folder: it may be read only once, or never end.
+
+    Parameters
+    ----------
+    path
+        What was given.
+    instead
+        What else the message says.
 
     Raises
     ------
@@ -202,9 +210,7 @@ def refuse_special(path: str | os.PathLike[str]) -> None:
     """
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise ValueError(
-            f"{path} is a pipe or a device: expected a file; the source - reads standard input"
-        )
+        raise ValueError(f"{path} is a pipe or a device: expected a file{instead}")
 
 
 def split_inner(source: str) -> tuple[str, str | None]:

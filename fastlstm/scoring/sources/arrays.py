@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from fastlstm.scoring.bad_rows import MISSING_CHUNK
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout, refuse_special
 from fastlstm.windows import Windows
+
+if TYPE_CHECKING:
+    from fastlstm.scoring.sources.pages import MappedPages
 
 __all__ = ["ArrayFile", "ArrayReader"]
 
@@ -195,6 +198,10 @@ class ArrayReader:
         begins = starts.reshape(-1)
         wrong = before[begins + self.window] > before[begins]
         return dict.fromkeys(np.flatnonzero(wrong).tolist(), MISSING_CHUNK)
+
+    def mapped_pages(self) -> list[MappedPages]:
+        """See `NpyFile`; nothing of other files."""
+        return self.file.mapped_pages() if hasattr(self.file, "mapped_pages") else []
 
     def close(self) -> None:
         """See `Reader`."""

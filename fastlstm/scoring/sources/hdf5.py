@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,19 @@ __all__ = ["open_dataset", "open_reader"]
 
 def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
     """Open datasets, ``file.h5`` or ``file.h5:/path``, as one source."""
-    return joined((ArrayReader(open_dataset(path), layout, model) for path in paths), layout)
+    fill = layout.fill_missing
+    return joined((ArrayReader(open_dataset(path, fill), layout, model) for path in paths), layout)
 
 
-def open_dataset(source: str) -> ChunkedFile:
+def open_dataset(source: str, fill_missing: bool = False) -> ChunkedFile:
     """Open a dataset.
+
+    Parameters
+    ----------
+    source
+        ``file.h5`` or ``file.h5:/path``.
+    fill_missing
+        A chunk that was never written holds the fill value. Otherwise it is missing.
 
     Raises
     ------
@@ -60,6 +69,7 @@ def open_dataset(source: str) -> ChunkedFile:
         dataset = datasets[path]
         refuse_packed(f"{name}:/{path}", _packing(f"{name}:/{path}", dataset))
         parts = _parts(name, dataset)
+        lacks = None if fill_missing else _lacks(dataset)
     except RuntimeError as error:  # a damaged tree
         file.close()
         raise ValueError(f"{name} is damaged: {error}") from None
@@ -71,7 +81,23 @@ def open_dataset(source: str) -> ChunkedFile:
         others = {f"part {i}": fingerprint(part) for i, part in enumerate(parts)}
         return {**fingerprint(name), "dataset": f"/{path}", **others}
 
-    return ChunkedFile(f"{name}:/{path}", dataset, identity, file.close)
+    return ChunkedFile(f"{name}:/{path}", dataset, identity, file.close, lacks)
+
+
+def _lacks(dataset: Any) -> Callable[[tuple[int, ...]], bool] | None:
+    """Return what tells whether a chunk was never written; None if all were."""
+    if not dataset.chunks or 0 in dataset.shape:
+        return None
+    sizes = tuple(map(int, dataset.chunks))
+    n_chunks = math.prod(-(-n // size) for n, size in zip(dataset.shape, sizes, strict=True))
+    if dataset.id.get_num_chunks() >= n_chunks:
+        return None
+
+    def lacks(at: tuple[int, ...]) -> bool:
+        first = tuple(k * size for k, size in zip(at, sizes, strict=True))
+        return dataset.id.get_chunk_info_by_coord(first).byte_offset is None
+
+    return lacks
 
 
 def _packing(name: str, dataset: Any) -> dict[str, Any]:

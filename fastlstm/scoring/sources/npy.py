@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from tokenize import TokenError
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ __all__ = [
     "check_header",
     "open_reader",
     "read_header",
+    "read_header_of",
 ]
 
 Array = npt.NDArray[Any]
@@ -196,6 +197,10 @@ class NpyFile:
     def missing(self, rows: slice, steps: slice) -> None:
         """See `ArrayFile`: nothing is."""
 
+    def mapped_pages(self) -> list[MappedPages]:
+        """Return what chunks may lie in that others wait to write to."""
+        return [] if self.pages is None else [self.pages]
+
     def identity(self) -> dict[str, Any]:
         """See `ArrayFile`."""
         return fingerprint(self.path)
@@ -218,7 +223,11 @@ def read_header(data: bytes, name: str, kind: str = "an .npy file") -> Header:
     ValueError
         It is none, or not of an array of numbers.
     """
-    stream = io.BytesIO(data)
+    return read_header_of(io.BytesIO(data), name, kind)
+
+
+def read_header_of(stream: IO[bytes], name: str, kind: str = "an .npy file") -> Header:
+    """Read the header of a stream, which then stands at the first number; see `read_header`."""
     try:
         version = np.lib.format.read_magic(stream)
         if version == (1, 0):
@@ -232,7 +241,7 @@ def read_header(data: bytes, name: str, kind: str = "an .npy file") -> Header:
     check_header(shape, dtype, name, kind)
     # what is a column is in both orders, and is read fastest in C's
     both = sum(n != 1 for n in shape) <= 1
-    return Header(shape, dtype, fortran and not both, stream.tell())
+    return Header(shape, dtype, fortran and not both, stream.tell() if stream.seekable() else 0)
 
 
 def check_header(

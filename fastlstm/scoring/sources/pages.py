@@ -4,7 +4,8 @@ Mapped pages cost nothing to read: 0.005 s of processor time for 1 GB that the s
 memory, where reading into buffers takes 0.4 s (Xeon at 2.8 GHz, Linux 6.18). But a page that is
 mapped and no longer in the file ends the process with SIGBUS. A file is therefore mapped only
 where the system keeps it from shrinking meanwhile: on Windows, which does so by itself, and on
-Linux under a lease, for which whoever wants to write to the file or cut it short has to wait.
+Linux under a lease, for which whoever wants to write to the file or cut it short has to wait; not
+for ever, so that chunks which wait to be scored are copied then (`Chunk.detach`).
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class MappedPages:
             self._advise(GIVE_BACK, *self.taken.popleft())
         if self.map is None:
             return None
-        if self.leased and _broken(self.file.fileno()):
+        if self.wanted:
             # whoever wants to write waits until the stretches that were taken are done with
             self.taken.append((0, 0))
             if not any(end for _, end in self.taken):
@@ -87,7 +88,14 @@ class MappedPages:
         if os.fstat(self.file.fileno()).st_size < last or not self._populate(begin, end):
             raise OSError(f"{self.name} cannot be read up to byte {last:,}: has it become shorter?")
         self.taken.append((begin, end))
+        if self.wanted:  # that may have taken longer than the system lets others wait
+            return None
         return memoryview(self.map)[first:last]
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits to write to the file, or has waited for too long."""
+        return self.leased and _broken(self.file.fileno())
 
     def _advise(self, advice: int | None, begin: int, end: int) -> None:
         if advice is not None and self.map is not None and end > begin:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from fastlstm.ragged import Ragged
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.arrays import ArrayFile
+
+if TYPE_CHECKING:
+    from fastlstm.scoring.sources.pages import MappedPages
 
 __all__ = ["RaggedReader"]
 
@@ -92,6 +95,10 @@ class RaggedReader:
             sequences = Ragged(values, offsets[row : last + 1] - offsets[row])
             yield Chunk(sequences, last - row, last)
             row = last
+
+    def mapped_pages(self) -> list[MappedPages]:
+        """See `NpyFile`; nothing of other files."""
+        return self.file.mapped_pages() if hasattr(self.file, "mapped_pages") else []
 
     def close(self) -> None:
         """See `Reader`."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastlstm.messages import Message, Option
 from fastlstm.scoring.chunk import Chunk, Position, Reader
 from fastlstm.scoring.sources import Layout
+
+if TYPE_CHECKING:
+    from fastlstm.scoring.sources.pages import MappedPages
 
 __all__ = ["joined"]
 
@@ -67,6 +70,8 @@ class Several:
         short = [reader.too_short for reader in self.readers]
         self.too_short = None if None in short else sum(n or 0 for n in short)
         self.again = all(reader.again for reader in self.readers)
+        self.spent: deque[tuple[int, Reader]] = deque()  # and how many chunks came before
+        self.at = 0  # the file that is being read
 
     def describe(self) -> str:
         """See `Reader`."""
@@ -79,9 +84,10 @@ class Several:
     def chunks(self, n_bytes: int, position: Position | None) -> Iterator[Chunk]:
         """See `Reader`."""
         file, inside = position or (0, None)
-        spent: deque[tuple[int, Reader]] = deque()  # and how many chunks came before
+        spent = self.spent = deque()
         number = 0
         for i in range(file, len(self.readers)):
+            self.at = i
             for chunk in self.readers[i].chunks(n_bytes, inside):
                 yield replace(chunk, after=(i, chunk.after))
                 number += 1
@@ -89,6 +95,11 @@ class Several:
                     spent.popleft()[1].close()  # with the memory that it reads into
             spent.append((number, self.readers[i]))
             inside = None
+
+    def mapped_pages(self) -> list[MappedPages]:
+        """See `NpyFile`."""
+        readers = [*(reader for _, reader in self.spent), self.readers[self.at]]
+        return [p for r in readers if hasattr(r, "mapped_pages") for p in r.mapped_pages()]
 
     def close(self) -> None:
         """See `Reader`."""

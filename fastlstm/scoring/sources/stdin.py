@@ -14,7 +14,7 @@ from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Reader
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.arrays import ArrayReader
-from fastlstm.scoring.sources.npy import BAD_HEADER, check_header
+from fastlstm.scoring.sources.npy import read_header_of
 
 __all__ = ["NpyStream", "open_stdin"]
 
@@ -74,15 +74,8 @@ class NpyStream:
     name = NAME
 
     def __init__(self, source: Any) -> None:
-        form = np.lib.format
-        try:
-            version = form.read_magic(source)
-            read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
-            self.shape, fortran, self.dtype = read(source)
-        except BAD_HEADER as error:
-            raise ValueError(f"{NAME}: expected an .npy file of numbers: {error}") from None
-        check_header(self.shape, self.dtype, NAME)
-        if fortran and len(self.shape) > 1:
+        self.shape, self.dtype, fortran, _ = read_header_of(source, NAME)
+        if fortran:
             raise ValueError(
                 f"{NAME}: expected an array in C order, got Fortran's, which cannot be read from "
                 "its beginning to its end: write np.ascontiguousarray of it, or a file"
