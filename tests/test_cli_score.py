@@ -364,8 +364,8 @@ ADVICE = {  # what came before, the call, and what its error says in Python and 
     "a store": (
         None,
         {"fill_missing": True},
-        "fill_missing says nothing about .npy files: it is for Zarr stores",
-        "--fill-missing says nothing about .npy files: it is for Zarr stores",
+        "fill_missing says nothing about .npy files: it is for Zarr and HDF5",
+        "--fill-missing says nothing about .npy files: it is for Zarr and HDF5",
     ),
     "little memory": (
         None,

@@ -350,7 +350,7 @@ def test_memory_is_bounded(model, tmp_path, compressed):
         ({"x": np.zeros((4, 3))}, "at least the 30 steps of a window, got 4"),
         ({"x": np.zeros((4, 3, 2))}, r"x.npz: x: expected x of shape \(N, T, 3\)"),
         ({"x": np.zeros((4, 3, 3)), "lengths": [1, 2]}, "lengths"),
-        ({"x": np.zeros((4, 3, 3)), "lengths": [1, 2, 3, 4]}, "lengths do not go with a window"),
+        ({"x": np.zeros((4, 3, 3)), "lengths": [1, 2, 3, 4]}, "lengths does not go with window"),
         ({"x": np.array([None])}, "expected an array of numbers"),
         ({"x": np.zeros((2, 2, 3), "datetime64[s]")}, "expected real numbers"),
         ({"values": np.zeros((4, 2)), "offsets": [0, 4]}, "expected shape .sum of lengths, 3"),

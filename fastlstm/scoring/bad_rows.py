@@ -37,7 +37,7 @@ TOO_LARGE = "a number beyond {}"
 LONGEST_ID = 60  # characters of it that a message shows
 TOO_LONG = "more than {} steps"
 NO_ID = "an id outside 0 ... {}"
-MISSING_CHUNK = "a chunk that its Zarr store lacks"
+MISSING_CHUNK = "a chunk that its file or store lacks"
 
 
 class BadRow(NamedTuple):
