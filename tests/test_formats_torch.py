@@ -21,6 +21,7 @@ from model_files import (
 import fastlstm
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, from_torch, load, reference
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.budget import OverBudget, budgeted
 from fastlstm.formats.torch.state import Holder
 from fastlstm.state import State
 
@@ -1011,6 +1012,23 @@ def test_a_module_that_is_there_twice_is_used_twice():
         from_torch(net, head="fc")
     net.attributes["again"] = net  # which would have no end
     assert from_torch(net, head="fc").head
+
+
+def test_what_is_there_twice_again_and_again_takes_steps():
+    net = held_net()
+    for _ in range(15):
+        net = held("project.Two", a=net, b=net)
+    with budgeted(2000), pytest.raises(OverBudget, match="more steps than"):
+        from_torch(net, head="fc")
+
+
+def test_modules_too_deep_are_not_dropped():
+    net = held_net()
+    for depth in range(16):
+        assert from_torch(net, head="fc").head, depth
+        net = held("project.Wrapper", model=net)
+    with pytest.raises(UnsupportedModelError, match="expected modules of up to 16 inside of each"):
+        from_torch(net, head="fc")
 
 
 def test_no_line_for_what_may_stand_in_front():

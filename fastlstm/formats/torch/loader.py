@@ -90,8 +90,9 @@ def from_torch(
     prefix : str or sequence of str, optional
         Where the LSTM is, such as ``"encoder.lstm"``; needed if there are several. A list is a
         chain, in which each LSTM reads every step of the one before: ``b(a(x)[0])``. Without a
-        `head`, a prefix takes the LSTM (and its `embedding`) alone out of a larger model, as far
-        as nothing that is left out could stand in front of it; `LSTM.unused` has the names.
+        `head`, a prefix takes the LSTM (and its `embedding`) alone out of a larger model: what
+        comes behind it is left out, and `LSTM.unused` has the names; what may stand in front of
+        it, by its sizes or because it has no weights, is refused.
     head : str, sequence of str, Dense, number or (weight, bias), optional
         The dense head, or its name: ``"fc"`` takes ``fc.weight`` and ``fc.bias``. A name of an
         `nn.Sequential` of a module takes its dense layers and activations. Names of several
@@ -103,7 +104,7 @@ def from_torch(
     activation : str, Activation or sequence of them, optional
         Of the head: ``"sigmoid"``, ``"softmax"``, ``("leaky_relu", 0.2)``; of several named dense
         layers a list with one for each, ``["relu", None]``. ``"hardsigmoid"`` is torch's, with
-        1/6 and 0.5.
+        1/6 and 0.5. Each stands for one activation module of the model.
     between : str or Activation, optional
         An activation between what is read and the head: ``"relu"`` for ``fc(torch.relu(h))``.
     embedding : str, optional
@@ -116,7 +117,8 @@ def from_torch(
         needs it, unless it is applied at every step.
     ignore : str or sequence of str, optional
         Modules or weights that are left out, by name: those of another branch, which are not on
-        the way from the inputs to the outputs. Whatever is on the way is then not computed.
+        the way from the inputs to the outputs. Whatever is on the way is then not computed. A
+        part of a layer that is used cannot be left out.
     chain : {"steps"}, optional
         What each LSTM of a list of prefixes reads of the one before. Every step is meant anyway;
         it has to be said where the names are those of an encoder and a decoder, between which

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from fastlstm.errors import ModelFormatError
+from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.budget import charge
 from fastlstm.formats.trust import Tensors
 
@@ -14,6 +14,7 @@ __all__ = ["Holder", "parts_of"]
 
 MAX_DEPTH = 16  # of mappings inside of mappings
 MAX_NAME = 4096  # letters of a full name
+AGAIN = 4  # more steps for each part of what is there twice
 
 
 class Holder:
@@ -76,7 +77,8 @@ def _flattened(source: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any
     """All tensors and modules in a nest, by their dotted names."""
     tensors: dict[str, Any] = {}
     modules: dict[str, Any] = {}
-    around = {id(source)}  # what is being visited: a hostile file may hold itself
+    around = {id(source)}  # what is being visited: a hostile file may hold itself ...
+    seen: set[int] = set()  # ... or the same again and again, which costs more than it says
 
     def visit(items: Mapping[Any, Any], path: list[str], beside: bool = False) -> None:
         charge(memory=100 * len(items), steps=len(items))
@@ -90,9 +92,18 @@ def _flattened(source: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any
             charge(memory=len(name))
             listed = isinstance(value, (list, tuple))
             if listed or isinstance(value, (Mapping, Holder)):
-                if id(value) in around or len(here) > MAX_DEPTH:
+                if id(value) in around:
                     continue
-                around.add(id(value))  # what is there twice is used twice
+                if len(here) > MAX_DEPTH:
+                    if isinstance(value, Holder):
+                        raise UnsupportedModelError(
+                            f"{name}: expected modules of up to {MAX_DEPTH} inside of each other"
+                        )
+                    continue
+                if id(value) in seen:
+                    charge(steps=AGAIN * _size(value))
+                seen.add(id(value))
+                around.add(id(value))
                 if isinstance(value, Holder):
                     modules[name] = value
                     visit(value.attributes, here)
@@ -107,6 +118,10 @@ def _flattened(source: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any
 
     visit(source, [], beside=True)
     return tensors, modules
+
+
+def _size(value: Any) -> int:
+    return len(value.attributes if isinstance(value, Holder) else value)
 
 
 def _is_tensor(value: Any) -> bool:
