@@ -200,6 +200,7 @@ def test_the_time_of_some_sequences_is_scaled_to_all(monkeypatch):
     assert part.turn(0.0) == 20.0
 
 
+@pytest.mark.full
 def test_a_comparison_times_engines_in_processes_of_their_own():
     row = Row("seed", 200, 5, 1, 1, 1, "float32")
     found = measure.compare(row, ["fastlstm", "numpy"], threads=1, rounds=2, turn_seconds=0.0)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from helpers import AVX2_CPU, assert_same_bits, some_of, start_child, wait_for
+from helpers import AVX2_CPU, assert_same_bits, start_child, wait_for
 from shapes import CASES, make_input, make_model
 
 from fastlstm import LSTM, Ragged
@@ -307,7 +307,6 @@ def edges(kind: kinds.Kind) -> list[int]:
 USUAL = {
     ("scalar", "float32"): (3,),
     ("tapered", "float32"): (2, -2),
-    ("tapered", "float64"): (1,),
 }
 
 
@@ -350,7 +349,8 @@ def test_tiles_do_not_show(name, dtype, kind, monkeypatch):
     assert used == {kind, kind._replace(traced=True)}
 
 
-@pytest.mark.parametrize("dtype", some_of(DTYPES, "float32"))
+@pytest.mark.full
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_a_mixture_of_tiles_does_not_show(dtype, monkeypatch):
     """Large tiles for whole rounds and others for the rest, on more threads than one."""
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)

@@ -6,7 +6,6 @@ Numba's threading layers: each aborts in ways of its own when it is forked or en
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -19,7 +18,7 @@ import types
 import numpy as np
 import pytest
 import thread_child
-from helpers import finish, run_child, start_child
+from helpers import finish, run_child, some_of, start_child
 from shapes import make_input, make_model
 
 from fastlstm.engine import cpu, jobs, kinds, pool, progress, run, threads
@@ -43,46 +42,22 @@ def missing(layer: str) -> str:
     return ""
 
 
-@pytest.fixture(scope="module")
-def reports():
-    """For every layer: the scenarios' entries by name, and what went wrong in the child."""
-    thread_child.digest()  # compiles for all
+@pytest.mark.parametrize("layer", some_of(LAYERS, "workqueue"))
+def test_scenarios(layer):
+    """Beside Numba's own threads of that layer, all in one child, which ends well."""
+    if missing(layer):
+        pytest.skip(missing(layer))
+    expected = thread_child.digest(threads=1)
     code = "import thread_child; thread_child.main()"
-    with contextlib.ExitStack() as stack:  # all at work at the same time
-        children = {
-            layer: stack.enter_context(
-                start_child(code, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2")
-            )
-            for layer in LAYERS
-            if not missing(layer)
-        }
-        found = {}
-        for layer, child in children.items():
-            out, trouble = finish(child)
-            entries = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-            found[layer] = {entry["scenario"]: entry for entry in entries}, trouble
-        return found
-
-
-@pytest.mark.parametrize("scenario", [s.__name__ for s in thread_child.SCENARIOS])
-@pytest.mark.parametrize("layer", LAYERS)
-def test_scenario(layer, scenario, reports):
-    """Beside Numba's own threads of that layer."""
-    if missing(layer):
-        pytest.skip(missing(layer))
-    entries, trouble = reports[layer]
-    assert scenario in entries, f"it did not come to an end: {trouble}"
-    entry = entries[scenario]
-    if "skip" in entry:
-        pytest.skip(entry["skip"])
-    assert set(entry["digests"]) == {thread_child.digest(threads=1)}
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_children_end_well(layer, reports):
-    if missing(layer):
-        pytest.skip(missing(layer))
-    assert reports[layer][1] == ""
+    with start_child(code, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") as child:
+        out, trouble = finish(child)
+    entries = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    found = {entry.pop("scenario"): entry for entry in entries}
+    assert list(found) == [scenario.__name__ for scenario in thread_child.SCENARIOS], trouble
+    for scenario, entry in found.items():
+        if "skip" not in entry:
+            assert set(entry["digests"]) == {expected}, scenario
+    assert trouble == ""
 
 
 # --- Ctrl-C -------------------------------------------------------------------------------------
