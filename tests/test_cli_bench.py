@@ -12,6 +12,7 @@ from model_files import fc, tensors
 from networks import make_network, make_values
 
 from fastlstm import LSTM, benchmark, cli, speed
+from fastlstm.engine import compiling
 
 pytestmark = pytest.mark.usefixtures("few_kernels")
 
@@ -178,10 +179,20 @@ def test_random_input_fits_every_network(name):
     assert len(np.unique(x)) > 3
 
 
+def test_compiling_counts_in_a_first_call_and_not_in_a_rate(monkeypatch):
+    monkeypatch.setattr(compiling._of_thread, "seconds", 0.0, raising=False)
+
+    def compile_for_a_minute():
+        compiling._of_thread.seconds += 60
+
+    assert speed.timed(compile_for_a_minute)[0] >= 0
+    assert speed.timed(compile_for_a_minute, compiling.clock)[0] < -59
+
+
 def test_rounds_take_turns_until_the_time_is_up(monkeypatch):
     turns = []
 
-    def timed(call):
+    def timed(call, clock=None):
         turns.append(call)
         return 0.25, np.zeros(3)
 
