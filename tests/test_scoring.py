@@ -213,7 +213,7 @@ def write_source(path: Path, x: np.ndarray) -> str:
             with h5py.File(path, "w") as file:
                 file["x"] = x
         else:
-            zarr.open_group(path, mode="w").create_array("x", data=x, chunks=(50, *x.shape[1:]))
+            zarr.open_group(path, mode="w")["x"] = x
         return f"{path}:/x"
     elif kind == ".csv":
         rows = x.reshape(len(x), -1)

@@ -348,14 +348,21 @@ def test_a_file_written_to_just_now_is_waited_for(tmp_path):
     assert fingerprint.settle(os.stat(save("y.npy")).st_mtime_ns)
 
 
+def zarr_options(version: int = 2) -> dict[str, Any]:
+    """What makes zarr leave out chunks of nothing but the fill value, in this format if it can."""
+    if int(zarr.__version__.partition(".")[0]) >= 3:
+        return {"zarr_format": version}
+    return {"write_empty_chunks": False}
+
+
 def sparse(path: str, chunks: tuple[int, ...], version: int, fill: float | None = 0.0) -> str:
     """An array with a few chunks that hold nothing but zeros, and were not written."""
     x = X.copy()
     x[20:40] = 0
-    keywords: dict[str, Any] = {"shape": x.shape, "dtype": x.dtype, "chunks": chunks}
-    if int(zarr.__version__.partition(".")[0]) >= 3:
-        keywords["zarr_format"] = version
-    array = zarr.open_array(path, mode="w", fill_value=fill, **keywords)
+    array = zarr.open_array(
+        path, mode="w", shape=x.shape, dtype=x.dtype, chunks=chunks, fill_value=fill,
+        **zarr_options(version),
+    )  # fmt: skip
     array[:] = x
     return path
 
@@ -387,8 +394,9 @@ def test_only_what_counts_of_a_missing_chunk_is_bad(model):
     x = X.copy()
     x[:, 4:] = 0
     array = zarr.open_array(
-        "x.zarr", mode="w", shape=x.shape, dtype=x.dtype, chunks=(N, 4, INPUTS), fill_value=0
-    )
+        "x.zarr", mode="w", shape=x.shape, dtype=x.dtype, chunks=(N, 4, INPUTS), fill_value=0,
+        **zarr_options(),
+    )  # fmt: skip
     array[:] = x
     lengths = np.full(N, 4)
     fastlstm.score(model, "x.zarr", "y.npy", lengths=lengths)
@@ -402,11 +410,9 @@ def test_only_what_counts_of_a_missing_chunk_is_bad(model):
 
 
 def test_a_missing_chunk_without_a_fill_value_is_never_filled(model):
-    zarr3 = int(zarr.__version__.partition(".")[0]) >= 3
-    keywords: dict[str, Any] = {"zarr_format": 2} if zarr3 else {}
     array = zarr.open_array(
         "x.zarr", mode="w", shape=X.shape, dtype=X.dtype, chunks=(20, T, INPUTS), fill_value=None,
-        **keywords,
+        **zarr_options(),
     )  # fmt: skip
     array[:] = X
     os.remove("x.zarr/1.0.0")
