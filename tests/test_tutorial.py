@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastlstm import LSTM
 from fastlstm.tutorial import RECORD_KEYS, TUTORIAL_PARAMS, lstm_forward
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -98,3 +99,29 @@ def test_wrong_params(params, message):
 def test_wrong_series(series):
     with pytest.raises(TypeError, match="expected a flat sequence of numbers"):
         lstm_forward(series, PARAMS)
+
+
+def test_the_cell_in_the_engine_has_the_values_of_the_loop():
+    """Gates all different, none without a bias; many sequences and one."""
+    params = {
+        "forget": (0.5, 0.1, 0.3),
+        "input": (0.6, -0.2, -0.4),
+        "cell": (-0.7, 0.3, 0.2),
+        "output": (0.8, 0.4, 0.1),
+    }
+    model = LSTM.from_gates(params, head=4.0)
+    x = np.random.default_rng(0).normal(size=(40, 5))
+    trace = model.trace(x)
+    for n in (0, 39):
+        states, last = lstm_forward(x[n], params)
+        np.testing.assert_allclose(model.predict(x)[n], 4 * last, rtol=0, atol=1e-14)
+        for name, values in (
+            ("Forget Gate", trace.forget_gate),
+            ("Input Gate", trace.input_gate),
+            ("Candidate Cell", trace.candidate_cell),
+            ("Cell State", trace.cell_state),
+            ("Output Gate", trace.output_gate),
+            ("Hidden State", trace.hidden_state),
+        ):
+            expected = [state[name] for state in states]
+            np.testing.assert_allclose(values[n, :, 0], expected, rtol=0, atol=1e-14)
