@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import shutil
@@ -13,8 +14,9 @@ import pytest
 from helpers import child_env
 
 import fastlstm
-from fastlstm import cli, versions
-from fastlstm.commands.hints import NAMES
+from fastlstm import cli, network, versions
+from fastlstm.commands.hints import NAMES, READS
+from fastlstm.formats import HINTS
 
 COMMANDS = ("demo", "info", "convert", "verify", "score", "trace", "bench", "versions")
 
@@ -185,3 +187,12 @@ def test_a_misspelt_flag_is_refused_by_name(capsys):
         cli.main(["info", "model.pt", "--haed", "fc"])
     assert stop.value.code == 2
     assert "unrecognized arguments: --haed fc; did you mean --head?" in capsys.readouterr().err
+
+
+def test_hints_are_the_same_words_everywhere():
+    """In what readers take, in `load`, `score` and the commands, whose dtype is one for all."""
+    words = {name for names in HINTS.values() for name in names}
+    assert {*inspect.signature(fastlstm.load).parameters} - {"path"} == words
+    assert words <= {*inspect.signature(fastlstm.score).parameters}
+    assert {*NAMES} == words - {"dtype"}
+    assert READS == network.READS

@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.ma
+import numpy.ma  # late otherwise, in a call: a child forked meanwhile would wait for the import
 import numpy.typing as npt
 
 from fastlstm.activations import LINEAR
