@@ -1,4 +1,4 @@
-"""Fit the polynomials of `fastlstm.engine.activations` and print them.
+"""Fit the polynomials of `fastlstm.engine.simd.sigmoid_tanh` and print them.
 
 `exp(r) = 1 + r + r^2 P(r)` and `expm1(r) = r + r^2 Q(r)` for |r| <= ln(2) / 2: minimax in
 relative error by Lawson's iteratively reweighted least squares, in 60 decimal digits.

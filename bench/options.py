@@ -11,7 +11,7 @@ from typing import Any
 from bench import machine, measure, results
 from bench.engines import ENGINES
 from bench.rows import Row
-from fastlstm.engine.threads import default_threads
+from fastlstm.engine.run.threads import default_threads
 
 DTYPES = ("float32", "float64")
 QUICK = 16  # a quick run has so many times fewer sequences

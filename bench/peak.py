@@ -9,8 +9,8 @@ import numba
 import numpy as np
 
 from fastlstm.engine import cpu
-from fastlstm.engine.arithmetic import empty_pack, fma
-from fastlstm.engine.memory import load, load_splat, store
+from fastlstm.engine.simd.arithmetic import empty_pack, fma
+from fastlstm.engine.simd.memory import load, load_splat, store
 
 # Independent chains. With the factor they fit the 16 registers of AVX2, and hide four cycles of
 # latency on two ports (8 chains reach 4 % less).

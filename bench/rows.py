@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm import LSTM
-from fastlstm.engine.work import ACTIVATION_WORK
+from fastlstm.engine.plan.work import ACTIVATION_WORK
 from tests.shapes import BENCHMARK_ROWS, make_input, make_model
 
 __all__ = ["BENCHMARK_ROWS", "Row"]

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from fastlstm.activations import Activation
+    from fastlstm.calls.ragged import Ragged
+    from fastlstm.calls.trace import Trace
     from fastlstm.compile import warmup
-    from fastlstm.dense import Dense, Embedding
     from fastlstm.errors import ModelFormatError, UnsupportedModelError
     from fastlstm.formats import load
     from fastlstm.formats.keras import from_keras
     from fastlstm.formats.onnx import from_onnx
     from fastlstm.formats.torch import from_torch
-    from fastlstm.layers import Bidirectional, Layer
     from fastlstm.model import LSTM
-    from fastlstm.ragged import Ragged
+    from fastlstm.network.activations import Activation
+    from fastlstm.network.dense import Dense, Embedding
+    from fastlstm.network.layers import Bidirectional, Layer
+    from fastlstm.network.state import State
     from fastlstm.scoring import score
-    from fastlstm.state import State
-    from fastlstm.trace import Trace
     from fastlstm.tutorial import lstm_forward
     from fastlstm.versions import show_versions
 
@@ -53,15 +53,15 @@ __all__ = [
 
 _HOME = {
     "LSTM": "model",
-    "Activation": "activations",
-    "Bidirectional": "layers",
-    "Dense": "dense",
-    "Embedding": "dense",
-    "Layer": "layers",
+    "Activation": "network.activations",
+    "Bidirectional": "network.layers",
+    "Dense": "network.dense",
+    "Embedding": "network.dense",
+    "Layer": "network.layers",
     "ModelFormatError": "errors",
-    "Ragged": "ragged",
-    "State": "state",
-    "Trace": "trace",
+    "Ragged": "calls.ragged",
+    "State": "network.state",
+    "Trace": "calls.trace",
     "UnsupportedModelError": "errors",
     "from_keras": "formats.keras",
     "from_onnx": "formats.onnx",

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 import fastlstm
-from fastlstm.dense import Dense, Embedding
-from fastlstm.layers import Layer
 from fastlstm.model import LSTM
+from fastlstm.network.dense import Dense, Embedding
+from fastlstm.network.layers import Layer
 from fastlstm.speed import Speed, measure, quartiles, timed
 from fastlstm.versions import facts
 

@@ -28,8 +28,8 @@ def warmup(model: LSTM | None = None) -> None:
     from fastlstm.engine.compiling import alone
 
     with alone():
-        from fastlstm.engine.forms import Form
-        from fastlstm.engine.kernels import warm_kernels
+        from fastlstm.engine.kernel.compiled import warm_kernels
+        from fastlstm.engine.kernel.forms import Form
 
     for scalar in (True, False):
         warm_kernels("float32", Form(scalar=scalar))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 import fastlstm
 from fastlstm import weather
-from fastlstm.engine import threads
+from fastlstm.engine.run import threads
 from fastlstm.speed import measure, timed
 from fastlstm.tutorial import RECORD_KEYS, TUTORIAL_PARAMS, lstm_forward
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastlstm.activations import LINEAR
-from fastlstm.dense import SOFTMAX, Dense, Embedding
 from fastlstm.formats import contents, load
-from fastlstm.weights import Weights
+from fastlstm.network.activations import LINEAR
+from fastlstm.network.dense import SOFTMAX, Dense, Embedding
+from fastlstm.network.weights import Weights
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM

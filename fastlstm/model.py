@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.dask_array import is_lazy, predict_blocks, refuse_lazy
-from fastlstm.dense import Dense, Embedding, as_head
-from fastlstm.engine.outputs import Outputs
-from fastlstm.ids import as_ids
-from fastlstm.inputs import Source, as_source
-from fastlstm.layers import Bidirectional, Layer
+from fastlstm.calls.dask_array import is_lazy, predict_blocks, refuse_lazy
+from fastlstm.calls.ids import as_ids
+from fastlstm.calls.masks import MaskedSource
+from fastlstm.calls.sources import Source, as_source
+from fastlstm.calls.state import StateSizes, flat_state, learned_state
+from fastlstm.calls.trace import Trace
+from fastlstm.engine.run.outputs import Outputs
 from fastlstm.lazy import lazy
-from fastlstm.masks import MaskedSource
 from fastlstm.messages import Message, Option
-from fastlstm.network import (
+from fastlstm.network.dense import Dense, Embedding, as_head
+from fastlstm.network.layers import Bidirectional, Layer
+from fastlstm.network.network import (
     AnyLayer,
     as_flag,
     check_layers,
     check_masked_outputs,
     check_options,
 )
-from fastlstm.start import StateSizes, flat_state, learned_state
-from fastlstm.state import State
-from fastlstm.trace import Trace
+from fastlstm.network.state import State
 
 if TYPE_CHECKING:
-    from fastlstm.engine.run import Engine
+    from fastlstm.engine.run.engine import Engine
 
 __all__ = ["LSTM"]
 
@@ -565,7 +565,7 @@ def _new_engine(*network: Any) -> Engine:
     from fastlstm.engine.compiling import alone
 
     with alone():  # who is forked while a module is imported can never import it
-        from fastlstm.engine.run import Engine
+        from fastlstm.engine.run.engine import Engine
 
     return Engine(*network)
 

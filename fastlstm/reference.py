@@ -1,7 +1,7 @@
 """The reference: a plain NumPy time loop over the whole batch.
 
 It is the oracle of the tests and the baseline of the benchmarks. It reads as the equations
-(those of `fastlstm.layers.Layer`), computes in the dtype of the weights (so
+(those of `fastlstm.network.layers.Layer`), computes in the dtype of the weights (so
 ``[layer.astype("float64") for layer in layers]`` is the same network at higher precision), and
 shares no code with the kernels.
 """
@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.activations import Activation
-from fastlstm.dense import SOFTMAX, Dense, Embedding
-from fastlstm.layers import Bidirectional, Layer
-from fastlstm.state import State
+from fastlstm.network.activations import Activation
+from fastlstm.network.dense import SOFTMAX, Dense, Embedding
+from fastlstm.network.layers import Bidirectional, Layer
+from fastlstm.network.state import State
 
 __all__ = ["Step", "activate", "lstm", "predict", "sigmoid", "step", "trace", "walk"]
 

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm import reference
-from fastlstm.dense import Embedding
 from fastlstm.engine.compiling import clock
 from fastlstm.model import LSTM
+from fastlstm.network.dense import Embedding
 
 __all__ = ["Speed", "measure", "predict_by_loop", "timed"]
 

@@ -58,7 +58,8 @@ def _machine() -> dict[str, str]:
 
 
 def _engine() -> dict[str, str]:
-    from fastlstm.engine import cpu, jit, threads
+    from fastlstm.engine import cpu, jit
+    from fastlstm.engine.run import threads
 
     lanes = (f"{cpu.lanes(dtype)} {dtype}" for dtype in ("float32", "float64"))
     return {

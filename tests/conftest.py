@@ -5,7 +5,7 @@ from __future__ import annotations
 import helpers
 import pytest
 
-from fastlstm.engine import run
+from fastlstm.engine.run import engine as run
 
 
 class Ran:

@@ -17,9 +17,9 @@ import pytest
 
 import fastlstm
 from fastlstm import reference
-from fastlstm.engine import kinds
-from fastlstm.engine.cells import Cell, cell_of
-from fastlstm.engine.forms import Form
+from fastlstm.engine.kernel.cells import Cell, cell_of
+from fastlstm.engine.kernel.forms import Form
+from fastlstm.engine.plan import cost as kinds
 
 TESTS = Path(__file__).resolve().parent
 PACKAGE = Path(fastlstm.__file__).resolve().parent

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from fastlstm import LSTM, Layer
-from fastlstm.engine import activations, cpu
-from fastlstm.engine.arithmetic import empty_pack
-from fastlstm.engine.memory import load, store
+from fastlstm.engine import cpu
+from fastlstm.engine.simd import sigmoid_tanh as activations
+from fastlstm.engine.simd.arithmetic import empty_pack
+from fastlstm.engine.simd.memory import load, store
 
 LIMIT = 2.5  # ULP, of the contract
 OPEN = 100.0  # a bias that opens a gate altogether: sigmoid and tanh round to 1

@@ -13,7 +13,9 @@ from helpers import assert_same_bits, by_reference, some_of
 from networks import Maker
 
 from fastlstm import LSTM, Embedding, Layer, Ragged, State, UnsupportedModelError, reference
-from fastlstm.engine import chain_job, jobs, plan, run
+from fastlstm.engine.plan import plan
+from fastlstm.engine.run import chain_job, jobs
+from fastlstm.engine.run import engine as run
 
 pytestmark = pytest.mark.usefixtures("few_kernels", "small_groups")
 

@@ -12,7 +12,9 @@ import pytest
 from helpers import AVX2_CPU, run_child, some_of
 from shapes import make_input, make_model
 
-from fastlstm.engine import cpu, jit, kernels, kinds
+from fastlstm.engine import cpu, jit
+from fastlstm.engine.kernel import compiled as kernels
+from fastlstm.engine.plan import cost as kinds
 
 FMA = re.compile(r"^\tvfn?m(?:add|sub)\d+([ps][sd])\s+(.*)$", re.M)
 DIVISION = re.compile(r"^\tvdiv([ps][sd])\s+(.*)$", re.M)

@@ -14,7 +14,7 @@ from helpers import assert_same_bits
 from shapes import CASES, make_input, make_model
 
 from fastlstm import Ragged, reference
-from fastlstm.engine import jobs
+from fastlstm.engine.run import jobs
 
 NAMES = ["scalar", "odd", "tapered", "scalars_stacked"]
 DTYPES = ["float32", "float64"]

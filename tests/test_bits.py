@@ -19,9 +19,12 @@ from helpers import AVX2_CPU, assert_same_bits, start_child, wait_for
 from shapes import CASES, make_input, make_model
 
 from fastlstm import LSTM, Ragged
-from fastlstm.engine import cpu, jobs, kinds, run
-from fastlstm.engine.chain import make_chain
-from fastlstm.engine.forms import Form
+from fastlstm.engine import cpu
+from fastlstm.engine.kernel.forms import Form
+from fastlstm.engine.plan.chain import make_chain
+from fastlstm.engine.plan import cost as kinds
+from fastlstm.engine.run import engine as run
+from fastlstm.engine.run import jobs
 
 DTYPES = ["float32", "float64"]
 SMALL = {name: case for name, case in CASES.items() if name not in ("wide", "wide_input")}

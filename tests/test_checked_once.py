@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from helpers import assert_same_bits
 
-from fastlstm import LSTM, Bidirectional, Embedding, Layer, Ragged, inputs, model
-from fastlstm.windows import Windows
+from fastlstm import LSTM, Bidirectional, Embedding, Layer, Ragged, model
+from fastlstm.calls import sources as inputs
+from fastlstm.calls.windows import Windows
 
 V = 10
 NO_IDS = np.array([V, 1 << 40, -1, -(1 << 62), (1 << 63) - 1, -(1 << 63)])

@@ -14,9 +14,10 @@ import pytest
 from helpers import child_env
 
 import fastlstm
-from fastlstm import cli, network, versions
+from fastlstm import cli, versions
 from fastlstm.commands.hints import NAMES, READS
 from fastlstm.formats import HINTS
+from fastlstm.network import network
 
 COMMANDS = ("demo", "info", "convert", "verify", "score", "trace", "bench", "versions")
 

@@ -19,7 +19,7 @@ from pyarrow import feather, parquet
 
 import fastlstm
 from fastlstm import LSTM, cli
-from fastlstm.trace import Trace
+from fastlstm.calls.trace import Trace
 
 COLUMNS = (
     "forget_gate",
@@ -249,7 +249,7 @@ def test_a_drawing_changes_nothing_global(tmp_path):
         from pathlib import Path
         import numpy as np
         from fastlstm.commands.trace_files import draw
-        from fastlstm.trace import Trace
+        from fastlstm.calls.trace import Trace
         draw(Path(sys.argv[1]), [4], [Trace(*np.zeros((6, 1, 5, 2)))], [0, 1])
         print("matplotlib.figure" in sys.modules, "matplotlib.pyplot" in sys.modules)
     """

@@ -17,7 +17,7 @@ import pytest
 from helpers import finish, run_child, start_child
 
 from fastlstm.engine import compiling
-from fastlstm.engine.progress import Progress
+from fastlstm.engine.run.progress import Progress
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 

@@ -28,7 +28,7 @@ from helpers import child_env, run_child
 from networks import MASKED, NETWORKS, Maker, make_network, make_values
 
 from fastlstm import LSTM, Dense, Layer
-from fastlstm.engine import run
+from fastlstm.engine.run import engine as run
 
 ROOT = Path(__file__).resolve().parents[1]
 N, T = 29, 11
@@ -191,7 +191,7 @@ def test_a_graph_is_built_without_the_engine():
             y = model.predict(x, da.full(20, 3, chunks=5), return_sequences=every)
         y.__dask_graph__().to_dict()
         assert not computed
-        assert not {"numba", "fastlstm.engine.run"} & set(sys.modules)
+        assert not {"numba", "fastlstm.engine.run.engine"} & set(sys.modules)
         """
     )
 
@@ -487,7 +487,7 @@ def test_two_worker_processes(client, model, x, lengths):
 
 def test_one_thread_in_a_worker_by_itself(client):
     """Without Dask arrays too: whatever calls a model in a task."""
-    from fastlstm.engine.threads import default_threads
+    from fastlstm.engine.run.threads import default_threads
 
     assert client.submit(default_threads).result() == 1
 

@@ -9,9 +9,9 @@ import pytest
 from model_files import assert_same, make_model, random, refused, tensors, write_tensors
 
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, load
-from fastlstm.activations import Activation
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.native import SUFFIXES
+from fastlstm.network.activations import Activation
 
 
 @pytest.fixture(params=SUFFIXES)

@@ -23,7 +23,7 @@ from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, from_torch, l
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.budget import OverBudget, budgeted
 from fastlstm.formats.torch.state import Holder
-from fastlstm.state import State
+from fastlstm.network.state import State
 
 # from_torch: mappings
 

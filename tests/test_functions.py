@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from fastlstm import reference
-from fastlstm.activations import DEFAULTS, Activation
-from fastlstm.engine.arithmetic import empty_pack
-from fastlstm.engine.cells import alpha_beta
-from fastlstm.engine.functions import FUNCTIONS
-from fastlstm.engine.memory import load, load_splat, store
+from fastlstm.engine.kernel.cells import alpha_beta
+from fastlstm.engine.simd.activations import FUNCTIONS
+from fastlstm.engine.simd.arithmetic import empty_pack
+from fastlstm.engine.simd.memory import load, load_splat, store
+from fastlstm.network.activations import DEFAULTS, Activation
 
 # In units of the last place of the largest of |x|, |y| and 1: where the frameworks' own
 # formulas cancel, as for gelu at negative x, ours do too.

@@ -11,7 +11,8 @@ from helpers import assert_same_bits, by_reference, some_of
 from networks import MASKED, NETWORKS, Maker, make_network, make_values
 
 from fastlstm import LSTM, Embedding, Ragged, State, UnsupportedModelError, reference
-from fastlstm.engine import kinds, run
+from fastlstm.engine.plan import cost as kinds
+from fastlstm.engine.run import engine as run
 
 N, T = 37, 9
 # Of one unit of the result's size; the reference rounds elsewhere.

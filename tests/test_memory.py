@@ -19,7 +19,9 @@ from helpers import run_child
 from shapes import make_model
 
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, Ragged
-from fastlstm.engine import jobs, plan, run
+from fastlstm.engine.plan import plan
+from fastlstm.engine.run import engine as run
+from fastlstm.engine.run import jobs
 
 MB = 1e6
 N, T = 100_000, 100

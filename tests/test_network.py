@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastlstm import Dense, Layer
-from fastlstm.dense import as_dense
+from fastlstm.network.dense import as_dense
 from fastlstm.tutorial import TUTORIAL_PARAMS
 
 

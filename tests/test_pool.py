@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fastlstm.engine import pool
+from fastlstm.engine.run import pool
 
 
 def done(future) -> None:

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as st_numpy
 from shapes import make_input, make_model
 
 from fastlstm import LSTM, Layer, Ragged, reference
-from fastlstm.state import State
+from fastlstm.network.state import State
 
 # The same examples every time: a failure is never chance.
 EXAMPLES = 150 if helpers.EVERY_CELL else 25

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastlstm.ragged import Ragged
+from fastlstm.calls.ragged import Ragged
 
 
 def rows(ragged):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastlstm import Dense, Layer, reference
-from fastlstm.state import State
+from fastlstm.network.state import State
 from fastlstm.tutorial import TUTORIAL_PARAMS, lstm_forward
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.npz"))

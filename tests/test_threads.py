@@ -21,8 +21,11 @@ import thread_child
 from helpers import finish, run_child, some_of, start_child
 from shapes import make_input, make_model
 
-from fastlstm.engine import cpu, jobs, kinds, pool, progress, run, threads
-from fastlstm.engine.forms import Form
+from fastlstm.engine import cpu
+from fastlstm.engine.kernel.forms import Form
+from fastlstm.engine.plan import cost as kinds
+from fastlstm.engine.run import engine as run
+from fastlstm.engine.run import jobs, pool, progress, threads
 
 # as in the children, for which the kernels are compiled here
 pytestmark = pytest.mark.usual_tiles
@@ -274,7 +277,7 @@ def test_limits_of_numba_and_of_the_scheduler():
         """
         import os
         import numba
-        from fastlstm.engine.threads import default_threads
+        from fastlstm.engine.run.threads import default_threads
         found = [default_threads()]
         numba.set_num_threads(2)
         found.append(default_threads())
@@ -293,7 +296,7 @@ def test_limits_of_numba_and_of_the_scheduler():
     assert out.split("]")[0] + "]" == str([first, second, third])
     assert (
         run_child(
-            "from fastlstm.engine.threads import default_threads; print(default_threads())",
+            "from fastlstm.engine.run.threads import default_threads; print(default_threads())",
             NUMBA_NUM_THREADS="1",
         )
         == "1\n"

@@ -15,7 +15,7 @@ from helpers import by_reference, outputs, predictions
 
 from fastlstm import LSTM, Bidirectional, from_torch, load, reference
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.state import State
+from fastlstm.network.state import State
 
 pytestmark = pytest.mark.every_cell
 

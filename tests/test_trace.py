@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastlstm.trace import Trace
+from fastlstm.calls.trace import Trace
 from fastlstm.tutorial import RECORD_KEYS, TUTORIAL_PARAMS, lstm_forward
 
 

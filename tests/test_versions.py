@@ -10,7 +10,8 @@ from importlib import metadata
 
 import fastlstm
 from fastlstm import cli, versions
-from fastlstm.engine import cpu, threads
+from fastlstm.engine import cpu
+from fastlstm.engine.run import threads
 
 
 def rows() -> dict[str, str]:

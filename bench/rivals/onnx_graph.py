@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm import LSTM, Dense, Embedding, Layer
-from fastlstm.activations import LINEAR, STANDARD, Activation
+from fastlstm.network.activations import LINEAR, STANDARD, Activation
 
 Array = npt.NDArray[Any]
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bench.built import Built, Call, Parts, fastest, part_size, time_first
 from bench.rows import Row
 from fastlstm import LSTM, Embedding, Layer
-from fastlstm.activations import STANDARD
+from fastlstm.network.activations import STANDARD
 
 Array = npt.NDArray[Any]
 

@@ -55,7 +55,7 @@ def add_parser(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from fastlstm import benchmark
-    from fastlstm.engine.threads import default_threads
+    from fastlstm.engine.run.threads import default_threads
 
     threads = options.threads or default_threads()
     if options.model is not None:

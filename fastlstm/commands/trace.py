@@ -17,8 +17,8 @@ from fastlstm.commands.parsers import new_parser, positive
 from fastlstm.messages import Message, message_of
 
 if TYPE_CHECKING:
+    from fastlstm.calls.trace import Trace
     from fastlstm.commands.parsers import Commands
-    from fastlstm.trace import Trace
 
 TABLES, DRAWINGS = (".csv", ".npz", ".parquet"), (".png", ".svg", ".pdf")
 STDOUT = Path("-")

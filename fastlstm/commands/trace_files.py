@@ -10,8 +10,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.calls.trace import Trace
 from fastlstm.files import replaced
-from fastlstm.trace import Trace
 
 __all__ = ["draw", "write_table"]
 

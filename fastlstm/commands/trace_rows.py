@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.calls.ragged import Ragged
+from fastlstm.calls.windows import Windows
 from fastlstm.messages import Message
-from fastlstm.ragged import Ragged
 from fastlstm.scoring.bad_rows import with_remedy
 from fastlstm.scoring.chunk import Chunk, Reader
 from fastlstm.scoring.sources.arrays import ArrayReader
-from fastlstm.windows import Windows
 
 __all__ = ["check_numbers", "expanded", "read_rows"]
 

@@ -38,8 +38,9 @@ def fingerprint() -> str:
     """Return a digest of all engine sources and of the compilers' versions."""
     digest = hashlib.blake2b(digest_size=8)
     digest.update(f"{numba.__version__} {llvmlite.__version__}".encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.name.encode())
+    engine = Path(__file__).parent
+    for source in sorted(engine.rglob("*.py")):
+        digest.update(source.relative_to(engine).as_posix().encode())
         digest.update(source.read_bytes())
     return digest.hexdigest()
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastlstm.messages import Message, Option, separated, spelt
-from fastlstm.network import Read
+from fastlstm.network.network import Read
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.activations import STANDARD, Activation
-from fastlstm.dense import Dense, Embedding
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.torch.names import as_floats
 from fastlstm.formats.trust import distrusted
-from fastlstm.layers import Bidirectional, Layer
-from fastlstm.weights import Weights
+from fastlstm.network.activations import STANDARD, Activation
+from fastlstm.network.dense import Dense, Embedding
+from fastlstm.network.layers import Bidirectional, Layer
+from fastlstm.network.weights import Weights
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM

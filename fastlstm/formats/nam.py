@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.dense import Dense
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.trust import numbers
-from fastlstm.layers import Layer
+from fastlstm.network.dense import Dense
+from fastlstm.network.layers import Layer
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM

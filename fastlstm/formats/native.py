@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy.typing as npt
 
-from fastlstm.activations import LINEAR
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.files import replaced
 from fastlstm.formats.containers import READERS, WRITERS, Metadata
@@ -29,8 +28,9 @@ from fastlstm.formats.description import built, described, refuse_unknown
 from fastlstm.formats.torch.loader import build
 from fastlstm.formats.torch.names import head_from, layers_from
 from fastlstm.formats.trust import distrusted, naming, opened
-from fastlstm.layers import Layer
 from fastlstm.messages import Message, separated
+from fastlstm.network.activations import LINEAR
+from fastlstm.network.layers import Layer
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM

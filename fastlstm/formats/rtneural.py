@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm import reference
-from fastlstm.activations import LINEAR
-from fastlstm.dense import Dense
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.torch.names import lstm_names
 from fastlstm.formats.trust import numbers
-from fastlstm.layers import Layer
+from fastlstm.network.activations import LINEAR
+from fastlstm.network.dense import Dense
+from fastlstm.network.layers import Layer
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastlstm.messages import Message, Option, spelt
-from fastlstm.network import Read, as_flag
+from fastlstm.network.network import Read, as_flag
 from fastlstm.scoring.summary import Summary
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.dense import Embedding
-from fastlstm.inputs import convert_into
+from fastlstm.calls.ragged import Ragged
+from fastlstm.calls.sources import convert_into
+from fastlstm.calls.windows import Windows
 from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
-from fastlstm.ragged import Ragged
+from fastlstm.network.dense import Embedding
 from fastlstm.scoring.chunk import WINDOW, Chunk
-from fastlstm.windows import Windows
 
 __all__ = [
     "MISSING_CHUNK",

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.ragged import Ragged
-from fastlstm.windows import Windows
+from fastlstm.calls.ragged import Ragged
+from fastlstm.calls.windows import Windows
 
 __all__ = ["WINDOW", "Chunk", "Field", "Position", "Reader", "Scored"]
 

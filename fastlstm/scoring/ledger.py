@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastlstm.inputs import count_of
+from fastlstm.calls.sources import count_of
 from fastlstm.messages import Message, Option
 from fastlstm.scoring.bad_rows import POLICIES, BadRow, BadRows
 from fastlstm.scoring.chunk import Position, Scored

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.calls.trace import Trace
 from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Chunk, Field, Scored
-from fastlstm.trace import Trace
 
 __all__ = ["Wanted", "compute", "fields_of", "scratch_bytes", "spoil", "without"]
 

@@ -18,7 +18,7 @@ from helpers import outputs, predictions
 
 from fastlstm import from_torch, load, reference
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.state import State
+from fastlstm.network.state import State
 
 N, T, INPUTS, HIDDEN = 5, 9, 3, 6
 GATE_BIAS = (-0.5, 1.0, 0.3, -1.2)  # i f g o: a swapped order cannot pass

@@ -6,9 +6,9 @@ import math
 from numbers import Real
 from typing import Any
 
-from fastlstm.activations import LINEAR, Activation
-from fastlstm.dense import SOFTMAX
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.network.activations import LINEAR, Activation
+from fastlstm.network.dense import SOFTMAX
 
 __all__ = ["LAYERS", "from_config"]
 

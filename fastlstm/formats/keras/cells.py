@@ -9,12 +9,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.activations import Activation
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.keras import activations
 from fastlstm.formats.keras.graph import Part, unique_names
 from fastlstm.formats.keras.weights import Source
-from fastlstm.layers import Bidirectional, Layer
+from fastlstm.network.activations import Activation
+from fastlstm.network.layers import Bidirectional, Layer
 
 __all__ = ["RECURRENT", "Options", "Recurrent", "bidirectional", "recurrent"]
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from fastlstm.activations import LINEAR, Activation
-from fastlstm.dense import Dense, Embedding
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.keras import activations
 from fastlstm.formats.keras.cells import (
@@ -18,8 +16,10 @@ from fastlstm.formats.keras.cells import (
 )
 from fastlstm.formats.keras.graph import Part, chain, version_of
 from fastlstm.formats.keras.weights import Source
-from fastlstm.layers import Layer
-from fastlstm.network import AnyLayer
+from fastlstm.network.activations import LINEAR, Activation
+from fastlstm.network.dense import Dense, Embedding
+from fastlstm.network.layers import Layer
+from fastlstm.network.network import AnyLayer
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM

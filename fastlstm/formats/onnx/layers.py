@@ -8,13 +8,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.activations import Activation
-from fastlstm.dense import SOFTMAX
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.budget import charge, lent
 from fastlstm.formats.onnx.network import Ids, Network
 from fastlstm.formats.onnx.ops import Node
 from fastlstm.formats.onnx.tensors import widened
+from fastlstm.network.activations import Activation
+from fastlstm.network.dense import SOFTMAX
 
 __all__ = ["apply_layer", "check_attributes"]
 

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.activations import LINEAR, Activation
-from fastlstm.dense import Dense, Embedding
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.budget import charge, lent
 from fastlstm.formats.onnx.operator import Operator
-from fastlstm.layers import Bidirectional, Layer
-from fastlstm.network import AnyLayer
+from fastlstm.network.activations import LINEAR, Activation
+from fastlstm.network.dense import Dense, Embedding
+from fastlstm.network.layers import Bidirectional, Layer
+from fastlstm.network.network import AnyLayer
 
 __all__ = ["Ids", "Network", "Source"]
 

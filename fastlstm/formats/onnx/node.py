@@ -14,8 +14,8 @@ from fastlstm.formats.onnx.graph import Constants, Refused, Walk, name_of
 from fastlstm.formats.onnx.network import Network
 from fastlstm.formats.onnx.operator import INPUTS
 from fastlstm.formats.trust import WrongChoice
-from fastlstm.layers import Bidirectional, Layer
 from fastlstm.messages import Message, Option
+from fastlstm.network.layers import Bidirectional, Layer
 
 __all__ = ["Origins", "nodes_of", "one_operator"]
 

@@ -8,10 +8,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.activations import STANDARD, Activation
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.onnx.tensors import widened
-from fastlstm.layers import Bidirectional, Layer
+from fastlstm.network.activations import STANDARD, Activation
+from fastlstm.network.layers import Bidirectional, Layer
 
 __all__ = ["INPUTS", "Operator", "read_operator"]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.budget import charge
 from fastlstm.formats.onnx.network import Network, Source
-from fastlstm.layers import Bidirectional, Layer
+from fastlstm.network.layers import Bidirectional, Layer
 
 __all__ = ["Description", "describe"]
 

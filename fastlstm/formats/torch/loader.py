@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from fastlstm.activations import LINEAR, Activation, as_activations
-from fastlstm.dense import Dense, as_head
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.check import check_module
 from fastlstm.formats.torch.modules import (
@@ -42,9 +40,11 @@ from fastlstm.formats.torch.unused import (
     in_front,
 )
 from fastlstm.formats.trust import WrongChoice
-from fastlstm.layers import Bidirectional
 from fastlstm.messages import Line, Message, Option, message_of, spelt
-from fastlstm.network import READS, Read, as_flag, check_layers
+from fastlstm.network.activations import LINEAR, Activation, as_activations
+from fastlstm.network.dense import Dense, as_head
+from fastlstm.network.layers import Bidirectional
+from fastlstm.network.network import READS, Read, as_flag, check_layers
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM

@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from fastlstm.activations import LINEAR, Activation, as_activation
-from fastlstm.dense import SOFTMAX
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.torch.names import shortened
 from fastlstm.messages import Message, Option
+from fastlstm.network.activations import LINEAR, Activation, as_activation
+from fastlstm.network.dense import SOFTMAX
 
 __all__ = [
     "Tail",

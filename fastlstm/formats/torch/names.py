@@ -17,13 +17,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.activations import STANDARD, Activation
-from fastlstm.dense import Dense, Embedding
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.trust import WrongChoice
-from fastlstm.layers import Bidirectional, Layer
 from fastlstm.messages import Message, Option
-from fastlstm.weights import refuse_mask
+from fastlstm.network.activations import STANDARD, Activation
+from fastlstm.network.dense import Dense, Embedding
+from fastlstm.network.layers import Bidirectional, Layer
+from fastlstm.network.weights import refuse_mask
 
 __all__ = [
     "as_floats",

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.inputs import NUMBER_KINDS, check_lengths, padded_shape
+from fastlstm.calls.sources import NUMBER_KINDS, check_lengths, padded_shape
+from fastlstm.calls.windows import Windows
 from fastlstm.model import LSTM
 from fastlstm.scoring.bad_rows import MISSING_CHUNK
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout, refuse_special
-from fastlstm.windows import Windows
 
 if TYPE_CHECKING:
     from fastlstm.scoring.sources.pages import MappedPages

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.dense import Embedding
-from fastlstm.inputs import count_of
+from fastlstm.calls.sources import count_of
 from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
+from fastlstm.network.dense import Embedding
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.lists import is_numeric, number_dtype, numbers

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.inputs import NUMBER_KINDS, count_of
+from fastlstm.calls.ragged import Ragged
+from fastlstm.calls.sources import NUMBER_KINDS, count_of
 from fastlstm.model import LSTM
-from fastlstm.ragged import Ragged
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.arrays import ArrayFile

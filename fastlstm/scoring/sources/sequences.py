@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.ragged import Ragged
+from fastlstm.calls.ragged import Ragged
+from fastlstm.calls.windows import Windows
 from fastlstm.scoring.chunk import WINDOW, Chunk, Position
-from fastlstm.windows import Windows
 
 __all__ = ["NULL", "REASONS", "UNPARSABLE", "WRONG_INPUTS", "Cutter", "Sequences"]
 

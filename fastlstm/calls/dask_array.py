@@ -1,0 +1,180 @@
+"""`LSTM.predict` on a Dask array: a task for every block of rows. Dask is imported by its users."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.calls.sources import check_length_form, check_lengths, check_numbers, padded_shape
+
+if TYPE_CHECKING:
+    from fastlstm.model import LSTM
+
+__all__ = ["is_lazy", "predict_blocks", "refuse_lazy"]
+
+Array = npt.NDArray[Any]
+
+
+def is_lazy(x: Any) -> bool:
+    """Tell whether x is a collection of Dask; whoever has one has imported Dask."""
+    base = sys.modules.get("dask.base")
+    return base is not None and bool(base.is_dask_collection(x))
+
+
+def refuse_lazy(x: Any) -> None:
+    """Refuse a collection of Dask where all of x is needed at once.
+
+    Raises
+    ------
+    TypeError
+        It is one.
+    """
+    if is_lazy(x):
+        raise TypeError(
+            f"expected x in memory, got a Dask {type(x).__name__}: only predict takes a Dask "
+            "array; bring x into memory with .compute(), or work on its blocks with "
+            "dask.array.map_blocks"
+        )
+
+
+def predict_blocks(
+    model: LSTM,
+    x: Any,
+    lengths: Any,
+    state: Any,
+    every: bool,
+    threads: int | None,
+    out: Any,
+    progress: bool,
+) -> Any:
+    """Return the outputs of a Dask array as a Dask array, with the same blocks of rows.
+
+    Parameters
+    ----------
+    model
+        It goes into the graph once, and compiles in the process that runs a task.
+    x : dask.array.Array (N, T, I)
+        Or what else `LSTM.predict` takes of an array. Blocks along T and I are joined in the
+        task of their rows. The sizes of blocks of rows may be unknown.
+    lengths : array (N,) of int, or Dask array, optional
+        A Dask array takes on the blocks of x.
+    every
+        The outputs of every step.
+    threads
+        Of a task; None is one, since Dask runs several tasks at once.
+    state, out, progress
+        Refused.
+
+    Returns
+    -------
+    dask.array.Array (N, outputs), or (N, T, outputs)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `LSTM.predict`, as far as shapes and dtypes tell; x is another collection, or an
+        argument is refused.
+    """
+    import dask
+    import dask.array as da
+
+    if not isinstance(x, da.Array):
+        raise TypeError(
+            f"expected an array in memory or a Dask array, got a Dask {type(x).__name__}: score "
+            "the partitions of a bag or a data frame with map_partitions (docs/clusters.md)"
+        )
+    _refuse(state, out, progress)
+    check_numbers(x._meta, "x")
+    n_rows, n_steps, n_inputs = padded_shape(
+        x.shape, model.input_size, model.recurrent[0].hidden_size
+    )
+    sample = 1, 1 if n_steps else 0, n_inputs
+    model._checked(np.zeros(sample, x.dtype), None, None, threads)
+    if x.ndim == 1 or (x.ndim == 2 and n_inputs > 1):
+        x = x[np.newaxis]
+    axes = "nti"[: x.ndim]
+    if lengths is not None:
+        lengths = _blocks_of_lengths(lengths, x, n_rows, n_steps)
+    return da.blockwise(
+        _predict_block,
+        "nso" if every else "no",
+        *(x, axes),
+        *(lengths, None if lengths is None else "n"),
+        *(da.arange(x.numblocks[0], chunks=1), "n"),
+        *(dask.delayed(model, pure=True, traverse=False), None),
+        *(every, None),
+        *(1 if threads is None else threads, None),
+        new_axes={"o": model.output_size} | ({"s": n_steps} if every else {}),
+        dtype=model.dtype,
+        meta=np.empty((0,) * (3 if every else 2), model.dtype),
+        align_arrays=False,  # they are: blocks of unknown size could not be
+        token="lstm-predict",
+    )
+
+
+def _predict_block(
+    blocks: Any, lengths: Any, number: Array, model: LSTM, every: bool, threads: int
+) -> Array:
+    try:
+        x = _joined(blocks)
+        return model.predict(x, lengths, return_sequences=every, threads=threads)
+    except ValueError as error:  # it counts the sequences from the first one of the block
+        raise ValueError(f"block {number[0]} of the rows: {error}") from error
+
+
+def _joined(blocks: Any, axis: int = 1) -> Any:
+    """Return one block of all steps and inputs, of nested lists of them."""
+    if not isinstance(blocks, list):
+        return blocks
+    parts = [_joined(block, axis + 1) for block in blocks]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
+
+
+def _refuse(state: Any, out: Any, progress: bool) -> None:
+    instead = "an argument for arrays in memory, got one with a Dask array: "
+    if state is not None:
+        raise ValueError(
+            f"state is {instead}call the model on each block, with that block's state, in "
+            "dask.array.map_blocks"
+        )
+    if out is not None:
+        raise ValueError(f"out is {instead}write the result with its to_zarr or dask.array.store")
+    if progress:
+        raise ValueError(
+            f"progress is {instead}Dask shows its own, dask.diagnostics.ProgressBar or "
+            "distributed.progress"
+        )
+
+
+def _blocks_of_lengths(lengths: Any, x: Any, n_rows: int, n_steps: int) -> Any:
+    """Return lengths (N,) as a Dask array with the blocks of rows of x."""
+    import dask.array as da
+
+    rows = x.chunks[0]
+    unknown = math.isnan(n_rows)
+    if not is_lazy(lengths):
+        if unknown:
+            raise ValueError(
+                "expected lengths as a Dask array, with the blocks of x: their sizes are unknown, "
+                "so that an array in memory cannot be cut; or call x.compute_chunk_sizes() first"
+            )
+        return da.from_array(check_lengths(lengths, n_rows, n_steps), chunks=(rows,))
+    if not isinstance(lengths, da.Array):
+        raise TypeError(
+            f"expected lengths as an array or a Dask array, got a Dask {type(lengths).__name__}"
+        )
+    unknown |= any(math.isnan(size) for size in lengths.shape)
+    shape = x.shape[:1] if unknown and lengths.ndim == 1 else lengths.shape
+    check_length_form(shape, lengths.dtype, n_rows)
+    if not unknown:
+        return lengths.rechunk((rows,))
+    if lengths.numblocks != x.numblocks[:1]:
+        raise ValueError(
+            "expected lengths with the blocks of x, since the sizes of some are unknown: "
+            f"{x.numblocks[0]} blocks of rows, got {lengths.numblocks[0]}"
+        )
+    return lengths

@@ -1,0 +1,110 @@
+"""The state that a caller gives, validated and laid out for the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.calls.sources import check_numbers, convert_into, count_of
+from fastlstm.network.layers import Layer
+from fastlstm.network.state import State
+
+__all__ = ["StateSizes", "flat_state", "learned_state"]
+
+NAMES = "h_n of state", "c_n of state"
+
+Array = npt.NDArray[Any]
+
+
+class StateSizes(NamedTuple):
+    """The sizes of a recurrent layer's state."""
+
+    directions: int
+    h: int
+    c: int
+
+
+def flat_state(
+    state: Any, layers: Sequence[StateSizes], n_rows: int, dtype: np.dtype[Any]
+) -> tuple[Array, Array]:
+    """Return h and c of all layers, one behind the other, each direction's (N, H) flattened.
+
+    Parameters
+    ----------
+    state
+        A `State`, a list of (h, c) pairs, one a layer, each array (D, N, H); or torch's pair
+        (h_n, c_n), each (L * D, N, H).
+    layers, n_rows, dtype
+        What it has to fit, and the dtype to return.
+
+    Raises
+    ------
+    TypeError
+        It is none of these, or does not hold real numbers.
+    ValueError
+        Its shapes do not fit the model or the sequences.
+    """
+    pairs = _state_pairs(state, layers)
+    if len(pairs) != len(layers):
+        raise ValueError(f"expected a state of {count_of(len(layers), 'layer')}, got {len(pairs)}")
+    parts: tuple[list[Array], list[Array]] = ([], [])
+    for i, (pair, sizes) in enumerate(zip(pairs, layers, strict=True)):
+        for name, value, flat, size in zip("hc", pair, parts, sizes[1:], strict=True):
+            array = check_numbers(value, f"state {name} of layer {i}")
+            expected = sizes.directions, n_rows, size
+            if array.shape != expected:
+                raise ValueError(
+                    f"state {name} of layer {i}: expected shape {expected} (directions, "
+                    f"sequences, hidden units), got {array.shape}"
+                )
+            array = array.reshape(-1)
+            if array.dtype != dtype:
+                given, array = array, np.empty(array.size, dtype)
+                convert_into(given, array)
+            flat.append(array)
+    return np.concatenate(parts[0]), np.concatenate(parts[1])  # copies, even of a single layer
+
+
+def learned_state(
+    cells: Sequence[Layer], n_rows: int, dtype: np.dtype[Any]
+) -> tuple[Array, Array] | None:
+    """Return the learned state of all layers for so many rows, in the same order.
+
+    None stands for zeros, where no layer has one.
+    """
+    if all(cell.h_0 is None and cell.c_0 is None for cell in cells):
+        return None
+    parts = []
+    for learned, size in (("h_0", "output_size"), ("c_0", "hidden_size")):
+        rows = [(getattr(cell, learned), getattr(cell, size)) for cell in cells]
+        parts.append([
+            np.tile(np.zeros(size, dtype) if row is None else row, n_rows) for row, size in rows
+        ])  # fmt: skip
+    return np.concatenate(parts[0]), np.concatenate(parts[1])
+
+
+def _state_pairs(state: Any, layers: Sequence[StateSizes]) -> list[tuple[Any, Any]]:
+    if not isinstance(state, list | tuple):
+        raise TypeError(
+            "expected state to be what a call of the model returned, a list of (h, c) pairs or "
+            f"torch's pair (h_n, c_n), got {type(state).__name__}"
+        )
+    if not isinstance(state, State) and len(state) == 2 and not isinstance(state[0], list | tuple):
+        h_n, c_n = (check_numbers(part, name) for part, name in zip(state, NAMES, strict=True))
+        if h_n.ndim != 3 or c_n.ndim != 3 or len(h_n) != len(c_n):
+            raise ValueError(
+                f"expected h_n and c_n of shape (layers, sequences, hidden units), "
+                f"got {h_n.shape} and {c_n.shape}"
+            )
+        ends = np.cumsum([layer.directions for layer in layers])
+        if len(h_n) != ends[-1]:
+            what = count_of(ends[-1], "layer" if ends[-1] == len(layers) else "direction")
+            raise ValueError(f"expected a state of {what}, got {len(h_n)}")
+        return list(zip(np.split(h_n, ends[:-1]), np.split(c_n, ends[:-1]), strict=True))
+    for i, pair in enumerate(state):
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise TypeError(f"expected state of layer {i} to be a pair (h, c)")
+    return [(pair[0], pair[1]) for pair in state]

@@ -1,0 +1,1 @@
+"""What is compiled: loops over tiles, layers and cells."""

@@ -1,0 +1,1 @@
+"""Which kernel a call takes, and where everything lies for it."""

@@ -1,0 +1,102 @@
+"""Weights as the kernels read them: one stream of numbers a layer, a *panel*."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlstm.engine.kernel.cells import cell_numbers
+from fastlstm.network.dense import Dense
+from fastlstm.network.layers import Layer
+
+Panel = NDArray[np.floating]
+
+
+def pack_layer(layer: Layer, units: int, embedded: bool) -> Panel:
+    """Return the panel of a layer for sequences in the lanes.
+
+    It is read `units` hidden units at a time: their biases, then their weights for every input
+    (none if `embedded`), then those for every hidden unit; each time four numbers a unit, gates
+    i f g o. Zeros fill up the last units.
+    """
+    of_inputs = layer.w_ih[:, : 0 if embedded else None]
+    columns = np.concatenate([layer.bias[:, np.newaxis], of_inputs, layer.w_hh], axis=1)
+    return _by_groups(columns, units).transpose(1, 3, 2, 0).ravel()
+
+
+def pack_unit_layer(layer: Layer, lanes: int, vectors: int) -> tuple[Panel, Panel]:
+    """Return the panels of a layer for hidden units in the lanes: of its inputs, of its state.
+
+    The first is read a vector of hidden units at a time: their biases, then their weights for
+    every input. The second is read `vectors` vectors at a time: their weights for every hidden
+    unit. Each time gates i f g o of a vector, then those of the next. Zeros fill up the last
+    vectors.
+    """
+    n_hidden, n_outputs, group = layer.hidden_size, layer.output_size, lanes * vectors
+    padded = -(-n_hidden // group) * group
+    of_inputs = np.concatenate([layer.bias[:, np.newaxis], layer.w_ih], axis=1)
+    inputs = _by_groups(of_inputs, lanes, padded)  # (4, vectors of H, lanes, 1 + I)
+    hidden = _by_groups(layer.w_hh, group).reshape(4, -1, vectors, lanes, n_outputs)
+    return inputs.transpose(1, 3, 0, 2).ravel(), hidden.transpose(1, 4, 2, 0, 3).ravel()
+
+
+def pack_cell(layer: Layer, padded: int) -> Panel:
+    """Return the panel of a cell for sequences in the lanes: its numbers, then its peepholes,
+    i f o of one hidden unit after the other, filled up to `padded` units.
+    """
+    return np.concatenate([cell_numbers(layer), _peepholes(layer, padded).T.ravel()])
+
+
+def pack_unit_cell(layer: Layer, padded: int) -> Panel:
+    """Return the same for hidden units in the lanes: all of i, then of f, then of o."""
+    return np.concatenate([cell_numbers(layer), _peepholes(layer, padded).ravel()])
+
+
+def _peepholes(layer: Layer, padded: int) -> Panel:
+    peepholes = np.zeros((3, padded), layer.dtype)
+    if layer.peepholes is not None:
+        peepholes[:, : layer.hidden_size] = layer.peepholes
+    return peepholes
+
+
+def pack_table(sums: Panel, units: int) -> Panel:
+    """Return an embedding's sums over the inputs (V, 4H) for sequences in the lanes.
+
+    Rows of i f g o of one hidden unit after the other, filled up to whole groups of `units`.
+    """
+    return _by_groups(sums.T, units).transpose(3, 1, 2, 0).ravel()
+
+
+def pack_unit_table(sums: Panel, lanes: int, padded: int) -> Panel:
+    """Return the same for hidden units in the lanes: i f g o of one vector after the other."""
+    return _by_groups(sums.T, lanes, padded).transpose(3, 1, 0, 2).ravel()
+
+
+def pack_dense(dense: Dense) -> Panel:
+    """Return the panel of a dense layer that computes four outputs at a time: their biases, then
+    their weights for every input. Zeros fill up the last outputs.
+    """
+    return pack_row_dense(dense, 4)
+
+
+def pack_row_dense(dense: Dense, lanes: int) -> Panel:
+    """Return the panel of a dense layer that computes `lanes` outputs at a time likewise."""
+    columns = _dense_columns(dense)
+    groups = -(-len(columns) // lanes)
+    padded = np.zeros((groups * lanes, columns.shape[1]), columns.dtype)
+    padded[: len(columns)] = columns
+    return padded.reshape(groups, lanes, -1).transpose(0, 2, 1).ravel()
+
+
+def _dense_columns(dense: Dense) -> Panel:
+    bias = np.zeros(dense.output_size, dense.dtype) if dense.bias is None else dense.bias
+    return np.concatenate([bias[:, np.newaxis], dense.weight], axis=1)
+
+
+def _by_groups(columns: Panel, units: int, least: int = 0) -> Panel:
+    """Return `columns` (4H, K) as (4, groups, units, K), filled up with zeros."""
+    n_hidden = len(columns) // 4
+    groups = -(-max(n_hidden, least) // units)
+    padded = np.zeros((4, groups * units, columns.shape[1]), columns.dtype)
+    padded[:, :n_hidden] = columns.reshape(4, n_hidden, -1)
+    return padded.reshape(4, groups, units, -1)

@@ -1,0 +1,1 @@
+"""The SIMD vector type, its arithmetic, and functions of vectors."""

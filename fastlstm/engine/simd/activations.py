@@ -1,0 +1,163 @@
+"""The activations that frameworks offer beside `sigmoid` and `tanh`, on packs.
+
+Each takes its argument, and alpha and beta as packs, whether it needs them or not. Definitions
+are those of `fastlstm.network.activations`. NaN gives NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastlstm.engine.jit import helper
+from fastlstm.engine.simd.arithmetic import (
+    absolute,
+    at_least,
+    at_most,
+    fma,
+    fms,
+    power_of_two,
+    where_at_most,
+    zeros,
+)
+from fastlstm.engine.simd.constants import constant, polynomial
+from fastlstm.engine.simd.sigmoid_tanh import expm1_reduced, sigmoid, sigmoid_denominator, tanh
+
+
+@helper
+def exp_parts(t: Any) -> Any:
+    """Return (s, q) with exp(-t) = s + s q, for t >= 0; from the limit on as at the limit."""
+    t = at_most(t, constant("limit", t))
+    shifted = fma(t, constant("-log2e", t), constant("shift", t))
+    n = shifted - constant("shift", t)
+    r = fma(n, constant("-ln2_low", t), fms(n, constant("-ln2_high", t), t))
+    return power_of_two(shifted), expm1_reduced(r)
+
+
+@helper
+def exp_of_minus(t: Any) -> Any:
+    """Return exp(-t) for t >= 0."""
+    s, q = exp_parts(t)
+    return fma(s, q, s)
+
+
+@helper
+def expm1_of_minus(t: Any) -> Any:
+    """Return exp(-t) - 1 for t >= 0."""
+    s, q = exp_parts(t)
+    return fma(s, q, s - constant("1", t))
+
+
+@helper
+def log1p(u: Any) -> Any:
+    """Return log(1 + u) for 0 <= u <= 1, as 2 atanh(u / (2 + u)) by its Taylor series."""
+    y = u / (constant("2", u) + u)
+    return (y + y) * polynomial("atanh", y * y)
+
+
+@helper
+def erf(x: Any) -> Any:
+    """Return erf(x) = 2 / sqrt(pi) x exp(-x^2) (1 + 2 x^2 / 3 + (2 x^2)^2 / (3 * 5) + ...).
+
+    All terms have one sign (Abramowitz and Stegun, 7.1.6). Beyond the limit the result is +-1.
+    """
+    x = at_least(at_most(x, constant("erf_limit", x)), constant("-erf_limit", x))
+    squared = x * x
+    terms = polynomial("erf", squared * constant("1 / erf_scale", x))
+    value = x * constant("2 / sqrt(pi)", x) * exp_of_minus(squared) * terms
+    return at_least(at_most(value, constant("1", x)), constant("-1", x))
+
+
+@helper
+def affine_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return fma(alpha, x, beta)
+
+
+@helper
+def elu_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return where_at_most(x, zeros(x), alpha * expm1_of_minus(absolute(x)), x)
+
+
+@helper
+def gelu_of(x: Any, alpha: Any, beta: Any) -> Any:
+    half = constant("0.5", x)
+    return half * x * (constant("1", x) + erf(constant("sqrt(1/2)", x) * x))
+
+
+@helper
+def gelu_tanh_of(x: Any, alpha: Any, beta: Any) -> Any:
+    inner = constant("sqrt(2/pi)", x) * fma(constant("0.044715", x) * x, x * x, x)
+    return constant("0.5", x) * x * (constant("1", x) + tanh(inner))
+
+
+@helper
+def hard_sigmoid_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return at_most(at_least(fma(alpha, x, beta), zeros(x)), constant("1", x))
+
+
+@helper
+def leaky_relu_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return where_at_most(x, zeros(x), alpha * x, x)
+
+
+@helper
+def linear_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return x
+
+
+@helper
+def relu_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return at_least(x, zeros(x))
+
+
+@helper
+def scaled_tanh_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return alpha * tanh(beta * x)
+
+
+@helper
+def sigmoid_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return sigmoid(x)
+
+
+@helper
+def silu_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return x / sigmoid_denominator(x)
+
+
+@helper
+def softplus_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return at_least(x, zeros(x)) + log1p(exp_of_minus(absolute(x)))
+
+
+@helper
+def softsign_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return x / (constant("1", x) + absolute(x))
+
+
+@helper
+def tanh_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return tanh(x)
+
+
+@helper
+def thresholded_relu_of(x: Any, alpha: Any, beta: Any) -> Any:
+    return where_at_most(x, alpha, zeros(x), x)
+
+
+FUNCTIONS = {
+    "affine": affine_of,
+    "elu": elu_of,
+    "gelu": gelu_of,
+    "gelu_tanh": gelu_tanh_of,
+    "hard_sigmoid": hard_sigmoid_of,
+    "leaky_relu": leaky_relu_of,
+    "linear": linear_of,
+    "relu": relu_of,
+    "scaled_tanh": scaled_tanh_of,
+    "sigmoid": sigmoid_of,
+    "silu": silu_of,
+    "softplus": softplus_of,
+    "softsign": softsign_of,
+    "tanh": tanh_of,
+    "thresholded_relu": thresholded_relu_of,
+}

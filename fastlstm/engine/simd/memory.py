@@ -1,0 +1,124 @@
+"""Packs from and to memory, and what goes beyond it: prefetches and the shared counter.
+
+Memory is reached through one-dimensional C-contiguous arrays at an element offset, without
+bounds checks: the callers own the bounds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+
+from fastlstm.engine.simd.pack import (
+    INT32,
+    array_data,
+    broadcast,
+    intrinsic,
+    is_flat,
+    repack,
+    scalar_bytes,
+    unpack,
+    vector_pointer,
+    vector_type,
+)
+
+
+@intrinsic
+def load(typingctx: Any, array: Any, at: Any, like: Any) -> Any:
+    """Return `array[at : at + lanes * count]` as a pack."""
+    if not is_flat(array, like):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = vector_pointer(
+            builder, array_data(context, builder, array, args[0]), args[1], like
+        )
+        vectors = [
+            builder.load(builder.gep(pointer, [INT32(j)]), align=scalar_bytes(like))
+            for j in range(like.count)
+        ]
+        return repack(builder, like, vectors)
+
+    return like(array, types.int64, like), codegen
+
+
+@intrinsic
+def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
+    """Write a pack to `array[at : at + lanes * count]`."""
+    if not is_flat(array, value):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = vector_pointer(
+            builder, array_data(context, builder, array, args[0]), args[1], value
+        )
+        for j, vector in enumerate(unpack(builder, value, args[2])):
+            builder.store(vector, builder.gep(pointer, [INT32(j)]), align=scalar_bytes(value))
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, value), codegen
+
+
+@intrinsic
+def load_splat(typingctx: Any, array: Any, at: Any, like: Any) -> Any:
+    """Return a pack with every lane equal to `array[at]`."""
+    if not is_flat(array, like):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        scalar = builder.load(builder.gep(data, [args[1]]))
+        vector = broadcast(builder, vector_type(like), scalar)
+        return repack(builder, like, [vector] * like.count)
+
+    return like(array, types.int64, like), codegen
+
+
+@intrinsic
+def prefetch(typingctx: Any, array: Any, at: Any) -> Any:
+    """Ask for the cache line of `array[at]`; an address outside memory is no error."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, INT32, INT32, INT32])
+        callee = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(callee, [pointer, INT32(0), INT32(3), INT32(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), codegen
+
+
+@intrinsic
+def fetch_add(typingctx: Any, array: Any, amount: Any) -> Any:
+    """Add `amount` to `array[0]` atomically and return what it was.
+
+    Who reads a sum also sees all that was written to memory before a number was added to it.
+    """
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        return builder.atomic_rmw("add", data, args[1], "acq_rel")
+
+    return types.int64(array, types.int64), codegen
+
+
+@intrinsic
+def align_stack(typingctx: Any, like: Any) -> Any:
+    """Have the calling function keep its stack frame aligned to cache lines.
+
+    LLVM assumes 16 bytes and spills whole vectors wherever that leaves them: by the luck of the
+    caller's stack depth, three times out of four across cache lines. One over-aligned variable,
+    kept alive by an empty piece of assembly, makes it align the frame.
+    """
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        variable = cgutils.alloca_once(builder, vector_type(like))
+        variable.align = 64
+        kind = ir.FunctionType(ir.VoidType(), [variable.type])
+        builder.call(ir.InlineAsm(kind, "", "r", side_effect=True), [variable])
+        return context.get_dummy_value()
+
+    return types.void(like), codegen

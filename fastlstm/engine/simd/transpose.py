@@ -1,0 +1,231 @@
+"""Between rows in memory and lanes in registers: in-register transposes.
+
+A sequence is a row of consecutive numbers (time steps times inputs). The kernels want element
+`e` of all sequences of a tile side by side: a *block* of shape (elements, lanes of the tile).
+Squares of `lanes x lanes` numbers are read as rows, transposed by shuffles and written as
+columns, and the other way round. The last elements of a row are read and written with masks,
+so that nothing outside a row is ever touched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+
+from fastlstm.engine.jit import function
+from fastlstm.engine.simd.arithmetic import lane_count, vector_lanes
+from fastlstm.engine.simd.pack import (
+    INT32,
+    INT64,
+    Pack,
+    array_data,
+    intrinsic,
+    is_flat,
+    repack,
+    scalar_bytes,
+    unpack,
+    vector_pointer,
+    vector_type,
+)
+
+
+def _square_of(like: Pack) -> Pack:
+    return Pack(like.dtype, like.lanes, like.lanes)
+
+
+def _first_lanes(builder: Any, pack: Pack, count: Any) -> Any:
+    """Return the mask `lane < count`."""
+    wide = ir.VectorType(INT64, pack.lanes)
+    undefined = ir.Constant(wide, ir.Undefined)
+    first = builder.insert_element(undefined, count, INT32(0))
+    zeros = ir.Constant(ir.VectorType(INT32, pack.lanes), [0] * pack.lanes)
+    counts = builder.shuffle_vector(first, undefined, zeros)
+    return builder.icmp_signed("<", ir.Constant(wide, list(range(pack.lanes))), counts)
+
+
+def _call_masked(builder: Any, pack: Pack, kind: str, arguments: list[Any], result: Any) -> Any:
+    name = f"llvm.masked.{kind}.v{pack.lanes}f{pack.dtype.bitwidth}.p0"
+    function = ir.FunctionType(result, [argument.type for argument in arguments])
+    callee = cgutils.get_or_insert_function(builder.module, function, name)
+    return builder.call(callee, arguments)
+
+
+@intrinsic
+def load_rows(
+    typingctx: Any, array: Any, starts: Any, lane: Any, at: Any, count: Any, like: Any
+) -> Any:
+    """Return a square whose vector r is `array[starts[lane + r] + at :][:count]`, then zeros."""
+    if not is_flat(array, like):
+        return None
+    square = _square_of(like)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        offsets = array_data(context, builder, starts, args[1])
+        vector = vector_type(like)
+        mask = _first_lanes(builder, like, args[4])
+        align, nothing = INT32(scalar_bytes(like)), ir.Constant(vector, None)
+        vectors = []
+        for r in range(like.lanes):
+            start = builder.load(builder.gep(offsets, [builder.add(args[2], INT64(r))]))
+            pointer = vector_pointer(builder, data, builder.add(start, args[3]), like)
+            masked = [pointer, align, mask, nothing]
+            vectors.append(_call_masked(builder, like, "load", masked, vector))
+        return repack(builder, square, vectors)
+
+    int64 = types.int64
+    return square(array, starts, int64, int64, int64, like), codegen
+
+
+@intrinsic
+def load_whole_rows(typingctx: Any, array: Any, starts: Any, lane: Any, at: Any, like: Any) -> Any:
+    """Return a square whose vector r is `array[starts[lane + r] + at :][:lanes]`."""
+    if not is_flat(array, like):
+        return None
+    square = _square_of(like)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        offsets = array_data(context, builder, starts, args[1])
+        vectors = []
+        for r in range(like.lanes):
+            start = builder.load(builder.gep(offsets, [builder.add(args[2], INT64(r))]))
+            pointer = vector_pointer(builder, data, builder.add(start, args[3]), like)
+            vectors.append(builder.load(pointer, align=scalar_bytes(like)))
+        return repack(builder, square, vectors)
+
+    return square(array, starts, types.int64, types.int64, like), codegen
+
+
+@intrinsic
+def store_rows(
+    typingctx: Any, array: Any, starts: Any, lane: Any, at: Any, count: Any, square: Any
+) -> Any:
+    """Write vector r of a square to `array[starts[lane + r] + at :][:count]`.
+
+    A row whose start is negative is left out.
+    """
+    if not is_flat(array, square):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        offsets = array_data(context, builder, starts, args[1])
+        mask = _first_lanes(builder, square, args[4])
+        whole = builder.icmp_signed(">=", args[4], INT64(square.lanes))
+        align = scalar_bytes(square)
+        for r, vector in enumerate(unpack(builder, square, args[5])):
+            start = builder.load(builder.gep(offsets, [builder.add(args[2], INT64(r))]))
+            with builder.if_then(builder.icmp_signed(">=", start, INT64(0)), likely=True):
+                pointer = vector_pointer(builder, data, builder.add(start, args[3]), square)
+                with builder.if_else(whole) as (then, otherwise):
+                    with then:
+                        builder.store(vector, pointer, align=align)
+                    with otherwise:
+                        masked = [vector, pointer, INT32(align), mask]
+                        _call_masked(builder, square, "store", masked, ir.VoidType())
+        return context.get_dummy_value()
+
+    int64 = types.int64
+    return types.void(array, starts, int64, int64, int64, square), codegen
+
+
+@intrinsic
+def load_columns(typingctx: Any, array: Any, at: Any, stride: Any, like: Any) -> Any:
+    """Return a square whose vector r is `array[at + r * stride :][:lanes]`."""
+    if not is_flat(array, like):
+        return None
+    square = _square_of(like)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        vectors = []
+        for r in range(like.lanes):
+            offset = builder.add(args[1], builder.mul(args[2], INT64(r)))
+            pointer = vector_pointer(builder, data, offset, like)
+            vectors.append(builder.load(pointer, align=scalar_bytes(like)))
+        return repack(builder, square, vectors)
+
+    return square(array, types.int64, types.int64, like), codegen
+
+
+@intrinsic
+def store_columns(typingctx: Any, array: Any, at: Any, stride: Any, square: Any) -> Any:
+    """Write vector r of a square to `array[at + r * stride :][:lanes]`."""
+    if not is_flat(array, square):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        for r, vector in enumerate(unpack(builder, square, args[3])):
+            offset = builder.add(args[1], builder.mul(args[2], INT64(r)))
+            pointer = vector_pointer(builder, data, offset, square)
+            builder.store(vector, pointer, align=scalar_bytes(square))
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64, square), codegen
+
+
+@intrinsic
+def transposed(typingctx: Any, square: Any) -> Any:
+    """Return the transpose of a square: log2(lanes) rounds that swap ever smaller halves."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lanes = square.lanes
+        rows = unpack(builder, square, args[0])
+        half = lanes // 2
+        while half:
+            upper = [j if not j & half else lanes + j - half for j in range(lanes)]
+            lower = [j + half if not j & half else lanes + j for j in range(lanes)]
+            masks = [ir.Constant(ir.VectorType(INT32, lanes), mask) for mask in (upper, lower)]
+            for i in range(lanes):
+                if not i & half:
+                    pair = rows[i], rows[i + half]
+                    rows[i] = builder.shuffle_vector(*pair, masks[0])
+                    rows[i + half] = builder.shuffle_vector(*pair, masks[1])
+            half //= 2
+        return repack(builder, square, rows)
+
+    return square(square), codegen
+
+
+@function
+def rows_to_block(
+    rows: Any, starts: Any, at: int, count: int, block: Any, block_at: int, like: Any
+) -> None:
+    """Read elements `at ... at + count - 1` of every lane's row into a block.
+
+    `starts` (lanes of the tile,) holds where each lane's row begins in `rows`. The block has
+    room for `count` rounded up to a multiple of the vector's lanes.
+    """
+    width, lanes = vector_lanes(like), lane_count(like)
+    for lane in range(0, lanes, width):
+        for e in range(0, count, width):
+            if count - e >= width:
+                square = load_whole_rows(rows, starts, lane, at + e, like)
+            else:
+                square = load_rows(rows, starts, lane, at + e, count - e, like)
+            store_columns(block, block_at + e * lanes + lane, lanes, transposed(square))
+
+
+@function
+def block_to_rows(
+    block: Any, block_at: int, count: int, rows: Any, starts: Any, at: int, like: Any
+) -> None:
+    """Write a block to elements `at ... at + count - 1` of every lane's row.
+
+    Lanes whose start is negative are left out. The block is readable up to `count` rounded up
+    to a multiple of the vector's lanes.
+    """
+    width, lanes = vector_lanes(like), lane_count(like)
+    if count == 1:  # the usual score: a square of one column is not worth its shuffles
+        for lane in range(lanes):
+            if starts[lane] >= 0:
+                rows[starts[lane] + at] = block[block_at + lane]
+        return
+    for lane in range(0, lanes, width):
+        for e in range(0, count, width):
+            square = load_columns(block, block_at + e * lanes + lane, lanes, like)
+            store_rows(rows, starts, lane, at + e, count - e, transposed(square))

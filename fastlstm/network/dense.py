@@ -1,0 +1,239 @@
+"""What stands before and behind the recurrent layers: an embedding, dense layers."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.network.activations import LINEAR, Activation, as_activation
+from fastlstm.network.weights import Weights, as_floats, freeze, refuse_mask
+
+__all__ = ["SOFTMAX", "Dense", "Embedding", "as_dense", "as_head"]
+
+Array = npt.NDArray[Any]
+
+SOFTMAX = "softmax"  # over all outputs of a dense layer, so no `Activation`
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dense(Weights):
+    """A dense layer: K inputs, O outputs, ``y = activation(weight @ x + bias)``.
+
+    Parameters
+    ----------
+    weight : array (O, K), float32 or float64
+    bias : array (O,), same dtype, optional
+    activation : str or Activation
+        ``"softmax"``, or what `as_activation` takes.
+
+    Raises
+    ------
+    TypeError
+        If an array is neither float32 nor float64.
+    ValueError
+        If shapes or dtypes do not fit together, or a weight is NaN or infinite.
+    """
+
+    weight: Array  # (O, K)
+    bias: Array | None = None  # (O,)
+    _: KW_ONLY
+    activation: Activation | str = LINEAR
+
+    def __post_init__(self) -> None:
+        arrays = {"weight": as_floats("weight", self.weight)}
+        shape = arrays["weight"].shape
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(
+                "weight: expected shape (O, K) for O >= 1 outputs and K >= 1 hidden units, "
+                f"got {shape}"
+            )
+        if self.bias is not None:
+            arrays["bias"] = as_floats("bias", self.bias)
+            if arrays["bias"].shape != shape[:1]:
+                raise ValueError(
+                    f"bias: expected shape ({shape[0]},) for {shape[0]} outputs, "
+                    f"got {arrays['bias'].shape}"
+                )
+        freeze(self, arrays)
+        if self.activation != SOFTMAX:
+            object.__setattr__(self, "activation", as_activation(self.activation))
+
+    @property
+    def input_size(self) -> int:
+        """K, the number of inputs: of hidden units, where it is a head."""
+        return int(self.weight.shape[1])
+
+    @property
+    def output_size(self) -> int:
+        """O, the number of outputs."""
+        return int(self.weight.shape[0])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """``float32`` or ``float64``."""
+        return self.weight.dtype
+
+    def __repr__(self) -> str:
+        bias = "" if self.bias is None else ", bias"
+        activation = "" if self.activation == LINEAR else f", {self.activation}"
+        return f"Dense({self.input_size} -> {self.output_size}{bias}{activation}, {self.dtype})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Embedding(Weights):
+    """A table of vectors: integer ids ``0 ... V - 1`` in, vectors of E numbers out.
+
+    Parameters
+    ----------
+    weight : array (V, E), float32 or float64
+    padding_id : int, optional
+        A step with this id is masked: it changes no state (Keras' ``mask_zero``).
+
+    Raises
+    ------
+    TypeError
+        If the array is neither float32 nor float64.
+    ValueError
+        If the shape is another one, a weight is NaN or infinite, or there is no such id.
+    """
+
+    weight: Array  # (V, E)
+    _: KW_ONLY
+    padding_id: int | None = None
+
+    def __post_init__(self) -> None:
+        weight = as_floats("weight", self.weight)
+        if weight.ndim != 2 or 0 in weight.shape:
+            raise ValueError(
+                "weight: expected shape (V, E) for V >= 1 ids and vectors of E >= 1 numbers, "
+                f"got {weight.shape}"
+            )
+        if self.padding_id is not None and not 0 <= self.padding_id < len(weight):
+            raise ValueError(
+                f"padding_id: expected an id in 0 ... {len(weight) - 1}, got {self.padding_id!r}"
+            )
+        if self.padding_id is not None:
+            object.__setattr__(self, "padding_id", int(self.padding_id))
+        freeze(self, {"weight": weight})
+
+    @property
+    def ids(self) -> int:
+        """V, the number of ids."""
+        return int(self.weight.shape[0])
+
+    @property
+    def input_size(self) -> int:
+        """1: a step has one id."""
+        return 1
+
+    @property
+    def output_size(self) -> int:
+        """E, the numbers of a vector."""
+        return int(self.weight.shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """``float32`` or ``float64``."""
+        return self.weight.dtype
+
+    def __repr__(self) -> str:
+        padding = "" if self.padding_id is None else f", padding_id={self.padding_id}"
+        return f"Embedding({self.ids} ids -> {self.output_size}{padding}, {self.dtype})"
+
+
+def as_head(head: Any, input_size: int, dtype: npt.DTypeLike) -> tuple[Dense, ...]:
+    """A head as users write it, as dense layers of `dtype` of which the first reads `input_size`.
+
+    Parameters
+    ----------
+    head
+        None, what `as_dense` takes, or a sequence of `Dense`.
+    input_size, dtype
+        As in `as_dense`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_dense`.
+    """
+    stack = isinstance(head, (tuple, list)) and all(isinstance(part, Dense) for part in head)
+    denses: list[Dense] = []
+    for part in head if stack else [head]:
+        dense = as_dense(part, input_size, dtype)
+        if dense is not None:
+            denses.append(dense)
+            input_size = dense.output_size
+    return tuple(denses)
+
+
+def as_dense(head: Any, input_size: int, dtype: npt.DTypeLike) -> Dense | None:
+    """One dense layer as users write it, as a `Dense` of `dtype` that reads `input_size` numbers.
+
+    Parameters
+    ----------
+    head : None, Dense, number or (weight, bias)
+        ``4.0`` is ``y = 4 * h`` for a single hidden unit. In a pair, `weight` is ``(O, K)``,
+        ``(K,)`` for one output or a number for one unit; `bias` is ``(O,)``, a number or None.
+    input_size : int
+        K, the hidden units of the last layer (of both directions).
+    dtype : dtype
+        The network's.
+
+    Raises
+    ------
+    TypeError
+        If `head` is none of these, or its weights are complex, text or masked.
+    ValueError
+        If its shape does not fit the network, or a weight is NaN or infinite.
+    """
+    if head is None:
+        return None
+    dense = head if isinstance(head, Dense) else _dense_from(head).astype(dtype)
+    if dense.dtype != np.dtype(dtype):
+        raise ValueError(
+            f"head: expected {np.dtype(dtype)} as in the layers, got {dense.dtype}; "
+            "convert it with .astype()"
+        )
+    if dense.input_size != input_size:
+        raise ValueError(
+            f"head: expected a weight of shape (outputs, {input_size}) for {input_size} hidden "
+            f"units, got {dense.weight.shape}"
+        )
+    return dense
+
+
+def _dense_from(head: Any) -> Dense:
+    """A number or a pair as a float64 `Dense`."""
+    if isinstance(head, Real) and not isinstance(head, bool):
+        weight, bias = head, None
+    elif isinstance(head, (tuple, list)) and len(head) == 2:
+        weight, bias = head
+    else:
+        raise TypeError(
+            f"head: expected a Dense, a number or a pair (weight, bias), got {type(head).__name__}"
+        )
+    try:
+        w = _as_float64("weight", weight)  # (O, K), (K,) or ()
+        b = None if bias is None else _as_float64("bias", bias).reshape(-1)  # (O,)
+        return Dense(w if w.ndim > 1 else w.reshape(1, -1), b)
+    except ValueError as error:
+        raise ValueError(f"head: {error}") from None
+
+
+def _as_float64(name: str, value: Any) -> Array:
+    refuse_mask(f"head: {name}", value)
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiubO":  # objects may be numbers, such as fractions
+        raise TypeError(f"head: {name}: expected real numbers, got {array.dtype}")
+    try:
+        return array.astype(np.float64)
+    except OverflowError:
+        raise ValueError(f"{name}: expected float64, got an integer beyond that") from None
+    except TypeError:  # objects that are none
+        raise TypeError(
+            f"head: {name}: expected real numbers, got {type(value).__name__}"
+        ) from None
