@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 import fastlstm
 from fastlstm.model import LSTM
-from fastlstm.network.dense import Dense, Embedding
+from fastlstm.network.dense import Dense
+from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Layer
 from fastlstm.speed import Speed, measure, quartiles, timed
 from fastlstm.versions import facts

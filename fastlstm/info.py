@@ -12,7 +12,8 @@ import numpy as np
 
 from fastlstm.formats import contents, load
 from fastlstm.network.activations import LINEAR
-from fastlstm.network.dense import SOFTMAX, Dense, Embedding
+from fastlstm.network.dense import SOFTMAX, Dense
+from fastlstm.network.embedding import Embedding
 from fastlstm.network.weights import Weights
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from model_files import fc, tensors
 from networks import make_network, make_values
 
-from fastlstm import LSTM, benchmark, cli, speed
+from fastlstm import LSTM, benchmark, cli, reference, speed
 from fastlstm.engine import compiling
 
 pytestmark = pytest.mark.usefixtures("few_kernels")
@@ -167,7 +167,7 @@ def test_the_loop_computes_what_predict_does(name):
     x = make_values(model, 9, 6)
     for network in (model, every):
         np.testing.assert_allclose(
-            speed.predict_by_loop(network, x), network.predict(x), rtol=1e-10, atol=1e-12
+            reference.predict(network.network, x), network.predict(x), rtol=1e-10, atol=1e-12
         )
 
 

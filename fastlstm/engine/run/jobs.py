@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.calls.sources import Source
 from fastlstm.engine.kernel.loop import FINISHED, STOPPED
 from fastlstm.engine.kernel.records import REVERSED, WIDTH
 from fastlstm.engine.plan.plan import Plan, Scratch
 from fastlstm.engine.run.outputs import Outputs
+from fastlstm.engine.run.source import Source
 from fastlstm.engine.run.states import StateRows
 
 Array = npt.NDArray[Any]
