@@ -16,8 +16,8 @@ from helpers import child_env
 import fastlstm
 from fastlstm import cli, versions
 from fastlstm.commands.hints import NAMES, READS
-from fastlstm.formats import HINTS
-from fastlstm.network import network
+from fastlstm.loading import READERS
+from fastlstm.network import reading
 
 COMMANDS = ("demo", "info", "convert", "verify", "score", "trace", "bench", "versions")
 
@@ -192,8 +192,8 @@ def test_a_misspelt_flag_is_refused_by_name(capsys):
 
 def test_hints_are_the_same_words_everywhere():
     """In what readers take, in `load`, `score` and the commands, whose dtype is one for all."""
-    words = {name for names in HINTS.values() for name in names}
+    words = {name for reader in READERS.values() for name in reader.HINTS}
     assert {*inspect.signature(fastlstm.load).parameters} - {"path"} == words
     assert words <= {*inspect.signature(fastlstm.score).parameters}
     assert {*NAMES} == words - {"dtype"}
-    assert READS == network.READS
+    assert READS == reading.READS

@@ -9,7 +9,7 @@ import pytest
 from model_files import random, tensors
 
 from fastlstm import UnsupportedModelError, from_keras, from_torch, reference
-from fastlstm.formats.check import allowed_error, check_keras, compare, verify
+from fastlstm.check import allowed_error, check_keras, compare, verify
 
 pytestmark = pytest.mark.usefixtures("few_kernels")
 

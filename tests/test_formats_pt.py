@@ -14,7 +14,8 @@ from model_files import assert_same, fc, refused, tensors
 
 from fastlstm import from_torch, load
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats import budget, contents
+from fastlstm.formats import budget
+from fastlstm.loading import contents
 from fastlstm.formats.torch.pickles import read_pickle
 
 GOLDEN = Path(__file__).parent / "golden" / "torch"

@@ -12,7 +12,7 @@ from model_files import fc, random, tensors
 
 import fastlstm
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, cli
-from fastlstm.formats import contents
+from fastlstm.loading import contents
 
 GOLDEN = Path(__file__).parent / "golden" / "torch"
 
@@ -34,7 +34,7 @@ def test_info_of_an_own_file(tmp_path, capsys, model):
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out.splitlines() == [
-        f"{path}: fastlstm's own, version 2, {path.stat().st_size:,} bytes",
+        f"{path}: fastlstm's own, version 3, {path.stat().st_size:,} bytes",
         "input: (N, T) ids",
         "layer 0: Embedding(9 ids -> 3, float32)",
         "layer 1: Bidirectional(Layer(3 -> 4, b_ih, clip 2.5, float32), "
@@ -68,7 +68,7 @@ def test_info_of_a_plain_file(tmp_path, capsys):
     assert "mask: steps of 1.5 only" in capsys.readouterr().out.splitlines()
     assert cli.main(["info", str(LSTM([layer(0)]).save(path))]) == 0
     printed = capsys.readouterr().out
-    assert "version 1," in printed
+    assert "version 3," in printed
     assert "head: none" in printed
 
 

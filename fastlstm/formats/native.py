@@ -60,7 +60,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     write = WRITERS.get(path.suffix.lower())
     if write is None:
-        raise ValueError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}")
+        raise ValueError(f"{path}: expected a suffix of {', '.join(SUFFIXES)}")
     description, tensors = described(network)
     metadata = {
         "format": "fastlstm",

@@ -95,7 +95,8 @@ class _Model:
             self.layers += layers_from(self.tensors, root, self.of_cell)
             self.used.update(lstm_names(self.tensors, root))
             self.mine.add(root.removesuffix("."))
-            _require_whole(lstm_names(self.unused, root), f"LSTM {root.removesuffix('.')!r}")
+            named = f"LSTM {root.removesuffix('.')!r}" if root else "LSTM"
+            _require_whole(lstm_names(self.unused, root), named)
         check_layers(self.layers)
         self.place = Place(
             bottom=self.layers[0],
