@@ -353,9 +353,7 @@ def test_missing_files(tmp_path, suffix):
 
 @pytest.mark.parametrize("foreign", [".onnx", ".keras", ".h5", ".pt", ".pth", ".nam"])
 def test_foreign_files_are_not_written(tmp_path, foreign):
-    with pytest.raises(
-        ValueError, match=r"expected a suffix of \.safetensors, \.npz, \.json"
-    ):
+    with pytest.raises(ValueError, match=r"expected a suffix of \.safetensors, \.npz, \.json"):
         make_model().save(tmp_path / f"model{foreign}")
 
 
