@@ -110,7 +110,7 @@ def test_a_module_of_float64_is_compared_in_float64(torch):
     from_torch(module, check=x)
     forward = module.forward
     module.forward = lambda x: (forward(x)[0] + 1e-7, tuple(k + 1e-7 for k in forward(x)[1]))
-    with pytest.raises(UnsupportedModelError, match="they are 1e-07 apart .* float64 explains"):
+    with pytest.raises(UnsupportedModelError, match=r"they are 1e-07 apart .* float64 explains"):
         from_torch(module, check=x)
 
 
