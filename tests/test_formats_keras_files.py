@@ -317,7 +317,7 @@ def archive_of(path, members, compression=zipfile.ZIP_STORED):
 def test_hostile_archives(tmp_path):
     path = tmp_path / "model.keras"
     good = {"config.json": "{}", "metadata.json": "{}"}
-    refused(archive_of(path, {}), "no model of Keras: there is no config.json")
+    refused(archive_of(path, {}), "not a model of Keras: there is no config.json")
     refused(archive_of(path, good), "there is no model.weights.h5")
     refused(archive_of(path, {**good, "model.weights.h5": b"junk"}), "damaged")
     refused(archive_of(path, {**good, "config.json": "[" * 100_000}), "damaged")
