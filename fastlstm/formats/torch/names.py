@@ -234,12 +234,10 @@ def dense_from(
     """
     mine = [key for key in tensors if key.startswith(f"{name}.")]
     if f"{name}.weight" not in mine:
-        others = [key.removesuffix(".weight") for key in tensors if key.endswith(".weight")]
         raise WrongChoice(
             Message(
                 Option("head", name),
-                f": there is no tensor {name}.weight; "
-                f"candidates: {shortened(others) if others else 'none'}",
+                f": there is no tensor {name}.weight; candidates: {_candidates(tensors)}",
             )
         )
     if unknown := sorted(set(mine) - {f"{name}.weight", f"{name}.bias"}):
@@ -265,12 +263,11 @@ def embedding_from(tensors: Mapping[str, Any], name: str) -> Embedding:
     """
     mine = [key for key in tensors if key.startswith(f"{name}.")]
     if mine != [f"{name}.weight"]:
-        others = [key.removesuffix(".weight") for key in tensors if key.endswith(".weight")]
         raise WrongChoice(
             Message(
                 Option("embedding", name),
                 f": expected a tensor {name}.weight alone, got {mine}; "
-                f"candidates: {shortened(others) if others else 'none'}",
+                f"candidates: {_candidates(tensors)}",
             )
         )
     try:
@@ -282,6 +279,12 @@ def embedding_from(tensors: Mapping[str, Any], name: str) -> Embedding:
 def _floats(tensors: Mapping[str, Any], name: str) -> Array:
     """A tensor as float32 or float64."""
     return widened(name, as_numpy(tensors[name]))
+
+
+def _candidates(tensors: Iterable[str]) -> str:
+    """The names of the layers that have a weight, for an error."""
+    others = [name.removesuffix(".weight") for name in tensors if name.endswith(".weight")]
+    return shortened(others) if others else "none"
 
 
 def shortened(names: list[str], limit: int = 8) -> str:
