@@ -15,7 +15,7 @@ from fastlstm.calls.dask_array import predict_blocks
 from fastlstm.calls.masks import MaskedSource
 from fastlstm.calls.state import by_layer, new_state, of_first_layers
 from fastlstm.calls.trace import Trace
-from fastlstm.engine.run.outputs import Outputs
+from fastlstm.engine.run.source import Outputs
 from fastlstm.formats import native
 from fastlstm.lazy import lazy
 from fastlstm.messages import Message, Option
