@@ -123,17 +123,19 @@ class Program:
         return max((k.writes.size for k in self.operations if k.writes.every), default=0)
 
 
-def make_program(chain: Sequence[Link], every: bool) -> Program:
+def make_program(chain: Sequence[Link], input_size: int, every: bool) -> Program:
     """Return the program for the outputs of every step, or for those of a sequence.
 
     Parameters
     ----------
     chain
         As `make_chain`.
+    input_size
+        The numbers that are read at a step; 1 where they are ids.
     every
         The outputs of every step, without what is read.
     """
-    build = _Builder(next(k.width for link in chain for k in _stacks(link)))
+    build = _Builder(input_size)
     links = [k for k in chain if not (every and isinstance(k, Read))]
     links = links if every else _read_early(links)
     for link, behind in zip(links, [*links[1:], None], strict=True):
@@ -269,9 +271,3 @@ def _share_buffers(operations: list[Operation]) -> Iterator[Operation]:
             places[of.writes.buffer] = len(set(places.values())) if new else free.pop(0)
         free += ended
         yield replace(of, reads=reads, writes=of.writes._replace(buffer=places[of.writes.buffer]))
-
-
-def _stacks(link: Link) -> tuple[Stack, ...]:
-    if isinstance(link, Both):
-        return link.forward, link.backward
-    return (link,) if isinstance(link, Stack) else ()

@@ -46,7 +46,8 @@ class Engine:
     def __init__(self, network: Network) -> None:
         parts = _dense_looked_up(network.parts)
         chain = make_chain(parts)
-        self.programs = {every: make_program(chain, every) for every in (False, True)}
+        size = network.input_size
+        self.programs = {every: make_program(chain, size, every) for every in (False, True)}
         self.network, self.packed = network, Packed(network)
         self.work_a_step = sum(
             k.hidden_size * (8 * (k.input_size + k.output_size) + ACTIVATION_WORK)
