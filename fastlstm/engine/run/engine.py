@@ -15,9 +15,10 @@ from fastlstm.engine.kernel.dense import DenseRows
 from fastlstm.engine.plan.chain import make_chain
 from fastlstm.engine.plan.program import ApplyDense, Walk, make_program
 from fastlstm.engine.plan.work import ACTIVATION_WORK
+from fastlstm.engine.run.call import NO_INTEGERS, run_kernel
 from fastlstm.engine.run.crew import share_out
 from fastlstm.engine.run.group import Task
-from fastlstm.engine.run.job import Job
+from fastlstm.engine.run.job import Job, by_length
 from fastlstm.engine.run.packed import Packed
 from fastlstm.engine.run.progress import Progress
 from fastlstm.engine.run.source import Outputs, Source
@@ -86,14 +87,20 @@ class Engine:
         if work >= 2 * LEAST_WORK_A_THREAD:
             most = default_threads() if threads is None else threads
             n_threads = min(int(work / LEAST_WORK_A_THREAD), most)
-        task = Task(
-            self.programs[outputs.sequence is not None], self.packed,
-            source, source.in_place(self.packed.input_dtype), start, outputs,
-        )  # fmt: skip
-        job = Job(task, n_threads, work)
         short = work < WORK_WORTH_INTERRUPTING
-        if short and n_threads == 1 and not progress:
-            return job.work()
+        program, packed = self.programs[outputs.sequence is not None], self.packed
+        inputs = source.in_place(packed.input_dtype)
+        walk, last, sequence, gates, end = program.whole, *outputs
+        if short and n_threads == 1 and not progress and walk is not None and inputs is not None:
+            # one kernel does it all: a call of ten microseconds, of which a job would take two
+            ((plan, _),) = packed.plans(walk, n_rows, 1, gates is not None, False)
+            return run_kernel(
+                plan, inputs[0], n_rows, source.n_steps,
+                starts=inputs[1], lengths=NO_INTEGERS if lengths is None else lengths,
+                order=by_length(lengths), start=start, end=end,
+                last=last, sequence=sequence, gates=gates,
+            )  # fmt: skip
+        job = Job(Task(program, packed, source, inputs, start, outputs), n_threads, work)
         with Progress(n_rows, progress) as bar:
             return share_out(job, min(n_threads, job.parts), short, bar)
 
