@@ -382,9 +382,10 @@ class LSTM:
             start = start[0][:n_h], start[1][:n_c]
         shape = source.n_rows, source.n_steps
         units, width = sum(k.hidden_size for k in cells), sum(k.output_size for k in cells)
-        i, f, g, o, c = self._new_sequence(source, (5, *shape, units))
+        gates = self._new_sequence(source, (5, *shape, units))
+        i, f, g, o, c = gates
         h = self._new_sequence(source, (*shape, width))
-        outputs = Outputs(sequence=h, gates=(i, f, g, o, c))
+        outputs = Outputs(sequence=h, gates=gates)
         self._engine_up_to(index).run(source, start, outputs, threads)
         lengths = source.lengths
         if isinstance(source, MaskedSource):

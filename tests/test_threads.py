@@ -22,8 +22,7 @@ from helpers import finish, run_child, some_of, start_child
 from shapes import make_input, make_model
 
 from fastlstm.engine import cpu
-from fastlstm.engine.kernel.forms import Form
-from fastlstm.engine.plan import cost as kinds
+from fastlstm.engine.kernel.forms import Form, Tile, possible_kinds
 from fastlstm.engine.run import engine as run
 from fastlstm.engine.run import jobs, pool, progress, threads
 
@@ -190,8 +189,8 @@ def test_threads_share_the_tiles(tiles, monkeypatch):
     model = make_model(8, (64,), 1)
     x = make_input(tiles * cpu.lanes("float32"), 3000, 8)
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
-    shape = kinds.possible_kinds("float32", Form(), traced=False)[0]
-    tile = kinds.Tile(shape, shape.least_sequences)
+    shape = possible_kinds("float32", Form(), traced=False)[0]
+    tile = Tile(shape, shape.least_sequences)
     monkeypatch.setattr(run, "choose_tile", lambda *_: tile)
     model.predict(x[:, :1], threads=1)  # compiles the kernel
     start = threading.Barrier(tiles)

@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from fastlstm.calls.sources import Source
 from fastlstm.engine.kernel.compiled import warm_kernels
-from fastlstm.engine.kernel.dense import DenseRows
+from fastlstm.engine.kernel.forms import Kind, Tile
 from fastlstm.engine.plan.chain import Both, Stack, Steps, make_chain
-from fastlstm.engine.plan.cost import Kind, Tile, choose_tile, choose_tiles
+from fastlstm.engine.plan.cost import choose_tile, choose_tiles
 from fastlstm.engine.plan.plan import Plan, make_plan, pack_sums
 from fastlstm.engine.plan.work import ACTIVATION_WORK
 from fastlstm.engine.run.chain_job import ChainJob
+from fastlstm.engine.run.dense_layers import DenseRows
 from fastlstm.engine.run.jobs import GroupJob, InPlaceJob, Job
 from fastlstm.engine.run.outputs import Outputs
 from fastlstm.engine.run.pool import start

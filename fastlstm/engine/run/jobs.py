@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from fastlstm.calls.sources import Source
 from fastlstm.engine.kernel.loop import FINISHED, STOPPED
-from fastlstm.engine.kernel.records import REVERSED, WIDTH
 from fastlstm.engine.plan.plan import Plan
 from fastlstm.engine.run.call import NO_INTEGERS, new_counter, run_kernel
 from fastlstm.engine.run.outputs import Outputs
@@ -139,10 +138,10 @@ class GroupJob:
         self.states = states
         self.dtype = np.dtype(np.int64 if plan.looked_up is not None else plan.panels.dtype)
         self.order = by_length(source.lengths)
-        sequences, self.n_inputs = plan.tile.sequences, int(plan.table[WIDTH])
+        sequences, self.n_inputs = plan.tile.sequences, int(plan.record["width"][0])
         tile_step = sequences * self.n_inputs * self.dtype.itemsize
         self.group_steps = max(1, min(source.n_steps, GROUP_BYTES // tile_step))
-        if plan.table[REVERSED]:  # the last step comes first
+        if plan.record["reversed"][0]:  # the last step comes first
             self.group_steps = max(1, source.n_steps)
         tiles = max(1, GROUP_BYTES // (tile_step * self.group_steps))
         n_tiles = -(-source.n_rows // sequences)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.engine.kernel.dense import DenseRows
+from fastlstm.engine.kernel.forms import Tile
 from fastlstm.engine.plan.chain import Both, Link, Stack, Steps
-from fastlstm.engine.plan.cost import Tile
 from fastlstm.engine.plan.plan import Plan
 from fastlstm.engine.run.call import NO_INTEGERS, new_counter, run_kernel
+from fastlstm.engine.run.dense_layers import DenseRows
 from fastlstm.engine.run.jobs import as_slice
 from fastlstm.engine.run.pooling import pool
 from fastlstm.engine.run.states import Pair, StateRows
@@ -230,7 +230,7 @@ class Worker:
         *,
         last: Array | None = None,
         sequence: Array | None = None,
-        gates: tuple[Array, ...] | None = None,
+        gates: Array | None = None,
         out_rows: Integers = NO_INTEGERS,
         only_first: bool = False,
     ) -> None:
