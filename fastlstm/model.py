@@ -390,9 +390,10 @@ class LSTM:
         cells = self.recurrent[index].cells  # both directions side by side
         units, width = sum(k.hidden_size for k in cells), sum(k.output_size for k in cells)
         shape = source.n_rows, source.n_steps
-        i, f, g, o, c = (new_array((*shape, units), self.dtype, source) for _ in range(5))
+        gates = new_array((5, *shape, units), self.dtype, source)
+        i, f, g, o, c = gates
         h = new_array((*shape, width), self.dtype, source)
-        outputs = Outputs(sequence=h, gates=(i, f, g, o, c))
+        outputs = Outputs(sequence=h, gates=gates)
         self._engine_up_to(index).run(source, start, outputs, threads)
         lengths = source.lengths
         if isinstance(source, MaskedSource):

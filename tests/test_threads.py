@@ -22,10 +22,9 @@ from helpers import finish, run_child, some_of, start_child
 from shapes import make_input, make_model
 
 from fastlstm.engine import cpu
-from fastlstm.engine.kernel.forms import Form
-from fastlstm.engine.plan import cost as kinds
-from fastlstm.engine.run import engine as run
+from fastlstm.engine.kernel.forms import Form, Tile, possible_kinds
 from fastlstm.engine.run import crew, job, packed, pool, progress, threads
+from fastlstm.engine.run import engine as run
 
 # as in the children, for which the kernels are compiled here
 pytestmark = pytest.mark.usual_tiles
@@ -171,16 +170,15 @@ def test_a_call_takes_as_many_threads_as_asked(
     x = make_input(rows, 20, 3, "float32" if kind == "in place" else "float64")
     monkeypatch.setattr(run, "default_threads", lambda: 5)
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", work_a_thread)
-    workers = []
-    work = job.Job.work
+    woken = []
 
-    def counted(self, others=0):
-        workers.append(self)
-        work(self, others)
+    def start(work):
+        woken.append(work)
+        return pool.start(work)
 
-    monkeypatch.setattr(job.Job, "work", counted)
+    monkeypatch.setattr(crew, "start", start)
     model.predict(x, threads=asked)
-    assert len(workers) == expected
+    assert 1 + len(woken) == expected  # with the caller's
 
 
 @pytest.mark.parametrize("tiles", [2, 3])
@@ -189,8 +187,8 @@ def test_threads_share_the_tiles(tiles, monkeypatch):
     model = make_model(8, (64,), 1)
     x = make_input(tiles * cpu.lanes("float32"), 3000, 8)
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
-    shape = kinds.possible_kinds("float32", Form(), traced=False)[0]
-    tile = kinds.Tile(shape, shape.least_sequences)
+    shape = possible_kinds("float32", Form(), traced=False)[0]
+    tile = Tile(shape, shape.least_sequences)
     monkeypatch.setattr(packed, "choose_tile", lambda *_: tile)
     model.predict(x[:, :1], threads=1)  # compiles the kernel
     start = threading.Barrier(tiles)

@@ -66,9 +66,7 @@ def flat_state(
     return np.concatenate(parts[0]), np.concatenate(parts[1])  # copies, even of a single layer
 
 
-def learned_state(
-    cells: Sequence[Layer], n_rows: int, dtype: np.dtype[Any]
-) -> tuple[Array, Array]:
+def learned_state(cells: Sequence[Layer], n_rows: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """Return the learned state of all layers for so many rows, in the same order.
 
     It is zero where a layer has none.

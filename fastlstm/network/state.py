@@ -47,9 +47,7 @@ class State(tuple[LayerState, ...]):
         return super().__new__(cls, (LayerState(h, c) for h, c in layers))
 
     @classmethod
-    def view(
-        cls, h: Array, c: Array, sizes: tuple[StateSizes, ...], n_rows: int
-    ) -> State:
+    def view(cls, h: Array, c: Array, sizes: tuple[StateSizes, ...], n_rows: int) -> State:
         """The state of `n_rows` sequences that lies in flat `h` and `c`, each layer's in turn."""
         layers = []
         at_h = at_c = 0

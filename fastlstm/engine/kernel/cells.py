@@ -16,7 +16,7 @@ from fastlstm.engine.jit import helper
 from fastlstm.engine.simd.activations import FUNCTIONS
 from fastlstm.engine.simd.arithmetic import any_below, at_least, at_most, fma, zeros
 from fastlstm.engine.simd.constants import constant
-from fastlstm.engine.simd.gates import join, join_two, take_row
+from fastlstm.engine.simd.gates import join, join_two, take_gate
 from fastlstm.engine.simd.memory import load_splat, store
 from fastlstm.engine.simd.sigmoid_tanh import sigmoid, sigmoid_denominator, tanh_fraction
 from fastlstm.network.activations import STANDARD, Activation
@@ -113,7 +113,7 @@ def _make_usual(kind: Cell) -> Any:
         # the three sigmoids go together: their interleaved chains hide each other's latency
         # (25 % of the whole at one hidden unit); with peepholes o waits for the cell state
         d = sigmoid_denominator(join_two(i, f) if peepholes else join(i, f, o))
-        d_i, d_f = take_row(d, 0, like), take_row(d, 1, like)
+        d_i, d_f = take_gate(d, 0, like), take_gate(d, 1, like)
         n_g, d_g = tanh_fraction(g)
         f_gate = one - one / d_i if coupled else one / d_f
         c = fma(f_gate, c, n_g / (d_i * d_g))
@@ -123,7 +123,7 @@ def _make_usual(kind: Cell) -> Any:
                 o = within(o, bound)
             d_o = sigmoid_denominator(o)
         else:
-            d_o = take_row(d, 2, like)
+            d_o = take_gate(d, 2, like)
         n_c, d_c = tanh_fraction(c)
         if gates >= 0:
             i_gate, o_gate = one / d_i, one / d_o

@@ -109,8 +109,9 @@ class Program:
     def whole(self) -> Walk | None:
         """The walk over all steps that is all there is to do, if it is."""
         first = self.operations[0]
-        alone = isinstance(first, Walk) and len(self.operations) == 1 and not first.only_last
-        return first if alone else None
+        if isinstance(first, Walk) and len(self.operations) == 1 and not first.only_last:
+            return first
+        return None
 
     @lazy
     def direct(self) -> bool:

@@ -11,12 +11,12 @@ import numpy.ma  # late otherwise, in a call: a child forked meanwhile would wai
 import numpy.typing as npt
 
 from fastlstm.engine.kernel.compiled import warm_kernels
-from fastlstm.engine.kernel.dense import DenseRows
 from fastlstm.engine.plan.chain import make_chain
 from fastlstm.engine.plan.program import ApplyDense, Walk, make_program
 from fastlstm.engine.plan.work import ACTIVATION_WORK
 from fastlstm.engine.run.call import NO_INTEGERS, run_kernel
 from fastlstm.engine.run.crew import share_out
+from fastlstm.engine.run.dense_layers import DenseRows
 from fastlstm.engine.run.group import Task
 from fastlstm.engine.run.job import Job, by_length
 from fastlstm.engine.run.packed import Packed

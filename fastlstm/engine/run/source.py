@@ -42,5 +42,5 @@ class Outputs(NamedTuple):
 
     last: Array | None = None  # (N, outputs)
     sequence: Array | None = None  # (N, T, outputs)
-    gates: tuple[Array, ...] | None = None  # i f g o c of the last layer, each (N, T, H)
+    gates: Array | None = None  # i f g o c of the last layer, (5, N, T, H)
     end: tuple[Array, Array] | None = None  # h and c, flat, as `StateRows`

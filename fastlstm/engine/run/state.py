@@ -39,9 +39,7 @@ class StateRows:
         for of_all, of_some in self._pairs(whole, part, n_rows, n):
             of_all[rows] = of_some
 
-    def _pairs(
-        self, whole: Pair, part: Pair, n_rows: int, n: int
-    ) -> Iterator[tuple[Array, Array]]:
+    def _pairs(self, whole: Pair, part: Pair, n_rows: int, n: int) -> Iterator[tuple[Array, Array]]:
         for of_all, of_some, sizes in zip(whole, part, self.sizes, strict=True):
             at = 0
             for size in sizes:
