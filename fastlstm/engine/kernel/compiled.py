@@ -21,9 +21,9 @@ def kernel(kind: Kind) -> Any:
     layouts = units_in_lanes if kind.lanes_hold == UNITS else sequences_in_lanes
     function = make_kernel(kind, layouts.make_layout(kind))
     dispatcher = compile_kernel(function, str(kind), signature(kind))
-    # What Numba's dispatcher calls, once it has found out the types of all arguments, which are
-    # always the same here: that takes half a microsecond. It looks at the size of the elements only,
-    # so that `run.call` is strict about what it is given.
+    # What Numba's dispatcher calls once it has found out the types of all arguments. They are
+    # always the same here, and finding out takes half a microsecond (on a Xeon of 2.8 GHz). Of an
+    # array it looks only at the size of the elements: who calls it answers for the rest.
     (compiled,) = dispatcher.overloads.values()
     return compiled.entry_point
 

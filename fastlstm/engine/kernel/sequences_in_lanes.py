@@ -75,6 +75,8 @@ def make_run_layer(kind: Kind) -> Any:
         plan, layer, panels, scratch = work.plan, layer_of(work, i), work.panels, work.scratch
         states, lanes = empty_pack(scratch, lanes_of_vector, state_vectors), lane_count(like)
         n_inputs, n_hidden, n_outputs = layer.inputs, layer.hidden, layer.outputs
+        h_at, c_at, kept = layer.h_at, layer.c_at, layer.kept
+        panel, cell, gates_apart = layer.panel, layer.cell_panel, plan.gates_apart
         x, x_step = layer.x_at, (n_inputs if i else plan.x_width) * lanes
         if i == 0 and plan.reversed and not embedded:  # they lie as they do in the values
             x, x_step = x + (n - 1) * x_step, -x_step
@@ -83,10 +85,9 @@ def make_run_layer(kind: Kind) -> Any:
         if traced and i == plan.n_layers - 1:
             gates = plan.gates_at
         for s in range(n):
-            h_last = layer.h_at + slot(s, layer.kept) * size
-            h_next = layer.h_at + slot(s + 1, layer.kept) * size
+            h_last, h_next = h_at + slot(s, kept) * size, h_at + slot(s + 1, kept) * size
             to = layer.cell_output_at if projected else h_next
-            w, c, cell = layer.panel, layer.c_at, layer.cell_panel
+            w = panel
             for u in range(0, n_hidden, units):
                 # z = b + W_ih x_t + W_hh h_{t-1}
                 z = splat_gates(panels, w, units, like)
@@ -100,14 +101,14 @@ def make_run_layer(kind: Kind) -> Any:
                 # h_t, c_t = next_state(z, c_{t-1})
                 at = u * lanes
                 finish_units(
-                    next_state, split_gates(z, 0, like, states), panels, cell, u, scratch, c + at,
-                    to + at, gates, at, plan.gates_apart, like, states,
+                    next_state, split_gates(z, 0, like, states), panels, cell, u, scratch,
+                    c_at + at, to + at, gates, at, gates_apart, like, states,
                 )  # fmt: skip
                 if lane_count(states) < units * lanes:
                     at += lanes
                     finish_units(
                         next_state, split_gates(z, 1, like, states), panels, cell, u + 1, scratch,
-                        c + at, to + at, gates, at, plan.gates_apart, like, states,
+                        c_at + at, to + at, gates, at, gates_apart, like, states,
                     )  # fmt: skip
             if projected:  # h_t = W_hr h_t
                 p = layer.projection_panel
