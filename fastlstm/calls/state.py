@@ -96,7 +96,10 @@ def of_first_layers(flat: Pair | None, sizes: Sequence[StateSizes], n_rows: int)
 
 def _numbers(sizes: Sequence[StateSizes]) -> tuple[int, int]:
     """Return how many numbers of h and of c a sequence has."""
-    return sum(d * h for d, h, _ in sizes), sum(d * c for d, _, c in sizes)
+    all_h = all_c = 0
+    for d, h, c in sizes:
+        all_h, all_c = all_h + d * h, all_c + d * c
+    return all_h, all_c
 
 
 def _state_pairs(state: Any, layers: Sequence[StateSizes]) -> list[tuple[Any, Any]]:

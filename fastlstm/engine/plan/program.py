@@ -244,10 +244,9 @@ def _fuse(operations: list[Operation]) -> list[Operation]:
 
     Elsewhere the two are not fused: nobody has measured whether that is faster.
     """
-    if len(operations) == 2:
-        walk, head = operations
-        if isinstance(walk, Walk) and isinstance(head, ApplyDense):
-            if head.dense.activation == LINEAR and not walk.only_last:
+    match operations:
+        case [Walk(only_last=False) as walk, ApplyDense() as head]:
+            if head.dense.activation == LINEAR:
                 return [replace(walk, writes=head.writes, head=head.dense)]
     return operations
 

@@ -1,4 +1,4 @@
-"""The code of every operation of a program: what it needs, and what it does with a group of rows."""
+"""The code of every operation of a program: what it needs, and what it does with a group."""
 
 from __future__ import annotations
 
