@@ -20,7 +20,7 @@ from fastlstm.engine.simd.activations import FUNCTIONS, exp_of_minus
 from fastlstm.engine.simd.arithmetic import at_least, empty_pack, lane_count, zeros
 from fastlstm.engine.simd.gates import splat_gates
 from fastlstm.engine.simd.memory import align_stack, load, load_splat, pointer_of, store
-from fastlstm.engine.simd.transpose import block_to_rows, rows_to_block
+from fastlstm.engine.simd.transpose import lanes_to_rows, rows_to_lanes
 from fastlstm.network.dense import SOFTMAX
 
 VECTORS = 2  # of rows: with four outputs at a time, eight sums in flight
@@ -66,7 +66,7 @@ def make_dense_kernel(vector_lanes: int, activation: str) -> Callable[..., None]
                 row = min(first + lane, n_rows - 1)
                 start[lane] = row * n_inputs
                 target[lane] = row * n_outputs if first + lane < n_rows else -1
-            rows_to_block(values, start, 0, n_inputs, scratch, 0, like)
+            rows_to_lanes(values, start, 0, n_inputs, scratch, 0, like)
             p = FIRST_PANEL
             for output in range(0, n_outputs, 4):
                 z = splat_gates(panel, p, 1, like)
@@ -76,7 +76,7 @@ def make_dense_kernel(vector_lanes: int, activation: str) -> Callable[..., None]
                 p += 4 + 4 * n_inputs
             if normalise:
                 softmax(scratch, y, n_outputs, like)
-            block_to_rows(scratch, y, n_outputs, out, target, 0, like)
+            lanes_to_rows(scratch, y, n_outputs, out, target, 0, like)
 
     return run_rows
 

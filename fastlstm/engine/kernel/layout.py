@@ -56,7 +56,7 @@ class Seats(NamedTuple):
     target: Any  # where something goes now, see `aim`
 
 
-class State(NamedTuple):
+class FlatState(NamedTuple):
     """The states of all cells, flat: each cell's (rows, numbers) one behind the other."""
 
     h: Any

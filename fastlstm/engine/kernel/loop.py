@@ -17,7 +17,7 @@ import numpy as np
 
 from fastlstm.engine.jit import function
 from fastlstm.engine.kernel.forms import Kind
-from fastlstm.engine.kernel.layout import FIRST, Layout, Rows, Seats, State, Work, seat
+from fastlstm.engine.kernel.layout import FIRST, FlatState, Layout, Rows, Seats, Work, seat
 from fastlstm.engine.simd.arithmetic import empty_pack
 from fastlstm.engine.simd.memory import align_stack, fetch_add, pointer_at, pointer_of
 
@@ -73,8 +73,8 @@ def make_kernel(kind: Kind, layout: Layout) -> Callable[..., None]:
             pointer_at(plan.seats + 4 * table, INTEGER),
         )  # fmt: skip
         rows = Rows(n_rows, n_steps, order, starts, lengths, out_rows, out_steps, first_step)
-        start = State(pointer_of(start_h), pointer_of(start_c), min(start_h.size, state_rows))
-        end = State(pointer_of(end_h), pointer_of(end_c), min(end_h.size, state_rows))
+        start = FlatState(pointer_of(start_h), pointer_of(start_c), min(start_h.size, state_rows))
+        end = FlatState(pointer_of(end_h), pointer_of(end_c), min(end_h.size, state_rows))
         x, y, traces = pointer_of(values), pointer_of(out), pointer_of(gates)
 
         tile = fetch_add(counter, 1)

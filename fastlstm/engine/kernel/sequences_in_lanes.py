@@ -35,7 +35,7 @@ from fastlstm.engine.kernel.sums import add_products
 from fastlstm.engine.simd.arithmetic import empty_pack, lane_count, vector_lanes, zeros
 from fastlstm.engine.simd.gates import fma_gates, splat_gates, splat_strided, split_gates
 from fastlstm.engine.simd.memory import load, prefetch, store
-from fastlstm.engine.simd.transpose import block_to_rows, rows_to_block
+from fastlstm.engine.simd.transpose import lanes_to_rows, rows_to_lanes
 
 
 def make_layout(kind: Kind) -> Layout:
@@ -220,10 +220,10 @@ def start_state(work: Any, seats: Any, start: Any, like: Any) -> None:
         if start.rows:
             for lane in range(lanes):
                 target[lane] = layer.state_h_at * start.rows + seats.row[lane] * layer.outputs
-            rows_to_block(start.h, target, FIRST, layer.outputs, scratch, layer.h_at, like)
+            rows_to_lanes(start.h, target, FIRST, layer.outputs, scratch, layer.h_at, like)
             for lane in range(lanes):
                 target[lane] = layer.state_c_at * start.rows + seats.row[lane] * layer.hidden
-            rows_to_block(start.c, target, FIRST, layer.hidden, scratch, layer.c_at, like)
+            rows_to_lanes(start.c, target, FIRST, layer.hidden, scratch, layer.c_at, like)
         else:
             for k in range(layer.outputs):
                 store(scratch, layer.h_at + k * lanes, zeros(like))
@@ -240,7 +240,7 @@ def read_inputs(work: Any, seats: Any, values: Any, t: int, n: int, like: Any) -
     width = work.plan.width
     first = -(t + n) if work.plan.reversed else t
     x = layer_of(work, FIRST).x_at
-    rows_to_block(values, seats.start, first * width, n * width, work.scratch, x, like)
+    rows_to_lanes(values, seats.start, first * width, n * width, work.scratch, x, like)
 
 
 @function
@@ -255,7 +255,7 @@ def look_up(work: Any, seats: Any, ids: Any, t: int, n: int, like: Any) -> None:
             number = ids[np.uint64(seats.start[lane] + step)]
             target[lane] = known_id(number, plan.last_id) * plan.x_width
         to = x + s * plan.x_width * lanes
-        rows_to_block(table, target, FIRST, plan.x_width, work.scratch, to, like)
+        rows_to_lanes(table, target, FIRST, plan.x_width, work.scratch, to, like)
 
 
 @function
@@ -297,15 +297,15 @@ def aim(plan: Any, seats: Any, valid: int, t: int, stride: int, column: int, lik
 
 
 @function
-def write_block(
+def write_rows(
     scratch: Any, at: int, steps: int, count: int, rows: Any, target: Any, pitch: int, like: Any
 ) -> None:
     """Write `steps` times `count` numbers to each lane's row, from step to step `pitch` further."""
     if pitch == count:
         steps, count = 1, steps * count
     for s in range(steps):
-        from_block = at + s * count * lane_count(like)
-        block_to_rows(scratch, from_block, count, rows, target, s * pitch, like)
+        from_lanes = at + s * count * lane_count(like)
+        lanes_to_rows(scratch, from_lanes, count, rows, target, s * pitch, like)
 
 
 @function
@@ -323,7 +323,7 @@ def write_steps(work: Any, seats: Any, valid: int, t: int, n: int, out: Any, lik
                 top.h_at + (s + 1) * size, outputs + s * n_outputs * lane_count(like), like,
             )  # fmt: skip
     pitch = -plan.out_stride if plan.out_reversed else plan.out_stride
-    write_block(scratch, outputs, n, n_outputs, out, seats.target, pitch, like)
+    write_rows(scratch, outputs, n, n_outputs, out, seats.target, pitch, like)
 
 
 @function
@@ -336,7 +336,7 @@ def write_gates(
     for gate in range(5):
         aim(plan, seats, valid, t, plan.gate_stride, gate * size + plan.gate_column, like)
         at = plan.gates_at + gate * plan.gates_apart
-        write_block(work.scratch, at, n, n_hidden, gates, seats.target, pitch, like)
+        write_rows(work.scratch, at, n, n_hidden, gates, seats.target, pitch, like)
 
 
 @function
@@ -349,11 +349,11 @@ def write_state(work: Any, seats: Any, valid: int, uneven: bool, end: Any, like:
         for lane in range(lanes):
             at = layer.state_h_at * end.rows + seats.row[lane] * layer.outputs
             target[lane] = at if lane < valid else -1
-        block_to_rows(scratch, h, layer.outputs, end.h, target, FIRST, like)
+        lanes_to_rows(scratch, h, layer.outputs, end.h, target, FIRST, like)
         for lane in range(lanes):
             at = layer.state_c_at * end.rows + seats.row[lane] * layer.hidden
             target[lane] = at if lane < valid else -1
-        block_to_rows(scratch, c, layer.hidden, end.c, target, FIRST, like)
+        lanes_to_rows(scratch, c, layer.hidden, end.c, target, FIRST, like)
 
 
 @function
@@ -368,4 +368,4 @@ def write_last(work: Any, seats: Any, valid: int, uneven: bool, out: Any, like: 
         y, n_outputs = plan.y_at, plan.head_outputs
         run_dense(work.panels, plan.head_panel, n, n_outputs, scratch, h, y, like)
         h, n = y, n_outputs
-    block_to_rows(scratch, h, n, out, seats.target, FIRST, like)
+    lanes_to_rows(scratch, h, n, out, seats.target, FIRST, like)

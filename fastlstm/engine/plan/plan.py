@@ -13,8 +13,8 @@ from fastlstm.engine.kernel.compiled import kernel
 from fastlstm.engine.kernel.forms import UNITS, Tile
 from fastlstm.engine.kernel.loop import FINISHED
 from fastlstm.engine.plan.chain import Stack
-from fastlstm.engine.plan.layout import ALIGNMENT, lay_out
 from fastlstm.engine.plan.packing import pack_table, pack_unit_table
+from fastlstm.engine.plan.places import ALIGNMENT, lay_out
 from fastlstm.network.dense import Dense
 
 Array = NDArray[Any]
@@ -87,17 +87,17 @@ def make_plan(stack: Stack, head: Dense | None, tile: Tile, every_step: bool) ->
     every_step
         Whether the outputs of every step are written, instead of those of the last one.
     """
-    layout = lay_out(stack, head, tile, every_step)
-    panels = aligned_empty(layout.packed, tile.kind.dtype)
-    np.concatenate(layout.panels, out=panels)
+    places = lay_out(stack, head, tile, every_step)
+    panels = aligned_empty(places.packed, tile.kind.dtype)
+    np.concatenate(places.panels, out=panels)
     return Plan(
         tile,
         every_step,
-        layout.layers,
-        layout.plan,
+        places.layers,
+        places.plan,
         panels,
         panels[:0],
-        layout.size,
+        places.size,
         kernel(tile.kind),
     )
 

@@ -1,11 +1,11 @@
-"""The pack: the SIMD type that the kernels compute with, and what LLVM code for it is made of.
+"""The pack: the SIMD type that the kernels compute with, and the LLVM code behind it.
 
 A *pack* is `count` SIMD vectors of `lanes` numbers each, held in registers. It is a Numba
 type backed by an LLVM array of LLVM vectors; every operation acts on each vector of the pack,
 so that one line of kernel code is also the instruction-level parallelism that hides the
 latency of its neighbours.
 
-The operations are Numba intrinsics in `arithmetic`, `memory`, `rows` and `transpose`; kernels
+The operations are Numba intrinsics in `arithmetic`, `memory`, `gates` and `transpose`; kernels
 use those, intrinsics use this module. Where an operation has to know the shape of its result it
 takes a pack `like`. All arithmetic is strict IEEE-754 (no `fastmath`), so that any number of
 lanes gives the same bits.

@@ -43,7 +43,7 @@ ALIGNMENT = 64
 SPARE = 1024
 
 
-class Layout:
+class Places:
     """Places in scratch memory and in the panels, handed out one after the other."""
 
     def __init__(self, stack: Stack, head: Dense | None, tile: Tile, every_step: bool) -> None:
@@ -98,21 +98,21 @@ class Layout:
         return at
 
 
-def lay_out(stack: Stack, head: Dense | None, tile: Tile, every_step: bool) -> Layout:
+def lay_out(stack: Stack, head: Dense | None, tile: Tile, every_step: bool) -> Places:
     """Lay out scratch memory and pack the weights; arguments as of `plan.make_plan`."""
-    layout = Layout(stack, head, tile, every_step)
+    places = Places(stack, head, tile, every_step)
     if tile.kind.lanes_hold == UNITS:
-        _lay_out_units(layout, stack, head, tile)
+        _lay_out_units(places, stack, head, tile)
     else:
-        _lay_out_sequences(layout, stack, head, tile)
-    return layout
+        _lay_out_sequences(places, stack, head, tile)
+    return places
 
 
-def _lay_out_sequences(layout: Layout, stack: Stack, head: Dense | None, tile: Tile) -> None:
+def _lay_out_sequences(places: Places, stack: Stack, head: Dense | None, tile: Tile) -> None:
     """Lay everything out as `kernel.sequences_in_lanes` has it."""
-    kind, layers, plan = tile.kind, stack.layers, layout.plan[0]
+    kind, layers, plan = tile.kind, stack.layers, places.plan[0]
     summed, every_step = stack.looks_up_sums, plan["every_step"]
-    passed_on = [k.output_size for k, at in zip(layers, layout.layers, strict=True) if at["kept"]]
+    passed_on = [k.output_size for k, at in zip(layers, places.layers, strict=True) if at["kept"]]
     x_width = 4 * kind.group * -(-layers[0].hidden_size // kind.group)
     if not summed:
         x_width = layers[0].input_size
@@ -126,32 +126,32 @@ def _lay_out_sequences(layout: Layout, stack: Stack, head: Dense | None, tile: T
     def place(rows: int) -> int:
         # every block may be read and written up to a whole square of the transpose, and four
         # outputs of a dense layer at a time
-        return layout.place((rows + max(kind.vector_lanes, 4)) * tile.sequences)
+        return places.place((rows + max(kind.vector_lanes, 4)) * tile.sequences)
 
     x_at = place(block_steps * x_width)
-    for i, (at, layer) in enumerate(zip(layout.layers, layers, strict=True)):
+    for i, (at, layer) in enumerate(zip(places.layers, layers, strict=True)):
         n_hidden, n_outputs = layer.hidden_size, layer.output_size
-        at["panel"] = layout.pack(pack_layer(layer, kind.group, summed and i == 0))
-        at["cell_panel"] = layout.pack(pack_cell(layer, n_hidden + kind.group))
+        at["panel"] = places.pack(pack_layer(layer, kind.group, summed and i == 0))
+        at["cell_panel"] = places.pack(pack_cell(layer, n_hidden + kind.group))
         at["x_at"] = x_at
         at["h_at"] = place((block_steps + 1 if at["kept"] else 2) * n_outputs)
         at["c_at"] = place(n_hidden)
         at["final_h_at"], at["final_c_at"] = place(n_outputs), place(n_hidden)
         if layer.w_hr is not None:
             at["cell_output_at"] = place(n_hidden)
-            at["projection_panel"] = layout.pack(pack_dense(Dense(layer.w_hr)))
+            at["projection_panel"] = places.pack(pack_dense(Dense(layer.w_hr)))
         x_at = at["h_at"] + n_outputs * tile.sequences  # slot 1
     if kind.traced:
         rows = block_steps * layers[-1].hidden_size + 1  # a unit more is computed, and written
         plan["gates_at"], plan["gates_apart"] = place(5 * rows), rows * tile.sequences
     if head is not None:
-        plan["head_panel"] = layout.pack(pack_dense(head))
+        plan["head_panel"] = places.pack(pack_dense(head))
         plan["y_at"] = place((block_steps if every_step else 1) * head.output_size)
 
 
-def _lay_out_units(layout: Layout, stack: Stack, head: Dense | None, tile: Tile) -> None:
+def _lay_out_units(places: Places, stack: Stack, head: Dense | None, tile: Tile) -> None:
     """Lay everything out as `kernel.units_in_lanes` has it."""
-    kind, n, plan = tile.kind, tile.sequences, layout.plan[0]
+    kind, n, plan = tile.kind, tile.sequences, places.plan[0]
     layers, input_rows = stack.layers, cpu.simd().input_rows
     itemsize = np.dtype(kind.dtype).itemsize
     padded = [kind.padded(layer.hidden_size) for layer in layers]
@@ -160,33 +160,33 @@ def _lay_out_units(layout: Layout, stack: Stack, head: Dense | None, tile: Tile)
 
     def place_rows(size: int) -> int:
         # the inputs are read `input_rows` rows at a time, and the sums over them so written
-        return layout.place((block_steps * n + input_rows) * size)
+        return places.place((block_steps * n + input_rows) * size)
 
     x_step = layers[0].input_size
     x_at = place_rows(x_step)
     plan["z_at"] = place_rows(4 * max(padded))
     plan["x_width"] = 4 * padded[0] if stack.looks_up_sums else x_step
-    for at, layer, size in zip(layout.layers, layers, padded, strict=True):
+    for at, layer, size in zip(places.layers, layers, padded, strict=True):
         of_inputs, of_hidden = pack_unit_layer(layer, kind.vector_lanes, kind.vectors)
-        at["panel"], at["hidden_panel"] = layout.pack(of_inputs), layout.pack(of_hidden)
-        at["cell_panel"] = layout.pack(pack_unit_cell(layer, size))
+        at["panel"], at["hidden_panel"] = places.pack(of_inputs), places.pack(of_hidden)
+        at["cell_panel"] = places.pack(pack_unit_cell(layer, size))
         wide = size
         if layer.w_hr is not None:
             wide = -(-layer.output_size // kind.vector_lanes) * kind.vector_lanes
             projection = pack_row_dense(Dense(layer.w_hr), kind.vector_lanes)
-            at["projection_panel"] = layout.pack(projection)
-            at["cell_output_at"] = layout.place(n * size)
+            at["projection_panel"] = places.pack(projection)
+            at["cell_output_at"] = places.place(n * size)
         at["padded"], at["padded_outputs"] = size, wide
         at["x_at"], at["x_step"] = x_at, x_step
-        at["h_at"] = place_rows(wide) if at["kept"] else layout.place(2 * n * wide)
-        layout.place(n * wide)  # one slot more than there are steps
-        at["c_at"] = layout.place(n * size)
-        at["final_h_at"], at["final_c_at"] = layout.place(n * wide), layout.place(n * size)
+        at["h_at"] = place_rows(wide) if at["kept"] else places.place(2 * n * wide)
+        places.place(n * wide)  # one slot more than there are steps
+        at["c_at"] = places.place(n * size)
+        at["final_h_at"], at["final_c_at"] = places.place(n * wide), places.place(n * size)
         x_at, x_step = at["h_at"] + n * wide, wide  # slot 1
     if kind.traced:
         plan["gates_apart"] = block_steps * n * padded[-1]
-        plan["gates_at"] = layout.place(5 * plan["gates_apart"])
+        plan["gates_at"] = places.place(5 * plan["gates_apart"])
     if head is not None:
-        plan["head_panel"] = layout.pack(pack_row_dense(head, kind.vector_lanes))
+        plan["head_panel"] = places.pack(pack_row_dense(head, kind.vector_lanes))
         # whole vectors of outputs
-        plan["y_at"] = layout.place(head.output_size + kind.vector_lanes)
+        plan["y_at"] = places.place(head.output_size + kind.vector_lanes)
