@@ -14,12 +14,14 @@ import pytest
 from helpers import child_env
 
 import fastlstm
-from fastlstm import cli, versions
-from fastlstm.commands.hints import NAMES, READS
+from fastlstm import cli
+from fastlstm.commands import versions
+from fastlstm.commands.hints import HINTS as FLAGS
+from fastlstm.commands.hints import READS
 from fastlstm.formats import HINTS
 from fastlstm.network import network
 
-COMMANDS = ("demo", "info", "convert", "verify", "score", "trace", "bench", "versions")
+COMMANDS = ("demo", "info", "convert", "verify", "score", "trace", "speed", "versions")
 
 
 def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -137,7 +139,7 @@ def test_completions_name_every_command(shell, capsys):
         (["fastlstm", "tr"], ["trace"]),
         (["fastlstm", "score", "--ret"], ["--return-sequences"]),
         (["fastlstm", "verify", "--rea"], ["--read"]),
-        (["fastlstm", "bench", "--read", "fin"], ["final"]),
+        (["fastlstm", "speed", "--read", "fin"], ["final"]),
         (["fastlstm", "convert", "--dtype", "float3"], ["float32"]),
         (["fastlstm", "info", "check"], ["checkpoint.pt"]),
         (["fastlstm", "trace", "--model", "check"], ["checkpoint.pt"]),
@@ -176,10 +178,10 @@ def test_completions_for_another_shell(capsys):
     assert stop.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["info", "convert", "verify", "score", "trace", "bench"])
+@pytest.mark.parametrize("command", ["info", "convert", "verify", "score", "trace", "speed"])
 def test_every_command_that_takes_a_model_takes_hints(command, capsys):
     text = help_of(capsys, command)
-    for name in NAMES:
+    for name in FLAGS:
         assert f"--{name.replace('_', '-')}" in text
 
 
@@ -195,5 +197,5 @@ def test_hints_are_the_same_words_everywhere():
     words = {name for names in HINTS.values() for name in names}
     assert {*inspect.signature(fastlstm.load).parameters} - {"path"} == words
     assert words <= {*inspect.signature(fastlstm.score).parameters}
-    assert {*NAMES} == words - {"dtype"}
+    assert {*FLAGS} == words - {"dtype"}
     assert READS == network.READS

@@ -1,4 +1,4 @@
-"""Files that commands write, checked before any work is done."""
+"""What a command writes to, checked before any work is done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check_destination(path: Path, inputs: Iterable[Path | None]) -> None:
     Raises
     ------
     OSError
-        If it is a folder, or lies in none.
+        If it is a folder, or the folder to write it to does not exist.
     ValueError
         If it is one of the inputs.
     """

@@ -84,13 +84,13 @@ def allowed_error(model: LSTM, x: Array, ours: Array, dtype: npt.DTypeLike | Non
     dtype : dtype, optional
         The coarser one of the two sides; the model's by default.
     """
-    from fastlstm.speed import predict_by_loop  # which compiles nothing
+    from fastlstm.commands.speed.timing import _predict_by_loop  # which compiles nothing
 
     scale = float(np.max(np.abs(ours), where=np.isfinite(ours), initial=0))
     narrow, wide = model.astype("float32"), model.astype("float64")
     error = 0.0
     for like_x in _likes(x):
-        a, b = (np.asarray(predict_by_loop(k, like_x), np.float64) for k in (narrow, wide))
+        a, b = (np.asarray(_predict_by_loop(k, like_x), np.float64) for k in (narrow, wide))
         both = np.isfinite(a) & np.isfinite(b)
         error = max(error, float(np.max(np.abs(a - b), where=both, initial=0)))
     units = np.finfo(np.float32).eps

@@ -1,4 +1,4 @@
-"""What `fastlstm info` prints: what a model file holds, and how it is read."""
+"""What `fastlstm info` prints of a model file: how it is read, or what is in it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from fastlstm.network.weights import Weights
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["describe", "print_info"]
+__all__ = ["describe", "show_file"]
 
 MOST = 60  # lines about what a file holds
-# Shapes of sizes and axes, which a graph has by the dozen, say nothing about a model.
+# Integers and single numbers: a graph has dozens of them, for sizes and axes, and they say nothing
+# about a model.
 _SMALL = re.compile(r"^(u?int\d+|bool) |^[a-z]+\d* \(\)$")
 
 READS = {
@@ -32,19 +33,19 @@ READS = {
 }
 
 
-def print_info(path: Path, hints: Mapping[str, Any]) -> None:
-    """Print what a file holds; if it cannot be read, its tensors.
+def show_file(path: Path, hints: Mapping[str, Any]) -> None:
+    """Print how a file is read; if it cannot be, print its tensors.
 
     Parameters
     ----------
     path : path
     hints : mapping
-        Options of `fastlstm.load`.
+        Those of `fastlstm.load`.
 
     Raises
     ------
     OSError, ValueError, TypeError, ImportError
-        Why it cannot be read, after its tensors have been printed.
+        The reason why it cannot be read, after its tensors have been printed.
     """
     kind, tensors = contents(path)
     print(f"{path}: {kind}, {path.stat().st_size:,} bytes")
@@ -58,17 +59,18 @@ def print_info(path: Path, hints: Mapping[str, Any]) -> None:
 
 
 def describe(model: LSTM) -> str:
-    """A model in lines: what goes in, each layer with its options, what comes out."""
+    """A model in lines: what goes in, each layer and its options, what comes out."""
     ids = isinstance(model.layers[0], Embedding)
     lines = ["input: (N, T) ids" if ids else f"input: (N, T, {model.input_size})"]
     if model.mask_value is not None:
-        lines.append(f"mask: steps of {model.mask_value:g} only")
+        lines.append(f"mask: steps whose inputs are all {model.mask_value:g} are skipped")
     lines += [f"layer {k}: {layer}" for k, layer in enumerate(model.layers)]
     steps = "T, " if model.return_sequences else ""
     lines.append(f"read: {'every step' if steps else READS[model.read]}")
     lines += [f"head {k}: {_named(dense)}" for k, dense in enumerate(model.head)] or ["head: none"]
     if model.skip:
-        lines.append(f"skip: inputs added to the outputs, {model.skip}")
+        first = "first input is" if model.skip == 1 else f"first {model.skip} inputs are"
+        lines.append(f"skip: the {first} added to the outputs")
     lines.append(f"output: (N, {steps}{model.output_size})")
     numbers = sum(map(_parameters, (*model.layers, *model.head)))
     lines.append(f"{model.dtype}, {numbers:,} parameters")
@@ -77,8 +79,8 @@ def describe(model: LSTM) -> str:
 
 
 def _named(dense: Dense) -> str:
-    """A dense layer, or the activation that it stands for where its weights do nothing."""
-    return f"{dense.activation} of each number" if _is_unit(dense) else str(dense)
+    """A dense layer; or its activation alone, where its weights are the identity."""
+    return f"{dense.activation}, number by number" if _is_unit(dense) else str(dense)
 
 
 def _is_unit(part: Weights) -> bool:
@@ -92,7 +94,7 @@ def _is_unit(part: Weights) -> bool:
 
 
 def _by_module(names: Iterable[str]) -> list[str]:
-    """Names of weights, those of a module together: ``fc (weight, bias)``."""
+    """Names of weights, grouped by their modules: ``fc (weight, bias)``."""
     found: dict[str, list[str]] = {}
     for name in names:
         module, _, weight = name.rpartition(".")
@@ -101,13 +103,13 @@ def _by_module(names: Iterable[str]) -> list[str]:
 
 
 def _listed(tensors: Mapping[str, str]) -> list[str]:
-    """What a file holds, without integers and single numbers, and not without end."""
+    """The tensors of a file, at most `MOST`, without integers and single numbers."""
     shown = {name: text for name, text in tensors.items() if not _SMALL.search(text)}
     lines = [f"{name}  {text}" for name, text in list(shown.items())[:MOST]]
     if len(shown) > MOST:
         lines.append(f"and {len(shown) - MOST} more")
     if few := len(tensors) - len(shown):
-        lines.append(f"and {few} of integers or single numbers")
+        lines.append(f"and {few} that are integers or single numbers")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The engine beside the NumPy loop on this machine: `fastlstm demo` and `fastlstm bench`."""
+"""The engine and the NumPy loop, timed in turn on the same sequences."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from fastlstm.engine.compiling import clock
 from fastlstm.model import LSTM
 from fastlstm.network.dense import Embedding
 
-__all__ = ["Speed", "measure", "predict_by_loop", "timed"]
+__all__ = ["Timing", "quartiles", "time_both", "timed"]
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Seconds of each round, and how far the results are apart."""
+class Timing:
+    """Seconds of each run of both, and how far apart their results are."""
 
     engine: tuple[float, ...]
     loop: tuple[float, ...]
-    apart: float  # largest absolute difference
+    largest_difference: float
 
     @property
     def gain(self) -> float:
@@ -35,40 +35,40 @@ class Speed:
         return median(self.loop) / median(self.engine)
 
 
-def measure(
+def time_both(
     model: LSTM,
     x: Array,
     threads: int | None = None,
     *,
     fewest: int,
     seconds: float = 0.0,
-) -> Speed:
-    """Time `predict` and the NumPy loop in turn, so that both meet the same moods of the machine.
+) -> Timing:
+    """Time `predict` and the NumPy loop in turn: when the machine slows down, it slows both.
 
-    What the first round compiles does not count.
+    What the first run compiles is not counted.
 
     Parameters
     ----------
     model : LSTM
     x : array (N, T, I), or (N, T) ids
     threads : int, optional
-        The engine's; NumPy's matrix products use as many as NumPy was set to.
+        Of the engine; NumPy's matrix products use as many as NumPy was set to.
     fewest : int
-        At least so many rounds.
+        Run each at least this many times.
     seconds : float
-        More rounds until so much time has passed.
+        Go on until the runs have taken this long together.
     """
     engine: list[float] = []
     loop: list[float] = []
     while len(engine) < fewest or sum(engine) + sum(loop) < seconds:
         took, by_engine = timed(lambda: model.predict(x, threads=threads), clock)
         engine.append(took)
-        took, by_loop = timed(lambda: predict_by_loop(model, x))
+        took, by_loop = timed(lambda: _predict_by_loop(model, x))
         loop.append(took)
-    return Speed(tuple(engine), tuple(loop), _largest_difference(by_engine, by_loop))
+    return Timing(tuple(engine), tuple(loop), _largest_difference(by_engine, by_loop))
 
 
-def predict_by_loop(model: LSTM, x: Array) -> Array:
+def _predict_by_loop(model: LSTM, x: Array) -> Array:
     """What `model.predict(x)` gives, by the plain NumPy loop of `fastlstm.reference`."""
     first = model.layers[0]
     mask = None
@@ -99,13 +99,13 @@ def quartiles(values: tuple[float, ...]) -> tuple[float, float]:
 def timed(
     call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
 ) -> tuple[float, Any]:
-    """Call, and return the seconds it took and what it returned."""
+    """Call, and return the seconds that it took and what it returned."""
     started = clock()
     result = call()
     return clock() - started, result
 
 
 def _largest_difference(a: Array, b: Array) -> float:
-    """NaN if one has a number where the other has none; infinities of one sign are equal."""
+    """NaN if one is NaN where the other is not; infinities of one sign are equal."""
     differ = (a != b) & ~(np.isnan(a) & np.isnan(b))
     return float(np.abs(a[differ] - b[differ]).max(initial=0.0))

@@ -24,21 +24,21 @@ Array = npt.NDArray[Any]
 def read_rows(reader: Reader, rows: Sequence[range], source: str) -> dict[int, Array]:
     """Return the chosen sequences (T, I) by their numbers, each with its real steps only.
 
-    Those of an array are read where they lie, all others by reading up to the last one.
+    Of an array nothing else is read; any other source is read up to the last of them.
 
     Parameters
     ----------
     reader
-        Of the source.
+        The opened source.
     rows
-        Which ones.
+        The numbers of the sequences.
     source
-        Its name, for errors.
+        The name of the source, for errors.
 
     Raises
     ------
     ValueError
-        There is no such sequence, or it cannot be read.
+        If there is no such sequence, or it cannot be read.
     """
     if reader.count is not None:
         check_numbers("row", rows, reader.count, source)
@@ -78,7 +78,7 @@ def _take(chunk: Chunk, first: int, rows: Iterable[int], found: dict[int, Array]
 
 
 def check_numbers(what: str, chosen: Sequence[range], count: int, of: str) -> None:
-    """Refuse the number of something that there is not."""
+    """Refuse numbers beyond the last row or unit."""
     last = max(part[-1] for part in chosen)
     if last >= count:
         has = f"has {what}s 0 ... {count - 1}" if count else f"has no {what}s"

@@ -1,4 +1,4 @@
-"""``fastlstm bench``: what it measures is `predict` and the NumPy loop, and what it prints."""
+"""``fastlstm speed``: what it measures is `predict` and the NumPy loop, and what it prints."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import by_reference
 from model_files import fc, tensors
 from networks import make_network, make_values
 
-from fastlstm import LSTM, benchmark, cli, speed
+from fastlstm import LSTM, cli
+from fastlstm.commands.speed import cases, report, timing
 from fastlstm.engine import compiling
 
 pytestmark = pytest.mark.usefixtures("few_kernels")
@@ -19,28 +21,28 @@ pytestmark = pytest.mark.usefixtures("few_kernels")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(benchmark, "SECONDS", 0.0)
+    monkeypatch.setattr(cases, "SECONDS", 0.0)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return make_network("embedding, dense", "float32").save(tmp_path / "model.npz")
+    return cases.make_model(5, 1).save(tmp_path / "model.npz")
 
 
 def numbers_of(capsys, *arguments: str) -> dict:
-    assert cli.main(["bench", *arguments, "--json"]) == 0
+    assert cli.main(["speed", *arguments, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
 def test_a_table_of_default_shapes(capsys, monkeypatch):
-    cases = [case.resized(64, 5) for case in benchmark.default_cases()]
-    monkeypatch.setattr(benchmark, "default_cases", lambda: cases)
-    assert cli.main(["bench", "--threads", "1"]) == 0
+    few = [case.resized(64, 5) for case in cases.default_cases()]
+    monkeypatch.setattr(cases, "default_cases", lambda: few)
+    assert cli.main(["speed", "--threads", "1"]) == 0
     heading, _, blank, columns, *lines = capsys.readouterr().out.splitlines()
     assert re.match(r"fastlstm \S+, on 1 thread, \S", heading)
     assert blank == ""
-    assert len(lines) == len(cases)
-    for line, case in zip(lines, cases, strict=True):
+    assert len(lines) == len(few)
+    for line, case in zip(lines, few, strict=True):
         model = case.model
         assert line.startswith(f"64 x 5 x {model.input_size}, {model.hidden_size} ")
         rates = r" +[\d.,]+ \([\d.,]+ to [\d.,]+\)"
@@ -50,9 +52,9 @@ def test_a_table_of_default_shapes(capsys, monkeypatch):
 
 
 def test_a_line_of_the_table():
-    found = speed.Speed((0.002, 0.001, 0.004), (1.0, 0.5, 0.25), 1.25e-7)
-    row = benchmark.Row(benchmark.Case(benchmark.make_model(16), 2000, 10), 0.1, found)
-    line, heading = benchmark.as_line(row), benchmark.heading(2).splitlines()[-1]
+    found = timing.Timing((0.002, 0.001, 0.004), (1.0, 0.5, 0.25), 1.25e-7)
+    result = cases.Result(cases.Case(cases.make_model(16), 2000, 10), 0.1, found)
+    line, heading = report.as_line(result), report.heading(2).splitlines()[-1]
     assert line.split("  ", 1)[0] == "2,000 x 10 x 8, 16"
     numbers = " ".join(line.split()[6:])
     assert numbers == "1,000 (667 to 1,333) 4.0 (2.7 to 5.3) 250.0 1.2e-07 3"
@@ -71,8 +73,8 @@ def test_json_for_a_model(capsys, path):
     assert case["dtype"] == "float32"
     assert 0 < case["largest_difference"] < 1e-5
     for name in ("engine", "numpy_loop"):
-        seconds = case[name]["round_seconds"]
-        assert len(seconds) == benchmark.FEWEST
+        seconds = case[name]["run_seconds"]
+        assert len(seconds) == cases.FEWEST
         assert case[name]["median_seconds"] == sorted(seconds)[1]
         assert case[name]["sequences_per_second"] == 40 / sorted(seconds)[1]
         lower, upper = case[name]["quartile_seconds"]
@@ -96,7 +98,7 @@ def test_the_engine_runs_on_the_threads_that_were_asked_for(capsys, monkeypatch)
 
     monkeypatch.setattr(LSTM, "predict", watched)
     numbers_of(capsys, "--hidden", "7", "--sequences", "30", "--steps", "4", "--threads", "3")
-    assert asked == [3] * (1 + benchmark.FEWEST)
+    assert asked == [3] * (1 + cases.FEWEST)
 
 
 def test_a_wrong_result_is_seen(capsys, monkeypatch):
@@ -112,17 +114,17 @@ def test_a_wrong_result_is_seen(capsys, monkeypatch):
     assert case["largest_difference"] == pytest.approx(0.5, abs=1e-5)
 
 
-def test_rounds_that_differ_much_are_said_to(capsys, monkeypatch):
-    arguments = ["bench", "--hidden", "7", "--sequences", "30", "--steps", "4"]
+def test_runs_that_differ_a_lot_are_reported(capsys, monkeypatch):
+    arguments = ["speed", "--hidden", "7", "--sequences", "30", "--steps", "4"]
     for engine, loop, unsteady in (
         ((1, 1, 1), (1.0, 1.4, 1.5), False),
         ((1, 1, 1), (1.0, 2.0, 4.0), True),
         ((1, 2, 4), (1, 1, 1), True),
     ):
-        found = speed.Speed(engine, loop, 0.0)
-        monkeypatch.setattr(benchmark, "measure", lambda *_, found=found, **__: found)
+        found = timing.Timing(engine, loop, 0.0)
+        monkeypatch.setattr(cases, "time_both", lambda *_, found=found, **__: found)
         assert cli.main(arguments) == 0
-        assert ("repeat it" in capsys.readouterr().err) == unsteady
+        assert ("repeat the measurement" in capsys.readouterr().err) == unsteady
 
 
 @pytest.mark.parametrize(
@@ -137,16 +139,16 @@ def test_rounds_that_differ_much_are_said_to(capsys, monkeypatch):
 )
 def test_wrong_usage(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["bench", *arguments])
+        cli.main(["speed", *arguments])
     assert stop.value.code == 2
 
 
 def test_a_model_that_cannot_be_read(tmp_path, capsys):
-    assert cli.main(["bench", "--model", str(tmp_path / "nowhere.npz")]) == 1
+    assert cli.main(["speed", "--model", str(tmp_path / "nowhere.npz")]) == 1
     assert "nowhere.npz" in capsys.readouterr().err
 
 
-# --- fastlstm.speed -----------------------------------------------------------------------------
+# --- the timing ---------------------------------------------------------------------------------
 
 
 KINDS = (
@@ -166,16 +168,14 @@ def test_the_loop_computes_what_predict_does(name):
     every = LSTM(model.layers, model.head, **model.options | {"return_sequences": True})
     x = make_values(model, 9, 6)
     for network in (model, every):
-        np.testing.assert_allclose(
-            speed.predict_by_loop(network, x), network.predict(x), rtol=1e-10, atol=1e-12
-        )
+        np.testing.assert_array_equal(timing._predict_by_loop(network, x), by_reference(network, x))
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_random_input_fits_every_network(name):
     model = make_network(name, "float64")
-    x = benchmark.make_input(benchmark.Case(model, 9, 6))
-    assert model.predict(x).shape == (9, model.output_size)
+    x = cases.make_input(cases.Case(model, 9, 6))
+    assert by_reference(model, x).shape == (9, model.output_size)
     assert len(np.unique(x)) > 3
 
 
@@ -185,24 +185,24 @@ def test_compiling_counts_in_a_first_call_and_not_in_a_rate(monkeypatch):
     def compile_for_a_minute():
         compiling._of_thread.seconds += 60
 
-    assert speed.timed(compile_for_a_minute)[0] >= 0
-    assert speed.timed(compile_for_a_minute, compiling.clock)[0] < -59
+    assert timing.timed(compile_for_a_minute)[0] >= 0
+    assert timing.timed(compile_for_a_minute, compiling.clock)[0] < -59
 
 
-def test_rounds_take_turns_until_the_time_is_up(monkeypatch):
+def test_both_run_in_turn_until_the_time_is_up(monkeypatch):
     turns = []
 
     def timed(call, clock=None):
         turns.append(call)
         return 0.25, np.zeros(3)
 
-    monkeypatch.setattr(speed, "timed", timed)
+    monkeypatch.setattr(timing, "timed", timed)
     model = make_network("reverse", "float32")
-    for fewest, seconds, rounds in ((3, 0.0, 3), (3, 2.0, 4), (5, 2.0, 5)):
+    for fewest, seconds, runs in ((3, 0.0, 3), (3, 2.0, 4), (5, 2.0, 5)):
         turns.clear()
-        found = speed.measure(model, np.zeros((1, 1, 3)), fewest=fewest, seconds=seconds)
-        assert len(found.engine) == len(found.loop) == rounds
-        assert len(turns) == 2 * rounds
+        found = timing.time_both(model, np.zeros((1, 1, 3)), fewest=fewest, seconds=seconds)
+        assert len(found.engine) == len(found.loop) == runs
+        assert len(turns) == 2 * runs
 
 
 @pytest.mark.parametrize(
@@ -217,16 +217,16 @@ def test_rounds_take_turns_until_the_time_is_up(monkeypatch):
     ],
 )
 def test_the_largest_difference(a, b, apart):
-    found = speed._largest_difference(np.array(a, float), np.array(b, float))
+    found = timing._largest_difference(np.array(a, float), np.array(b, float))
     np.testing.assert_equal(found, apart)
 
 
 def test_hints(tmp_path, capsys):
     np.savez(path := tmp_path / "torch.npz", **tensors((3, 4)), **fc(hidden=4))
-    assert cli.main(["bench", "--model", str(path)]) == 1
-    line = f"fastlstm bench --model {path} --head fc"
+    assert cli.main(["speed", "--model", str(path)]) == 1
+    line = f"fastlstm speed --model {path} --head fc"
     assert f"If that is the head: {line}. " in capsys.readouterr().err
     assert cli.main([*line.split()[1:], "--sequences", "4", "--steps", "3"]) == 0
     assert "4 x 3 x 3, 4" in capsys.readouterr().out
-    assert cli.main(["bench", "--head", "fc", "--skip", "1"]) == 1
-    assert "--head, --skip: hints are about a file, --model" in capsys.readouterr().err
+    assert cli.main(["speed", "--head", "fc", "--skip", "1"]) == 1
+    assert "--head, --skip: hints are about a model file; give --model" in capsys.readouterr().err

@@ -13,6 +13,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "CARRY",
+    "CENTRE",
+    "INPUTS",
+    "LEAD",
+    "SCALE",
+    "TEST",
+    "TRAIN",
+    "WINDOW",
+    "Weather",
+    "Windows",
+    "hour_of_day",
+    "load_weather",
+    "make_windows",
+    "usual_change",
+]
+
 WINDOW = 48  # hours of weather that a forecast looks back on
 LEAD = 6  # hours from the last observation to the forecast
 CARRY = 6  # hours that a missing value is replaced by the last one observed
@@ -63,7 +80,7 @@ class Weather:
 
 @dataclass(frozen=True)
 class Windows:
-    """What a network sees, what came, and what the naive forecasts say; one entry a window.
+    """What a network reads, what was observed, and naive forecasts; one entry a window.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""`fastlstm demo`: the tutorial's table, then forecasts on real weather and what they cost."""
+"""What `fastlstm demo` prints: the tutorial's cell, forecasts of real weather, their timing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 import fastlstm
-from fastlstm import weather
+from fastlstm.commands.demo import weather
+from fastlstm.commands.speed.timing import time_both, timed
 from fastlstm.engine.run import threads
-from fastlstm.speed import measure, timed
 from fastlstm.tutorial import RECORD_KEYS, TUTORIAL_PARAMS, lstm_forward
+
+__all__ = ["show_demo"]
 
 SERIES = (1.0, 2.0, 3.0)
 HEAD = 4.0  # the tutorial's y = 4 * h
@@ -24,7 +26,7 @@ REPEATS = 7  # timed runs, of which the median is printed
 Floats = npt.NDArray[np.float32]
 
 
-def run_demo(out: TextIO | None = None) -> None:
+def show_demo(out: TextIO | None = None) -> None:
     """Print the tutorial's table, then score the bundled weather with the bundled model.
 
     Parameters
@@ -51,14 +53,14 @@ def load_model() -> fastlstm.LSTM:
 
 
 def show_tutorial(out: TextIO) -> None:
-    """Print every step of the tutorial's cell through the engine, and its plain Python twin."""
+    """Print every step of the tutorial's cell by the engine, and compare with plain Python."""
     model = fastlstm.LSTM.from_gates(TUTORIAL_PARAMS, head=HEAD)
     x = np.array(SERIES).reshape(1, -1, 1)
     seconds, trace = timed(lambda: model.trace(x))
     records = trace.to_records()
     states, last_hidden = lstm_forward(SERIES, TUTORIAL_PARAMS)
 
-    print("The tutorial's cell on the series 1, 2, 3, by the engine in float64", file=out)
+    print("The tutorial's cell reads the series 1, 2, 3 (by the engine, in float64)", file=out)
     for number, record in enumerate(records, start=1):
         values = (f"{key.split()[0].lower()} {record[key]:.4f}" for key in RECORD_KEYS)
         print(f"step {number}: {' '.join(values)}", file=out)
@@ -69,9 +71,9 @@ def show_tutorial(out: TextIO) -> None:
         for key in RECORD_KEYS
     )
     print(
-        f"lstm_forward, plain Python: {HEAD * last_hidden:.4f}; "
-        f"the {len(records) * len(RECORD_KEYS)} values above differ by at most {apart:.1e}; "
-        f"first call {seconds:.2f} s",
+        f"lstm_forward, in plain Python: {HEAD * last_hidden:.4f}; "
+        f"its {len(records) * len(RECORD_KEYS)} values differ by at most {apart:.1e} "
+        f"(the engine's first call took {seconds:.2f} s)",
         file=out,
     )
 
@@ -79,12 +81,12 @@ def show_tutorial(out: TextIO) -> None:
 def show_forecasts(
     observed: weather.Weather, windows: weather.Windows, forecast: Floats, out: TextIO
 ) -> None:
-    """Print some forecasts beside what came, and the errors of all beside naive forecasts'."""
+    """Print some forecasts next to what was observed, and the errors of all and of naive ones."""
     lead, window = weather.LEAD, weather.WINDOW
     print(
         f"Temperature at New York's airports {lead} hours ahead, from {window} hours of weather\n"
-        "(2013, bundled; the model saw January to September, these are October to December)\n\n"
-        "airport  hour (UTC)        6 h before  forecast    true   degrees Celsius",
+        "(bundled, of 2013; trained on January to September, these are October to December)\n\n"
+        f"airport  hour (UTC)        {lead} h before  forecast    true   degrees Celsius",
         file=out,
     )
     for n in np.linspace(0, len(windows.x) - 1, ROWS).astype(int):
@@ -99,8 +101,8 @@ def show_forecasts(
     forecasts = {
         "this model": forecast,
         "no change": windows.now,
-        "as yesterday at that hour": windows.yesterday,
-        "usual change for the hour": windows.now + usual[weather.hour_of_day(windows.time)],
+        "same hour of the day before": windows.yesterday,
+        "usual change at that hour": windows.now + usual[weather.hour_of_day(windows.time)],
     }
     print(
         f"\nerror over {len(windows.x):,} windows       mean absolute   root mean square",
@@ -116,18 +118,18 @@ def show_forecasts(
 
 def show_speed(model: fastlstm.LSTM, x: Floats, first_call: float, out: TextIO) -> None:
     """Time the engine and the NumPy loop in turn, and print the medians."""
-    speed = measure(model, x, fewest=REPEATS)
+    timing = time_both(model, x, fewest=REPEATS)
     sequences, steps, inputs = x.shape
     count = threads.default_threads()
-    fast, slow = median(speed.engine), median(speed.loop)
+    fast, slow = median(timing.engine), median(timing.loop)
     print(
         f"{sequences:,} sequences of {steps} steps, {inputs} inputs, {model.hidden_size} hidden "
         f"units, {model.dtype}, {count} thread{'s' if count != 1 else ''}; "
         f"median of {REPEATS} runs\n"
         f"engine      {fast * 1e3:8.1f} ms  {sequences / fast:12,.0f} sequences a second\n"
         f"NumPy loop  {slow * 1e3:8.1f} ms  {sequences / slow:12,.0f} sequences a second\n"
-        f"{speed.gain:.1f} times as fast; "
-        f"the forecasts differ by at most {speed.apart:.1e} degrees\n"
+        f"{timing.gain:.1f} times as fast; "
+        f"the forecasts differ by at most {timing.largest_difference:.1e} degrees\n"
         f"The first call took {first_call:.2f} s: it compiles the kernel, "
         "or loads what an earlier run compiled",
         file=out,

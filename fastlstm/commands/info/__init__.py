@@ -19,9 +19,9 @@ def add_parser(commands: Commands) -> None:
         commands,
         "info",
         run,
-        help="what a model file holds, and how it is read",
-        description="Print what a model file holds and how it is read: its layers and options, "
-        "or its tensors and why it cannot be read (exit code 1).",
+        help="show what a model file holds and how it is read",
+        description="Print what a model file holds and how it is read: the network's layers and "
+        "options. If it cannot be read, print the tensors in it and the reason (exit code 1).",
         examples=("fastlstm info checkpoint.pt --head fc --activation sigmoid",),
     )
     parser.add_argument("model", type=Path, help="a model file of any kind")
@@ -30,6 +30,6 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from fastlstm.info import print_info
+    from fastlstm.commands.info.describe import show_file
 
-    print_info(options.model, given_hints(options))
+    show_file(options.model, given_hints(options))

@@ -33,13 +33,14 @@ def write_table(
         ``.csv``, ``.npz`` or ``.parquet``; ``-`` is a .csv on standard output.
     rows : sequence of int
     traces : iterable of Trace
-        Of each row alone; a .csv is written row after row, all others are collected first.
+        Of each row by itself. A .csv is written row by row; for all others they are collected
+        first.
     units : sequence of int
 
     Raises
     ------
     ImportError
-        If it is a .parquet and pyarrow is not installed.
+        If `path` is a .parquet file and pyarrow is not installed.
     """
     tables = (_columns(row, trace, units) for row, trace in zip(rows, traces, strict=True))
     if path == Path("-"):
@@ -110,7 +111,7 @@ def _joined(tables: Iterator[Columns]) -> Columns:
 
 
 def _write_csv(write: Callable[[str], Any], tables: Iterator[Columns]) -> None:
-    """Each number in as few digits as give it back in its dtype."""
+    """Write each number in as few digits as read back to it in its dtype."""
     for k, table in enumerate(tables):
         if k == 0:
             write(",".join(table) + "\n")

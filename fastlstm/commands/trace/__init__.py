@@ -1,4 +1,4 @@
-"""`fastlstm trace`: the gates of chosen sequences, as a table or drawn."""
+"""`fastlstm trace`: the gates of chosen sequences, as a table or a drawing."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def add_parser(commands: Commands) -> None:
         commands,
         "trace",
         run,
-        help="the gates of chosen sequences, as a table or drawn",
-        description="Write the gates and states of one layer for chosen sequences: a table with a "
-        "line for each row, step and unit, or a drawing, by the suffix of the output. Rows, units "
-        "and layers count from 0, steps from 1. Numbers are written so that they read back "
-        "exactly.",
+        help="write or draw the gates of chosen sequences",
+        description="Write the gates and states of one layer for chosen sequences. The suffix of "
+        "the output decides what it is: a table with a line for each row, step and unit, or a "
+        "drawing. Rows, units and layers are numbered from 0, steps from 1. Numbers in a table "
+        "read back exactly.",
         examples=(
             "fastlstm trace windows.npy --model model.npz --rows 0 3 7-9 > gates.csv",
             "fastlstm trace windows.npy --model model.npz --layer 0 --unit 5 -o gates.parquet",
@@ -50,29 +50,32 @@ def add_parser(commands: Commands) -> None:
         nargs="+",
         default=[range(1)],
         metavar="ROW",
-        help="which sequences: numbers, or ranges such as 7-9 with both ends (default: 0)",
+        help="the numbers of the sequences, or ranges that include both ends, such as 7-9 "
+        "(default: 0)",
     )
     parser.add_argument(
-        "--layer", type=int, default=-1, help="which recurrent layer (default: -1, the last)"
+        "--layer", type=int, default=-1, help="the recurrent layer (default: -1, the last)"
     )
     parser.add_argument(
         "--unit",
         type=numbers,
         nargs="+",
         metavar="UNIT",
-        help="which hidden units, as rows; a backward direction's follow the forward one's "
-        "(default: all in a table, 0 in a drawing)",
+        help="the hidden units, numbers or ranges; those of a backward direction follow those of "
+        "the forward one (default: all in a table, 0 in a drawing)",
     )
-    parser.add_argument("--threads", type=positive, help="default: all that this process may use")
+    parser.add_argument(
+        "--threads", type=positive, metavar="K", help="default: all that this process may use"
+    )
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
         default=STDOUT,
         help=f"the table ({', '.join(TABLES)}) or drawing ({', '.join(DRAWINGS)}) to write "
-        "(default: -, a .csv on stdout)",
+        "(default: -, CSV on standard output)",
     )
-    add_layout(parser, keep="columns that are no steps, where a row of a CSV file is a sequence")
+    add_layout(parser, keep="columns that are not steps, in a CSV file with one sequence a row")
     add_hints(parser)
 
 
@@ -80,8 +83,8 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     import numpy as np
 
-    from fastlstm.commands import trace_files
-    from fastlstm.commands.trace_rows import check_numbers, expanded, read_rows
+    from fastlstm.commands.trace.files import draw, write_table
+    from fastlstm.commands.trace.rows import check_numbers, expanded, read_rows
     from fastlstm.scoring.sources import open_source, split_inner
 
     output: Path = options.output
@@ -100,7 +103,7 @@ def run(options: argparse.Namespace) -> None:
         sequences = read_rows(reader, options.rows, options.source)
     rows = expanded(options.rows)
 
-    # No sequence at all is enough to see that all fits together.
+    # A call on no sequence at all already says whether the arguments fit together.
     nothing = model.trace(sequences[rows[0]][np.newaxis][:0], layer=layer, threads=options.threads)
     count = nothing.cell_state.shape[-1]
     units = options.unit or [range(1 if drawn else count)]
@@ -108,8 +111,8 @@ def run(options: argparse.Namespace) -> None:
 
     if nothing.hidden_state.shape != nothing.cell_state.shape:
         print(
-            f"fastlstm: layer {layer} has a projection: its outputs are not those of single units "
-            "and are left out",
+            f"fastlstm: layer {layer} has a projection: its hidden states do not belong to single "
+            "units and are left out",
             file=sys.stderr,
         )
 
@@ -122,16 +125,16 @@ def run(options: argparse.Namespace) -> None:
                 raise type(error)(Message(f"row {row}: ", message_of(error))) from None
             yield trace
 
-    write = trace_files.draw if drawn else trace_files.write_table
+    write = draw if drawn else write_table
     write(output, rows, traced(), expanded(units))
 
 
 def numbers(text: str) -> range:
-    """An argument that is a whole number, or a range such as 7-9 with both ends."""
+    """An argument that is a whole number, or a range that includes both ends, such as 7-9."""
     match = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
     first, last = (int(part or match[1]) for part in match.groups()) if match else (1, 0)
     if first > last:
         raise argparse.ArgumentTypeError(
-            f"expected a number from 0 or a range such as 7-9, got {text!r}"
+            f"expected a number of 0 or more, or a range such as 7-9, got {text!r}"
         )
     return range(first, last + 1)
