@@ -24,7 +24,11 @@ HINTS: dict[str, dict[str, Any]] = {
         "help": "where the LSTM is: the part of the weights' names before weight_ih_l0; of "
         "several, each LSTM reads every step of the one before",
     },
-    "head": {"nargs": "+", "help": "names of the dense layers after the LSTM, in order"},
+    "head": {
+        "nargs": "+",
+        "metavar": "NAME",
+        "help": "names of the dense layers after the LSTM, in order",
+    },
     "activation": {
         "nargs": "+",
         "help": "activation of each layer of --head, in order; linear means none",
@@ -34,12 +38,15 @@ HINTS: dict[str, dict[str, Any]] = {
         "metavar": ("GATES", "CANDIDATE", "OUTPUT"),
         "help": "activations of the cell (default: sigmoid tanh tanh)",
     },
-    "between": {"help": "an activation between the LSTM and the head, such as relu"},
-    "embedding": {"help": "name of the embedding before the LSTM"},
+    "between": {
+        "metavar": "ACTIVATION",
+        "help": "an activation between the LSTM and the head, such as relu",
+    },
+    "embedding": {"metavar": "NAME", "help": "name of the embedding before the LSTM"},
     "read": {
         "choices": READS,
-        "help": "what the head reads of a sequence; with two directions it has to be said: final "
-        "is torch.cat([h_n[-2], h_n[-1]], 1), last is out[:, -1]; max and mean are over the steps",
+        "help": "what the head reads of a sequence; required if there are two directions: final is "
+        "torch.cat([h_n[-2], h_n[-1]], 1), last is out[:, -1], max and mean are over the steps",
     },
     "return_sequences": {
         "action": "store_true",
@@ -48,6 +55,7 @@ HINTS: dict[str, dict[str, Any]] = {
     },
     "ignore": {
         "nargs": "+",
+        "metavar": "NAME",
         "help": "weights or modules that are not between the inputs and the outputs, such as "
         "another branch",
     },
@@ -56,10 +64,11 @@ HINTS: dict[str, dict[str, Any]] = {
         "help": "confirm that --prefix names a chain, where the names are those of an encoder and "
         "a decoder",
     },
-    "skip": {"type": int, "help": "add the first SKIP inputs to the outputs"},
-    "node": {"help": "the LSTM operator of an ONNX graph to take by itself"},
+    "skip": {"type": int, "metavar": "N", "help": "add the first N inputs to the outputs"},
+    "node": {"metavar": "NAME", "help": "take this LSTM operator of an ONNX graph by itself"},
     "config": {
         "type": Path,
+        "metavar": "FILE",
         "help": "the architecture, model.to_json(), of an .h5 file that holds weights alone",
     },
 }
@@ -67,7 +76,7 @@ HINTS: dict[str, dict[str, Any]] = {
 
 def add_hints(parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = ()) -> None:
     """Add them to the parser of a command, but for those that it describes itself."""
-    group = parser.add_argument_group("hints: what the model file does not say itself")
+    group = parser.add_argument_group("hints about what the model file does not say")
     for name, described in HINTS.items():
         if name not in leave_out:
             group.add_argument(f"--{name.replace('_', '-')}", **described)

@@ -28,8 +28,8 @@ def add_parser(commands: Commands) -> None:
         commands,
         "score",
         run,
-        help="score the sequences of files of any size",
-        description="Score the sequences of files and write the scores to a file. Memory is "
+        help="score the sequences in files of any size",
+        description="Score the sequences in files and write the scores to a file. Memory is "
         "bounded, whatever the size of the files. The output appears when it is complete; until "
         "then OUTPUT.partial holds what is done, and the same command with --resume goes on from "
         "there. Standard output gets only what you ask for: the scores (-o -), the summary "
@@ -52,7 +52,7 @@ def add_parser(commands: Commands) -> None:
         help="the file to write: .npy, .parquet, .arrow, .feather, .zarr, .csv, or -, CSV on "
         "standard output",
     )
-    layout = add_layout(parser, keep="columns to copy to the output; --id is one of them")
+    layout = add_layout(parser, keep="further columns to copy to the output (--id always is)")
     layout.add_argument("--max-steps", type=positive, help="sequences with more steps are bad rows")
     _add_outputs(parser)
     _add_running(parser)
@@ -65,7 +65,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         "--return-sequences",
         action="store_true",
         default=None,
-        help="a score for every step, not one for the sequence",
+        help="one score a step, not one a sequence",
     )
     group.add_argument("--state", action="store_true", help="also the final states h_n and c_n")
     group.add_argument(

@@ -40,10 +40,16 @@ def add_parser(commands: Commands) -> None:
         "--hidden", type=positive, metavar="H", help="one layer of this many hidden units"
     )
     parser.add_argument(
-        "--sequences", type=positive, metavar="N", help="how many (default: by the network's size)"
+        "--sequences",
+        type=positive,
+        metavar="N",
+        help="number of sequences (default: chosen for each network)",
     )
     parser.add_argument(
-        "--steps", type=positive, metavar="T", help="steps of each sequence (default: likewise)"
+        "--steps",
+        type=positive,
+        metavar="T",
+        help="steps in each sequence (default: chosen for each network)",
     )
     parser.add_argument(
         "--threads",
