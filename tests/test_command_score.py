@@ -7,13 +7,12 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import child_env
 from model_files import fc, tensors
 
 import fastlstm
@@ -297,15 +296,13 @@ def test_the_scores_do_not_become_a_source(folder, monkeypatch, capsys, source, 
     assert np.load("data/inside/y.npy").shape == (40, 2)
 
 
-def test_a_dry_run_of_standard_input_claims_no_time(folder):
-    """In a process of its own, whose standard input is a file."""
-    command = [sys.executable, "-m", "fastlstm", "score", "-", "--model", "model.npz"]
-    command += ["-o", "scores.npy", "--dry-run", "--json"]
-    with open(folder / "windows.npy", "rb") as windows:
-        done = subprocess.run(
-            command, cwd=folder, env=child_env(), stdin=windows, capture_output=True, timeout=300
-        )
-    said = json.loads(done.stdout)
+def test_a_dry_run_of_standard_input_claims_no_time(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    with open("windows.npy", "rb") as windows:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=windows))
+        words = ["score", "-", "--model", "model.npz", "-o", "scores.npy", "--dry-run", "--json"]
+        assert cli.main(words) == 0
+    said = json.loads(capsys.readouterr().out)
     assert (said["sequences"], said["seconds"]) == (20, None)
 
 

@@ -35,8 +35,8 @@ HINTS: dict[str, dict[str, Any]] = {
     },
     "activations": {
         "nargs": 3,
-        "metavar": ("GATES", "CANDIDATE", "OUTPUT"),
-        "help": "activations of the cell (default: sigmoid tanh tanh)",
+        "metavar": "ACTIVATION",
+        "help": "of the gates, the candidate and the cell output (default: sigmoid tanh tanh)",
     },
     "between": {
         "metavar": "ACTIVATION",

@@ -71,9 +71,10 @@ def show_tutorial(out: TextIO) -> None:
         for key in RECORD_KEYS
     )
     print(
-        f"lstm_forward, in plain Python: {HEAD * last_hidden:.4f}; "
-        f"its {len(records) * len(RECORD_KEYS)} values differ by at most {apart:.1e} "
-        f"(the engine's first call took {seconds:.2f} s)",
+        f"by lstm_forward, plain Python: {HEAD * last_hidden:.4f}; "
+        f"its {len(records) * len(RECORD_KEYS)} values differ by at most {apart:.1e}\n"
+        f"The first call took {seconds:.2f} s: it compiles a kernel, "
+        "or loads what an earlier run compiled",
         file=out,
     )
 
@@ -130,7 +131,6 @@ def show_speed(model: fastlstm.LSTM, x: Floats, first_call: float, out: TextIO) 
         f"NumPy loop  {slow * 1e3:8.1f} ms  {sequences / slow:12,.0f} sequences a second\n"
         f"{timing.gain:.1f} times as fast; "
         f"the forecasts differ by at most {timing.largest_difference:.1e} degrees\n"
-        f"The first call took {first_call:.2f} s: it compiles the kernel, "
-        "or loads what an earlier run compiled",
+        f"The first call of this model took {first_call:.2f} s",
         file=out,
     )
