@@ -116,7 +116,7 @@ def build_numpy(row: Row, x: Array, threads: int) -> Built:
     model = row.model()
     every = model.return_sequences
     return Built(
-        lambda: reference.predict(model.layers, x, return_sequences=every), "the reference loop"
+        lambda: reference.predict(model.network, x, return_sequences=every), "the reference loop"
     )
 
 

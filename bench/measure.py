@@ -115,11 +115,9 @@ def float64_outputs(row: Row, checked: Array, x: Array | None = None) -> Array:
     lengths = None if row.lengths == "full" else row.real_lengths()[checked]
     some = x[checked]
     return reference.predict(
-        model.layers,
+        model.network,
         some.astype("float64") if some.dtype.kind == "f" else some,  # ids stay ids
-        model.head,
-        lengths=lengths,
-        return_sequences=model.return_sequences,
+        lengths,
     )
 
 

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from fastlstm.calls.ragged import Ragged
     from fastlstm.calls.trace import Trace
     from fastlstm.commands.versions import show_versions
-    from fastlstm.compile import warmup
     from fastlstm.errors import ModelFormatError, UnsupportedModelError
     from fastlstm.formats import load
     from fastlstm.formats.keras import from_keras
     from fastlstm.formats.onnx import from_onnx
     from fastlstm.formats.torch import from_torch
-    from fastlstm.model import LSTM
+    from fastlstm.model import LSTM, warmup
     from fastlstm.network.activations import Activation
-    from fastlstm.network.dense import Dense, Embedding
+    from fastlstm.network.dense import Dense
+    from fastlstm.network.embedding import Embedding
     from fastlstm.network.layers import Bidirectional, Layer
     from fastlstm.network.state import State
     from fastlstm.scoring import score
@@ -56,7 +56,7 @@ _HOME = {
     "Activation": "network.activations",
     "Bidirectional": "network.layers",
     "Dense": "network.dense",
-    "Embedding": "network.dense",
+    "Embedding": "network.embedding",
     "Layer": "network.layers",
     "ModelFormatError": "errors",
     "Ragged": "calls.ragged",
@@ -70,7 +70,7 @@ _HOME = {
     "lstm_forward": "tutorial",
     "score": "scoring",
     "show_versions": "commands.versions",
-    "warmup": "compile",
+    "warmup": "model",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,30 +10,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.calls.dask_array import is_lazy, predict_blocks, refuse_lazy
-from fastlstm.calls.ids import as_ids
+from fastlstm.calls.call import Call, as_integer, check_call, check_out, is_lazy, new_array
+from fastlstm.calls.dask_array import predict_blocks
 from fastlstm.calls.masks import MaskedSource
-from fastlstm.calls.sources import Source, as_source
-from fastlstm.calls.state import StateSizes, flat_state, learned_state
+from fastlstm.calls.state import by_layer, new_state, of_first_layers
 from fastlstm.calls.trace import Trace
 from fastlstm.engine.run.outputs import Outputs
+from fastlstm.formats import native
 from fastlstm.lazy import lazy
 from fastlstm.messages import Message, Option
-from fastlstm.network.dense import Dense, Embedding, as_head
+from fastlstm.network.dense import Dense
 from fastlstm.network.layers import Bidirectional, Layer
-from fastlstm.network.network import (
-    AnyLayer,
-    as_flag,
-    check_layers,
-    check_masked_outputs,
-    check_options,
-)
+from fastlstm.network.network import AnyLayer, Network
 from fastlstm.network.state import State
 
 if TYPE_CHECKING:
     from fastlstm.engine.run.engine import Engine
 
-__all__ = ["LSTM"]
+__all__ = ["LSTM", "warmup"]
 
 Array = npt.NDArray[Any]
 
@@ -89,13 +82,8 @@ class LSTM:
     array([[3.48271114]])
     """
 
-    layers: tuple[AnyLayer, ...]
-    head: tuple[Dense, ...]
-    return_sequences: bool
-    read: str
-    mask_value: float | None
-    skip: int
-    unused: tuple[str, ...] = ()
+    network: Network
+    unused: tuple[str, ...]
 
     def __init__(
         self,
@@ -111,20 +99,28 @@ class LSTM:
             raise TypeError(
                 f"expected a sequence of layers, got a {type(layers).__name__}: put it in a list"
             )
-        stack = tuple(layers)
-        check_layers(stack)
-        top = stack[-1]
-        values: dict[str, Any] = {
-            "layers": stack,
-            "head": as_head(head, top.output_size, top.dtype),
-            "return_sequences": as_flag("return_sequences", return_sequences),
-            "read": read,
-            "mask_value": None if mask_value is None else _as_float("mask_value", mask_value),
-            "skip": _as_integer("skip", skip),
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-        check_options(self)
+        network = Network.of(
+            layers, head, return_sequences, read=read, mask_value=mask_value, skip=skip
+        )
+        self._hold(network)
+
+    @classmethod
+    def from_network(cls, network: Network, unused: Sequence[str] = ()) -> LSTM:
+        """The model of a network.
+
+        Parameters
+        ----------
+        network : Network
+        unused : sequence of str
+            The weights of a foreign file that the network leaves out.
+        """
+        model = cls.__new__(cls)
+        model._hold(network, unused)
+        return model
+
+    def _hold(self, network: Network, unused: Sequence[str] = ()) -> None:
+        object.__setattr__(self, "network", network)
+        object.__setattr__(self, "unused", tuple(unused))
 
     @classmethod
     def from_gates(cls, params: Mapping[str, Sequence[float]], head: Any = None) -> LSTM:
@@ -142,53 +138,79 @@ class LSTM:
     # --- what it is -------------------------------------------------------------------------
 
     @property
+    def layers(self) -> tuple[AnyLayer, ...]:
+        """The layers, first to last."""
+        return self.network.layers
+
+    @property
+    def head(self) -> tuple[Dense, ...]:
+        """The dense layers behind what is read."""
+        return self.network.head
+
+    @property
+    def return_sequences(self) -> bool:
+        """Whether `predict` gives the outputs of every step when a call does not say."""
+        return self.network.return_sequences
+
+    @property
+    def read(self) -> str:
+        """What the head of a single step reads."""
+        return self.network.read
+
+    @property
+    def mask_value(self) -> float | None:
+        """The inputs of a masked step, if there are any."""
+        return self.network.mask_value
+
+    @property
+    def skip(self) -> int:
+        """How many inputs are added to the outputs."""
+        return self.network.skip
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype it computes in, ``float32`` or ``float64``."""
-        return self.layers[0].dtype
+        return self.network.dtype
 
-    @lazy
+    @property
     def recurrent(self) -> tuple[Layer | Bidirectional, ...]:
         """The recurrent layers."""
-        return tuple(k for k in self.layers if isinstance(k, Layer | Bidirectional))
+        return self.network.recurrent
 
-    @lazy
+    @property
     def masks(self) -> bool:
         """Whether some steps are masked by their inputs."""
-        first = self.layers[0]
-        return self.mask_value is not None or (
-            isinstance(first, Embedding) and first.padding_id is not None
-        )
+        return self.network.masks
 
     @property
     def num_layers(self) -> int:
         """L, the number of recurrent layers."""
-        return len(self.recurrent)
+        return len(self.network.recurrent)
 
     @property
     def input_size(self) -> int:
         """I, the inputs of the first layer; 1 for an embedding, whose inputs are ids."""
-        return self.layers[0].input_size
+        return self.network.input_size
 
     @property
     def input_dtype(self) -> np.dtype[Any]:
         """What inputs are converted to: the model's dtype, or ``int64`` for ids."""
-        return np.dtype(np.int64) if isinstance(self.layers[0], Embedding) else self.dtype
+        return self.network.input_dtype
 
     @property
     def hidden_size(self) -> int:
         """H, the hidden units of the last recurrent layer (of each direction)."""
-        return self.recurrent[-1].hidden_size
+        return self.network.hidden_size
 
     @property
     def output_size(self) -> int:
         """The numbers that `predict` gives for a sequence: the head's, or the last layer's."""
-        return (*self.layers, *self.head)[-1].output_size
+        return self.network.output_size
 
     @property
     def options(self) -> dict[str, Any]:
         """The arguments of the constructor behind `layers` and `head`, by name."""
-        names = ("return_sequences", "read", "mask_value", "skip")
-        return {name: getattr(self, name) for name in names}
+        return self.network.options
 
     def astype(self, dtype: npt.DTypeLike) -> LSTM:
         """Return the model with its weights rounded to another dtype, and computing in it.
@@ -198,25 +220,15 @@ class LSTM:
         dtype : dtype
             ``float32`` or ``float64``.
         """
-        if np.dtype(dtype) == self.dtype:
-            return self
-        layers = [layer.astype(dtype) for layer in self.layers]
-        head = [dense.astype(dtype) for dense in self.head]
-        return type(self)(layers, head, **self.options)._leaving_out(self.unused)
-
-    def _leaving_out(self, names: Sequence[str]) -> LSTM:
-        """Note which weights of a file the network leaves out, as `unused`; for readers."""
-        object.__setattr__(self, "unused", tuple(names))
-        return self
+        network = self.network.astype(dtype)
+        return self if network is self.network else self.from_network(network, self.unused)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to a ``.safetensors``, ``.npz`` or ``.json`` file and return its path.
 
         ``fastlstm.load`` gives back a model that computes the same bits.
         """
-        from fastlstm.formats import native
-
-        return native.save(self, path)
+        return native.save(self.network, path)
 
     # --- what it does -----------------------------------------------------------------------
 
@@ -254,15 +266,14 @@ class LSTM:
             If steps are masked and the last layer alone reads from the end: its outputs at every
             step have no one meaning.
         """
-        check_masked_outputs(self)
-        source, start, threads = self._checked(x, lengths, state, threads)
-        n_rows = source.n_rows
-        end = self._new_end(n_rows)
-        output = self._new_sequence(source, (n_rows, source.n_steps, self.layers[-1].output_size))
-        self._network_engine.run(source, start, Outputs(sequence=output, end=end), threads)
+        self.network.check_every_step()
+        call = check_call(self.network, x, lengths, state, threads)
+        source, end = call.source, self._new_state(call)
+        output = self._new_array(call, source.n_steps, self.network.layers[-1].output_size)
+        self._run(self._network_engine, call, Outputs(sequence=output, end=end))
         if isinstance(source, MaskedSource):
             source.spread(output, self._network_engine.blank(), self._repeats)
-        return output, self._as_state(end, n_rows)
+        return output, self._as_state(end, call)
 
     def predict(
         self,
@@ -314,16 +325,16 @@ class LSTM:
         if is_lazy(x):
             blocks: Array = predict_blocks(self, x, lengths, state, every, threads, out, progress)
             return blocks
-        source, start, threads = self._checked(x, lengths, state, threads)
-        steps = (source.n_steps,) if every else ()
-        shape = (source.n_rows, *steps, self.output_size)
-        result = self._checked_out(out, shape, source)
+        call = check_call(self.network, x, lengths, state, threads)
+        source, size = call.source, self.network.output_size
+        shape = (source.n_rows, source.n_steps, size) if every else (source.n_rows, size)
+        result = None if out is None else check_out(out, shape, self.dtype, source)
         if result is None:
-            result = self._new_sequence(source, shape) if every else np.empty(shape, self.dtype)
+            result = new_array(shape, self.dtype, source) if every else np.empty(shape, self.dtype)
         elif every and source.lengths is not None:
             result[...] = 0
         outputs = Outputs(sequence=result) if every else Outputs(last=result)
-        self._engine.run(source, start, outputs, threads, progress)
+        self._run(self._engine, call, outputs, progress)
         if isinstance(source, MaskedSource):
             blank = self._engine.blank()
             if every:
@@ -363,7 +374,7 @@ class LSTM:
         TypeError, ValueError
             If an argument does not fit the model; the message says what was expected.
         """
-        index = _as_integer("layer", layer)
+        index = as_integer("layer", layer)
         if not -self.num_layers <= index < self.num_layers:
             raise ValueError(
                 Message(
@@ -373,19 +384,15 @@ class LSTM:
                 )
             )
         index %= self.num_layers
-        source, start, threads = self._checked(x, lengths, state, threads)
+        call = check_call(self.network, x, lengths, state, threads)
+        source = call.source
+        sizes = self.network.state_sizes[: index + 1]  # of the layers that are run
+        call = call._replace(start=of_first_layers(call.start, sizes, source.n_rows))
         cells = self.recurrent[index].cells  # both directions side by side
-        if start is not None:  # the state of the layers that are run
-            sizes = self._state_sizes[: index + 1]
-            n_h = source.n_rows * sum(d * h for d, h, _ in sizes)
-            n_c = source.n_rows * sum(d * c for d, _, c in sizes)
-            start = start[0][:n_h], start[1][:n_c]
-        shape = source.n_rows, source.n_steps
         units, width = sum(k.hidden_size for k in cells), sum(k.output_size for k in cells)
-        i, f, g, o, c = self._new_sequence(source, (5, *shape, units))
-        h = self._new_sequence(source, (*shape, width))
-        outputs = Outputs(sequence=h, gates=(i, f, g, o, c))
-        self._engine_up_to(index).run(source, start, outputs, threads)
+        i, f, g, o, c = (self._new_array(call, source.n_steps, units) for _ in range(5))
+        h = self._new_array(call, source.n_steps, width)
+        self._run(self._engine_up_to(index), call, Outputs(sequence=h, gates=(i, f, g, o, c)))
         lengths = source.lengths
         if isinstance(source, MaskedSource):
             lengths = source.source.lengths
@@ -398,41 +405,31 @@ class LSTM:
     @lazy
     def _engine(self) -> Engine:
         """The engine of the network and its head."""
-        return _new_engine(self.layers, self.head, self.read, self.skip)
+        return _new_engine(self.network)
 
     @lazy
     def _network_engine(self) -> Engine:
         """The engine without the head."""
-        return _new_engine(self.layers) if self.head or self.skip else self._engine
+        alone = not self.network.head and not self.network.skip
+        return self._engine if alone else _new_engine(self.network.without_head)
 
     def _engine_up_to(self, index: int) -> Engine:
         """The engine of the layers up to a recurrent one, its directions side by side."""
+        top = self.recurrent[index]
+        merges = isinstance(top, Bidirectional) and top.merge != "concat"
+        if top is self.layers[-1] and not merges:
+            return self._network_engine
         if index not in self._engines:
-            traced = self.recurrent[index]
-            merges = isinstance(traced, Bidirectional) and traced.merge != "concat"
-            if traced is self.layers[-1] and not merges:
-                return self._network_engine
-            if isinstance(traced, Bidirectional):
-                traced = Bidirectional(traced.forward, traced.backward)
-            places = [i for i, k in enumerate(self.layers) if isinstance(k, Layer | Bidirectional)]
-            engine = _new_engine((*self.layers[: places[index]], traced))
-            self._engines.setdefault(index, engine)
+            self._engines.setdefault(index, _new_engine(self.network.up_to(index)))
         return self._engines[index]
 
     @lazy
     def _engines(self) -> dict[int, Engine]:
         return {}
 
-    @lazy
-    def _cells(self) -> tuple[Layer, ...]:
-        """All directions of all recurrent layers."""
-        return tuple(cell for layer in self.recurrent for cell in layer.cells)
-
-    @lazy
-    def _state_sizes(self) -> list[StateSizes]:
-        return [
-            StateSizes(len(k.cells), k.cells[0].output_size, k.hidden_size) for k in self.recurrent
-        ]
+    @staticmethod
+    def _run(engine: Engine, call: Call, outputs: Outputs, progress: bool = False) -> None:
+        engine.run(call.source, call.start, outputs, call.threads, progress)
 
     @property
     def _repeats(self) -> bool:
@@ -440,7 +437,7 @@ class LSTM:
         return not isinstance(self.recurrent[-1], Bidirectional)
 
     def _gives_every_step(self, return_sequences: bool | None) -> bool:
-        every = self.return_sequences
+        every = self.network.return_sequences
         if return_sequences is not None:
             if not isinstance(return_sequences, bool | np.bool_):
                 raise TypeError(
@@ -449,7 +446,7 @@ class LSTM:
                 )
             every = bool(return_sequences)
         if every:
-            check_masked_outputs(self)
+            self.network.check_every_step()
         return every
 
     def _scores_and_state(self, x: Any, lengths: Any, threads: int | None) -> tuple[Array, State]:
@@ -459,74 +456,20 @@ class LSTM:
         than that step is walked.
         """
         assert self.read != "last"
-        source, start, threads = self._checked(x, lengths, None, threads)
-        end = self._new_end(source.n_rows)
-        scores = np.empty((source.n_rows, self.output_size), self.dtype)
-        self._engine.run(source, start, Outputs(last=scores, end=end), threads)
-        return scores, self._as_state(end, source.n_rows)
+        call = check_call(self.network, x, lengths, None, threads)
+        end = self._new_state(call)
+        scores = np.empty((call.source.n_rows, self.output_size), self.dtype)
+        self._run(self._engine, call, Outputs(last=scores, end=end))
+        return scores, self._as_state(end, call)
 
-    def _new_end(self, n_rows: int) -> tuple[Array, Array]:
-        sizes = self._state_sizes
-        h, c = sum(d * h for d, h, _ in sizes), sum(d * c for d, _, c in sizes)
-        return np.empty(n_rows * h, self.dtype), np.empty(n_rows * c, self.dtype)
+    def _new_state(self, call: Call) -> tuple[Array, Array]:
+        return new_state(self.network.state_sizes, call.source.n_rows, self.dtype)
 
-    def _as_state(self, end: tuple[Array, Array], n_rows: int) -> State:
-        """The final states, flat as the engine writes them, by layer."""
-        layers = []
-        at_h = at_c = 0
-        for d, h, c in self._state_sizes:
-            to_h, to_c = at_h + d * n_rows * h, at_c + d * n_rows * c
-            pair = end[0][at_h:to_h].reshape(d, n_rows, h), end[1][at_c:to_c].reshape(d, n_rows, c)
-            layers.append(pair)
-            at_h, at_c = to_h, to_c
-        return State(layers)
+    def _as_state(self, end: tuple[Array, Array], call: Call) -> State:
+        return by_layer(end, self.network.state_sizes, call.source.n_rows)
 
-    def _checked(
-        self, x: Any, lengths: Any, state: Any, threads: int | None
-    ) -> tuple[Source, tuple[Array, Array] | None, int | None]:
-        refuse_lazy(x)
-        first = self.layers[0]
-        n_hidden = self.recurrent[0].hidden_size
-        source: Source
-        if isinstance(first, Embedding):
-            source = as_ids(x, lengths, first.ids, n_hidden)
-            masked: float | None = first.padding_id
-        else:
-            source = as_source(x, lengths, self.input_size, n_hidden)
-            masked = self.mask_value
-        if masked is not None:
-            source = MaskedSource(source, masked, self.input_size, self.input_dtype)
-        if state is None:
-            start = learned_state(self._cells, source.n_rows, self.dtype)
-        else:
-            start = flat_state(state, self._state_sizes, source.n_rows, self.dtype)
-        if threads is not None:
-            threads = _as_integer("threads", threads)
-            if threads < 1:
-                raise ValueError(f"expected at least one thread, got {threads}")
-        return source, start, threads
-
-    def _new_sequence(self, source: Source, shape: tuple[int, ...]) -> Array:
-        # zeros are memory that was never touched: it costs nothing where lengths leave it so
-        return (np.empty if source.lengths is None else np.zeros)(shape, self.dtype)
-
-    def _checked_out(
-        self, out: Array | None, shape: tuple[int, ...], source: Source
-    ) -> Array | None:
-        """Return where to compute to: `out`, or None if that cannot be written in place."""
-        if out is None:
-            return None
-        if not isinstance(out, np.ndarray):
-            raise TypeError(f"expected out to be an array, got {type(out).__name__}")
-        if out.shape != shape or out.dtype != self.dtype:
-            raise ValueError(
-                f"expected out of shape {shape} and dtype {self.dtype}, "
-                f"got {out.shape} and {out.dtype}"
-            )
-        if not out.flags.writeable:
-            raise ValueError("expected out to be writeable, got a read-only array")
-        direct = out.flags.c_contiguous and out.flags.aligned and not source.overlaps(out)
-        return out.view(np.ndarray) if direct else None
+    def _new_array(self, call: Call, *shape: int) -> Array:
+        return new_array((call.source.n_rows, *shape), self.dtype, call.source)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"an LSTM is immutable: cannot set {name!r}")
@@ -535,56 +478,56 @@ class LSTM:
         raise AttributeError(f"an LSTM is immutable: cannot delete {name!r}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.layers, self.head, self.options)
+        return type(self).from_network, (self.network,)
 
     def __dask_tokenize__(self) -> str:
-        parts = *self.layers, *self.head
-        kinds = [(type(part).__name__, part.digest.hex()) for part in parts]
-        return repr((type(self).__qualname__, len(self.layers), kinds, self.options))
-
-    def _identity(self) -> tuple[Any, ...]:
-        return self.layers, self.head, tuple(self.options.items())
+        return repr((type(self).__qualname__, self.network.digest.hex()))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LSTM):
             return NotImplemented
-        return self._identity() == other._identity()
+        return self.network == other.network
 
     def __hash__(self) -> int:
-        return hash(self._identity())
+        return hash(self.network)
 
     def __repr__(self) -> str:
-        sizes = " -> ".join(str(k.output_size) for k in self.layers)
-        head = f", head={self.output_size}" if self.head else ""
-        sequences = ", return_sequences=True" if self.return_sequences else ""
-        read = "" if self.read == "final" else f", read={self.read}"
-        return f"LSTM({self.input_size} -> {sizes}{head}{sequences}{read}, {self.dtype})"
+        return f"LSTM{repr(self.network).removeprefix('Network')}"
 
 
-def _new_engine(*network: Any) -> Engine:
+def warmup(model: LSTM | None = None) -> None:
+    """Compile now, or load from the disk cache, what the first calls would compile.
+
+    Parameters
+    ----------
+    model : LSTM, optional
+        Compile for `predict` and calls of this model. Without one, for float32 models of the
+        usual cell, of any shape.
+
+    Raises
+    ------
+    TypeError
+        If `model` is no LSTM.
+    """
+    if isinstance(model, LSTM):
+        return model._engine.warmup()
+    if model is not None:
+        raise TypeError(f"expected model to be an LSTM, got {type(model).__name__}")
+    from fastlstm.engine.compiling import alone
+
+    with alone():
+        from fastlstm.engine.kernel.compiled import warm_kernels
+        from fastlstm.engine.kernel.forms import Form
+
+    for scalar in (True, False):
+        warm_kernels("float32", Form(scalar=scalar))
+    return None
+
+
+def _new_engine(network: Network) -> Engine:
     from fastlstm.engine.compiling import alone
 
     with alone():  # who is forked while a module is imported can never import it
         from fastlstm.engine.run.engine import Engine
 
-    return Engine(*network)
-
-
-def _rebuild(kind: type[LSTM], layers: Any, head: Any, options: dict[str, Any]) -> LSTM:
-    return kind(layers, head, **options)
-
-
-def _as_float(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError(f"{name}: expected a float64, got an integer beyond that") from None
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None
-
-
-def _as_integer(name: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"expected {name} to be an integer, got {type(value).__name__}") from None
+    return Engine(network)

@@ -1,9 +1,9 @@
 """The reference: a plain NumPy time loop over the whole batch.
 
 It is the oracle of the tests and the baseline of the benchmarks. It reads as the equations
-(those of `fastlstm.network.layers.Layer`), computes in the dtype of the weights (so
-``[layer.astype("float64") for layer in layers]`` is the same network at higher precision), and
-shares no code with the kernels.
+(those of `fastlstm.network.layers.Layer`), computes all of a `Network` in the dtype of its
+weights (``network.astype("float64")`` is the same network at higher precision), and shares no
+code with the kernels.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.network.activations import Activation
-from fastlstm.network.dense import SOFTMAX, Dense, Embedding
+from fastlstm.network.dense import SOFTMAX, Dense
+from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Bidirectional, Layer
+from fastlstm.network.network import AnyLayer, Network
 from fastlstm.network.state import State
 
 __all__ = ["Step", "activate", "lstm", "predict", "sigmoid", "step", "trace", "walk"]
@@ -129,7 +131,7 @@ def walk(
         One a layer, each value ``(N, H)``.
     """
     N, T, _ = x.shape
-    carried = [(h[0], c[0]) for h, c in state or zero_state(layers, N)]
+    carried = [(h[0], c[0]) for h, c in state or first_state(layers, N)]
     for t in range(T):
         below = x[:, t].astype(layers[0].dtype, copy=False)  # (N, I), then the layer below's h
         steps = []
@@ -145,7 +147,7 @@ def walk(
         yield steps
 
 
-def zero_state(layers: Sequence[Any], N: int) -> State:
+def first_state(layers: Sequence[Layer | Bidirectional], N: int) -> State:
     """The state before the first step: the learned one, else zeros, ``(D, N, H)`` a layer."""
     return State(
         (
@@ -153,7 +155,6 @@ def zero_state(layers: Sequence[Any], N: int) -> State:
             np.stack([_repeated(k.c_0, N, k.hidden_size, k.dtype) for k in layer.cells]),
         )
         for layer in layers
-        if isinstance(layer, (Layer, Bidirectional))
     )
 
 
@@ -161,52 +162,85 @@ def _repeated(row: Array | None, N: int, size: int, dtype: npt.DTypeLike) -> Arr
     return np.zeros((N, size), dtype) if row is None else np.repeat(row[None], N, axis=0)
 
 
-class _Run(NamedTuple):
-    """What all layers gave: the top's outputs, every recurrent layer's record and final state."""
+class _Sequence(NamedTuple):
+    """What a part gives at every step."""
 
-    output: Array  # (N, T, K)
-    final: Array  # (N, K), of both directions
-    state: State
-    records: list[Step]  # (N, T, D * H), at the steps that were read
+    steps: Array  # (N, T, K)
+    final: Array  # (N, K), at the last step that each direction read; zeros below all layers
 
 
-def _run(
-    layers: Sequence[Any], x: Array, state: State | None, lengths: Array | None, mask: Mask | None
-) -> _Run:
-    """Run layer after layer, each over all steps."""
-    N, T = x.shape[:2]
-    real = np.ones((N, T), bool) if lengths is None else np.arange(T) < np.asarray(lengths)[:, None]
-    running = real if mask is None else real & mask
-    starts = iter(state or zero_state(layers, N))
-    output, final = x, np.zeros((N, 0))
-    ends: list[tuple[Array, Array]] = []
-    records = []
-    for layer in layers:
+class _Run:
+    """A network on its way over N sequences of T steps: layer after layer, over all steps."""
+
+    def __init__(
+        self, network: Network, x: Array, state: State | None, lengths: Array | None
+    ) -> None:
+        self.network, self.lengths = network, lengths
+        with np.errstate(over="ignore"):  # what the dtype cannot hold is infinite
+            self.x = x = _three_axes(x).astype(network.input_dtype, copy=False)  # (N, T, I)
+        N, T, _ = x.shape
+        self.ends = np.full(N, T) if lengths is None else np.asarray(lengths)
+        self.real = np.arange(T) < self.ends[:, np.newaxis]  # (N, T)
+        self.running = self.real
+        if network.masked_input is not None:
+            self.running = self.real & (x != network.masked_input).any(-1)
+        self.starts = iter(state or first_state(network.recurrent, N))
+        self.state: list[tuple[Array, Array]] = []
+        self.records: list[Step] = []  # (N, T, D * H) a recurrent layer, at the steps it reads
+
+    def at_every_step(self) -> _Sequence:
+        """What the layers give."""
+        value = _Sequence(self.x, np.zeros((len(self.x), self.x.shape[2]), self.x.dtype))
+        for layer in self.network.layers:
+            value = self.layer(layer, value)
+        return value._replace(steps=_zero_past(value.steps, self.lengths))
+
+    def layer(self, layer: AnyLayer, below: _Sequence) -> _Sequence:
+        """What one of them gives."""
         if isinstance(layer, Embedding):
-            output = layer.weight[np.where(real, output.reshape(N, T), 0)]
-        elif isinstance(layer, Dense):
-            output = _dense((layer,), output)
-            final = _dense((layer,), final) if ends else final
-        else:
-            output = output.astype(layer.dtype, copy=False)
-            start = next(starts)
-            parts = [
-                _run_cell(cell, output, start.h[d], start.c[d], running)
-                for d, cell in enumerate(layer.cells)
-            ]
-            both = isinstance(layer, Bidirectional)
-            merge = layer.merge if both else "concat"
-            output = _merged(merge, [record.h for record, _, _ in parts])
-            if both and mask is not None:
-                output[~running] = 0
-            final = _merged(merge, [h for _, h, _ in parts])
-            ends.append((np.stack([h for _, h, _ in parts]), np.stack([c for _, _, c in parts])))
-            together = (
-                np.concatenate(values, -1)
-                for values in zip(*(record for record, _, _ in parts), strict=True)
-            )
-            records.append(Step(*(_zero_past(values, lengths) for values in together)))
-    return _Run(_zero_past(output, lengths), final, State(ends), records)
+            ids = np.where(self.real, below.steps[..., 0], 0)
+            return _Sequence(layer.weight[ids], np.zeros((len(ids), layer.output_size)))
+        if isinstance(layer, Dense):
+            return _Sequence(_dense(layer, below.steps), _dense(layer, below.final))
+        assert isinstance(layer, (Layer, Bidirectional))
+        start = next(self.starts)
+        parts = [
+            _run_cell(cell, below.steps, start.h[d], start.c[d], self.running)
+            for d, cell in enumerate(layer.cells)
+        ]
+        merge = layer.merge if isinstance(layer, Bidirectional) else "concat"
+        output = _merged(merge, [record.h for record, _, _ in parts])
+        if isinstance(layer, Bidirectional) and self.network.masks:
+            output[~self.running] = 0
+        self.state.append((np.stack([h for _, h, _ in parts]), np.stack([c for _, _, c in parts])))
+        together = (
+            np.concatenate(values, -1)
+            for values in zip(*(record for record, _, _ in parts), strict=True)
+        )
+        self.records.append(Step(*(_zero_past(values, self.lengths) for values in together)))
+        return _Sequence(output, _merged(merge, [h for _, h, _ in parts]))
+
+    def read(self, how: str, value: _Sequence) -> Array:
+        """The vector ``(N, K)`` that is read of each sequence."""
+        if how == "final":
+            return value.final
+        N, T, _ = value.steps.shape
+        if how == "last":  # a sequence of no steps has given nothing but its state
+            at = value.steps[np.arange(N), np.maximum(self.ends, 1) - 1] if T else value.final
+            return np.where(self.ends[:, None] > 0, at, value.final)
+        if how == "max":
+            most = np.where(self.real[..., None], value.steps, -np.inf).max(1, initial=-np.inf)
+            return np.where((self.ends > 0)[:, None], most, np.nan).astype(most.dtype)
+        total = np.where(self.running[..., None], value.steps, 0).sum(1)
+        with np.errstate(invalid="ignore", divide="ignore"):  # the mean of nothing is NaN
+            return np.asarray(total / self.running.sum(1)[:, None].astype(total.dtype))
+
+    def skipped(self, size: int) -> Array:
+        """The inputs ``(N, size)`` of the last real step, zeros where there is none."""
+        if not self.x.shape[1]:
+            return np.zeros((len(self.x), size), self.x.dtype)
+        last = self.x[np.arange(len(self.x)), np.maximum(self.ends, 1) - 1, :size]
+        return np.where(self.ends[:, None] > 0, last, 0)
 
 
 def _run_cell(
@@ -247,17 +281,14 @@ def _merged(merge: str, parts: list[Array]) -> Array:
 
 
 def lstm(
-    layers: Sequence[Any],
-    x: Array,
-    state: State | None = None,
-    lengths: Array | None = None,
-    mask: Mask | None = None,
+    network: Network, x: Array, state: State | None = None, lengths: Array | None = None
 ) -> tuple[Array, State]:
     """The last layer's outputs ``(N, T, K)``, zero past each length, and the final state.
 
     Parameters
     ----------
-    layers : sequence of Embedding, Dense, Layer or Bidirectional
+    network : Network
+        Its head is left out.
     x : array (N, T, I)
         For an embedding ids, (N, T) or (N, T, 1).
     state : State, optional
@@ -265,92 +296,88 @@ def lstm(
         left out.
     lengths : array (N,) of int, optional
         Real steps of each sequence.
-    mask : array (N, T) of bool, optional
-        False where a step is to change nothing: a layer then repeats its last output, or gives
-        zeros if it has two directions (as Keras does).
     """
-    done = _run(layers, x, state, lengths, mask)
-    return done.output, done.state
+    run = _Run(network, x, state, lengths)
+    output = run.at_every_step().steps
+    return output, State(run.state)
 
 
 def predict(
-    layers: Sequence[Any],
+    network: Network,
     x: Array,
-    head: Any = None,
-    state: State | None = None,
     lengths: Array | None = None,
-    return_sequences: bool = False,
-    read: str = "final",
-    mask: Mask | None = None,
+    state: State | None = None,
+    return_sequences: bool | None = None,
 ) -> Array:
-    """The head ``(N, outputs)`` on what is `read`, or at every step ``(N, T, outputs)``.
-
-    Without a head the outputs are the last layer's. The other parameters are those of `lstm`.
+    """The outputs ``(N, outputs)``, or those of every step ``(N, T, outputs)``.
 
     Parameters
     ----------
-    head : Dense or sequence of Dense, optional
-    read : str
-        ``"final"``, the last outputs of all directions; ``"last"``, the outputs at the last real
-        step; ``"max"`` or ``"mean"`` over the real steps.
+    network, x, lengths, state
+        As in `lstm`.
+    return_sequences : bool, optional
+        Give the outputs of every step; by default as the network says.
     """
-    denses = () if head is None else (head,) if isinstance(head, Dense) else tuple(head)
-    plain = all(isinstance(k, Layer) and k.direction == "forward" for k in layers)
-    if plain and mask is None and read == "final" and not return_sequences:
-        h = (state or zero_state(layers, len(x)))[-1].h[0]
-        for steps in walk(layers, x, state or zero_state(layers, len(x)), lengths):
+    every = network.return_sequences if return_sequences is None else return_sequences
+    x = _three_axes(x)
+    if not every and _is_plain(network):
+        h = (state or first_state(network.recurrent, len(x)))[-1].h[0]
+        for steps in walk(network.cells, x, state, lengths):
             h = steps[-1].h  # nothing but the current step is stored
-        return _dense(denses, h)
-    done = _run(layers, x, state, lengths, mask)
-    if return_sequences:
-        return _zero_past(_dense(denses, done.output), lengths)
-    return _dense(denses, _read(done, read, lengths, mask))
+        return _denses(network.head, h)
+    run = _Run(network, x, state, lengths)
+    value = run.at_every_step()
+    if not every:
+        y = _denses(network.head, run.read(network.read, value))
+        return y + run.skipped(network.skip) if network.skip else y
+    y = _denses(network.head, value.steps)
+    if network.skip:
+        y = y + run.x[..., : network.skip]
+    return _zero_past(y, lengths)
 
 
-def _read(done: _Run, read: str, lengths: Array | None, mask: Mask | None) -> Array:
-    if read == "final":
-        return done.final
-    N, T, _ = done.output.shape
-    ends = np.full(N, T) if lengths is None else np.asarray(lengths)
-    steps = np.arange(T) < ends[:, None]
-    if read == "last":  # a sequence of no steps has given nothing but its state
-        at = done.output[np.arange(N), np.maximum(ends, 1) - 1] if T else done.final
-        return np.where(ends[:, None] > 0, at, done.final)
-    if read == "max":
-        most = np.where(steps[..., None], done.output, -np.inf).max(1, initial=-np.inf)
-        return np.where((ends > 0)[:, None], most, np.nan).astype(most.dtype)
-    if mask is not None:
-        steps &= mask
-    total = np.where(steps[..., None], done.output, 0).sum(1)
-    with np.errstate(invalid="ignore", divide="ignore"):  # the mean of nothing is NaN
-        return np.asarray(total / steps.sum(1)[:, None].astype(total.dtype))
+def _is_plain(network: Network) -> bool:
+    """Whether nothing but the current step is needed."""
+    forward = all(isinstance(k, Layer) and k.direction == "forward" for k in network.layers)
+    return forward and not network.masks and network.read == "final" and not network.skip
 
 
 def trace(
-    layers: Sequence[Any],
+    network: Network,
     x: Array,
-    state: State | None = None,
     lengths: Array | None = None,
+    state: State | None = None,
     layer: int = -1,
-    mask: Mask | None = None,
 ) -> Step:
     """Every value of every step of one layer, each ``(N, T, D * H)``, zero past each length.
 
-    The parameters are those of `lstm`.
+    The parameters are those of `lstm`, and which of the recurrent layers.
     """
-    return _run(layers, x, state, lengths, mask).records[layer]
+    run = _Run(network, x, state, lengths)
+    run.at_every_step()
+    return run.records[layer]
 
 
-def _dense(denses: Sequence[Dense], h: Array) -> Array:
+def _three_axes(x: Array) -> Array:
+    x = np.asarray(x)
+    return x[..., np.newaxis] if x.ndim == 2 else x  # (N, T, I)
+
+
+def _denses(denses: Sequence[Dense], h: Array) -> Array:
     for dense in denses:
-        h = h @ dense.weight.T
-        if dense.bias is not None:
-            h = h + dense.bias
-        if isinstance(dense.activation, Activation):
-            h = activate(dense.activation, h)
-        elif dense.activation == SOFTMAX:
-            e = np.exp(h - h.max(-1, keepdims=True))
-            h = np.asarray(e / e.sum(-1, keepdims=True))
+        h = _dense(dense, h)
+    return h
+
+
+def _dense(dense: Dense, h: Array) -> Array:
+    h = h @ dense.weight.T
+    if dense.bias is not None:
+        h = h + dense.bias
+    if isinstance(dense.activation, Activation):
+        h = activate(dense.activation, h)
+    elif dense.activation == SOFTMAX:
+        e = np.exp(h - h.max(-1, keepdims=True))
+        h = np.asarray(e / e.sum(-1, keepdims=True))
     return h
 
 

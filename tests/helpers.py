@@ -62,35 +62,6 @@ def assert_same_bits(actual: Any, expected: Any, what: str = "") -> None:
         )
 
 
-def by_reference(
-    model: fastlstm.LSTM,
-    x: Any,
-    lengths: Any = None,
-    state: fastlstm.State | None = None,
-    return_sequences: bool | None = None,
-) -> np.ndarray:
-    """What `model.predict` should give, by the NumPy loop; x is (N, T, I), or (N, T) ids."""
-    x = np.asarray(x)
-    mask = None
-    if model.mask_value is not None:
-        mask = (x.astype(model.dtype) != model.mask_value).any(-1)
-    elif model.masks:
-        mask = x.reshape(x.shape[:2]) != model.layers[0].padding_id
-    every = model.return_sequences if return_sequences is None else return_sequences
-    y = reference.predict(
-        model.layers, x, model.head, state, lengths, every, read=model.read, mask=mask
-    )
-    if model.skip:
-        N, T = x.shape[:2]
-        ends = np.full(N, T) if lengths is None else np.asarray(lengths)
-        added = x[..., : model.skip].astype(model.dtype)
-        if every:
-            y = y + added * (np.arange(T) < ends[:, None])[..., None]
-        elif T:
-            y = y + np.where(ends[:, None] > 0, added[np.arange(N), np.maximum(ends, 1) - 1], 0)
-    return y
-
-
 def runs_in_engine(model: fastlstm.LSTM) -> bool:
     """Whether `predictions` and `outputs` run the engine, too: its kernels are compiled already.
 
@@ -106,7 +77,7 @@ def predictions(
     model: fastlstm.LSTM, x: Any, lengths: Any = None, state: Any = None
 ) -> Iterator[tuple[str, np.ndarray]]:
     """What the model gives for x, by the reference and by the engine."""
-    yield "reference", by_reference(model, x, lengths, state)
+    yield "reference", reference.predict(model.network, x, lengths, state)
     if runs_in_engine(model):
         yield "engine", model.predict(x, lengths, state)
 
@@ -115,7 +86,7 @@ def outputs(
     model: fastlstm.LSTM, x: Any, state: Any = None, lengths: Any = None
 ) -> Iterator[tuple[str, np.ndarray, fastlstm.State]]:
     """Outputs and state of a call of the model likewise."""
-    yield "reference", *reference.lstm(model.layers, x, state, lengths)
+    yield "reference", *reference.lstm(model.network, x, state, lengths)
     if runs_in_engine(model):
         yield "engine", *model(x, state, lengths)
 

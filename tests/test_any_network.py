@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits, by_reference, some_of
+from helpers import assert_same_bits, some_of
 from networks import Maker
 
 from fastlstm import LSTM, Embedding, Layer, Ragged, State, UnsupportedModelError, reference
@@ -176,7 +176,7 @@ def check(seed: int, dtype: str) -> Drawn:
     every = (False, True) if drawn.gives_steps else (False,)
     ys = [model.predict(x, lengths, state, sequences, threads=2) for sequences in every]
     for y, sequences in zip(ys, every, strict=True):
-        expected = by_reference(exact, x, lengths, state, sequences)
+        expected = reference.predict(exact.network, x, lengths, state, sequences)
         assert_close(y, expected, dtype, f"{sequences=}")
         out = np.full((*y.shape, 2), 7, dtype)
         model.predict(x, lengths, state, sequences, out=out[..., 0])
@@ -184,14 +184,14 @@ def check(seed: int, dtype: str) -> Drawn:
         assert (out[..., 1] == 7).all()
     if drawn.gives_steps:
         output, end = model(x, state, lengths, threads=3)
-        true_output, true_end = reference.lstm(exact.layers, x, state, lengths, drawn.mask)
+        true_output, true_end = reference.lstm(exact.network, x, state, lengths)
         assert_close(output, true_output, dtype, "output")
         for given, true in zip(end, true_end, strict=True):
             assert_close(given.h, true.h, dtype, "h")
             assert_close(given.c, true.c, dtype, "c")
     if not model.masks:
         trace = model.trace(x, lengths, state)
-        i, f, g, o, c, h = reference.trace(exact.layers, x, state, lengths)
+        i, f, g, o, c, h = reference.trace(exact.network, x, lengths, state)
         for given, true in zip(trace.values.values(), (f, i, g, c, o, h), strict=True):
             assert_close(given, true, dtype, "trace")
     for what, form, of_form, start, rows in drawn.ways() if drawn.n else ():

@@ -89,8 +89,8 @@ def test_bad_input(name, dtype, bad, step, form, monkeypatch):
         row = x[BAD_ROW : BAD_ROW + 1].astype("float64")
         with np.errstate(all="ignore"):
             true = {
-                "output": reference.lstm(wide.layers, row)[0],
-                "last": reference.predict(wide.layers, row, wide.head),
+                "output": reference.lstm(wide.network, row)[0],
+                "last": reference.predict(wide.network, row),
             }
         for field, value in true.items():
             row_result = result[field][BAD_ROW : BAD_ROW + 1]

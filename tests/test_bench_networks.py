@@ -41,7 +41,7 @@ def small(name, dtype="float32", N=5):
 def test_an_engine_agrees_with_the_reference(engine, name):
     row = small(name, "float64")
     model, x = row.model(), row.inputs()
-    expected = reference.predict(model.layers, x, return_sequences=model.return_sequences)
+    expected = reference.predict(model.network, x, return_sequences=model.return_sequences)
     found = np.asarray(ENGINES[engine].build(row, x, 1).call())
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
     exact = measure.float64_outputs(row, np.arange(row.N))

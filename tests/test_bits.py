@@ -21,8 +21,8 @@ from shapes import CASES, make_input, make_model
 from fastlstm import LSTM, Ragged
 from fastlstm.engine import cpu
 from fastlstm.engine.kernel.forms import Form
-from fastlstm.engine.plan.chain import make_chain
 from fastlstm.engine.plan import cost as kinds
+from fastlstm.engine.plan.chain import make_chain
 from fastlstm.engine.run import engine as run
 from fastlstm.engine.run import jobs
 

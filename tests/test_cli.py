@@ -19,7 +19,7 @@ from fastlstm.commands import versions
 from fastlstm.commands.hints import HINTS as FLAGS
 from fastlstm.commands.hints import READS
 from fastlstm.formats import HINTS
-from fastlstm.network import network
+from fastlstm.network import reading
 
 COMMANDS = ("demo", "info", "convert", "verify", "score", "trace", "speed", "versions")
 
@@ -198,4 +198,4 @@ def test_hints_are_the_same_words_everywhere():
     assert {*inspect.signature(fastlstm.load).parameters} - {"path"} == words
     assert words <= {*inspect.signature(fastlstm.score).parameters}
     assert {*FLAGS} == words - {"dtype"}
-    assert READS == network.READS
+    assert READS == reading.READS

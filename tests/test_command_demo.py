@@ -83,5 +83,5 @@ def test_the_bundled_model_agrees_with_the_reference():
     windows = weather.make_windows(weather.load_weather(), *weather.TEST)
     x = windows.x[::50]
     double = model.astype("float64")
-    exact = reference.predict(double.layers, x.astype("float64"), double.head)
+    exact = reference.predict(double.network, x.astype("float64"))
     np.testing.assert_allclose(model.predict(x), exact, atol=1e-4)

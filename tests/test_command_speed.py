@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import by_reference
 from model_files import fc, tensors
-from networks import make_network, make_values
+from networks import make_network
 
-from fastlstm import LSTM, cli
+from fastlstm import LSTM, cli, reference
 from fastlstm.commands.speed import cases, report, timing
 from fastlstm.engine import compiling
 
@@ -151,31 +150,14 @@ def test_a_model_that_cannot_be_read(tmp_path, capsys):
 # --- the timing ---------------------------------------------------------------------------------
 
 
-KINDS = (
-    "bidirectional, mean",
-    "embedding, dense",
-    "head of three",
-    "skip, two inputs",
-    "masked, plain",
-    "masked, embedding",
-    "masked, last step",
-)
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_the_loop_computes_what_predict_does(name):
-    model = make_network(name, "float64")
-    every = LSTM(model.layers, model.head, **model.options | {"return_sequences": True})
-    x = make_values(model, 9, 6)
-    for network in (model, every):
-        np.testing.assert_array_equal(timing._predict_by_loop(network, x), by_reference(network, x))
+KINDS = ("embedding, dense", "skip, two inputs", "head of three")
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_random_input_fits_every_network(name):
     model = make_network(name, "float64")
     x = cases.make_input(cases.Case(model, 9, 6))
-    assert by_reference(model, x).shape == (9, model.output_size)
+    assert reference.predict(model.network, x).shape == (9, model.output_size)
     assert len(np.unique(x)) > 3
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from model_files import random, tensors
 
-from fastlstm import UnsupportedModelError, from_keras, from_torch
-from fastlstm.commands.speed.timing import _predict_by_loop
+from fastlstm import UnsupportedModelError, from_keras, from_torch, reference
 from fastlstm.formats.check import allowed_error, check_keras, compare, verify
 
 pytestmark = pytest.mark.usefixtures("few_kernels")
@@ -44,9 +43,9 @@ def test_nothing_to_compare():
 def test_what_float32_explains():
     model = from_torch(tensors((3, 8)))
     x = random(5, 20, 3)
-    y = _predict_by_loop(model, x)
+    y = reference.predict(model.network, x)
     allowed = allowed_error(model, x, y)
-    apart = abs(y - _predict_by_loop(model.astype("float64"), x)).max()
+    apart = abs(y - reference.predict(model.astype("float64").network, x)).max()
     assert 4 * apart < allowed < 1e-5
     wide = model.astype("float64")
     assert allowed_error(wide, x, y) < 1e-13

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import by_reference
 from model_files import fc, random, refused, tensors
 
-from fastlstm import LSTM, Dense, Layer, from_torch, load
+from fastlstm import LSTM, Dense, Layer, from_torch, load, reference
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 
 GOLDEN = Path(__file__).parent / "golden" / "torch"
@@ -248,7 +247,7 @@ def test_aida_x(tmp_path, options):
     model = load(written(tmp_path / "amp.json", content))
     x = np.zeros((1, len(signal), model.input_size), "f4")
     x[0, :, 0] = signal
-    np.testing.assert_allclose(by_reference(model, x)[0, :, 0], played, atol=2e-6)
+    np.testing.assert_allclose(reference.predict(model.network, x)[0, :, 0], played, atol=2e-6)
 
 
 def test_a_test_that_fails(tmp_path):

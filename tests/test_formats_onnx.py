@@ -56,7 +56,7 @@ def in_double(model, given):
     x, lengths = given["X"].swapaxes(0, 1), given.get("sequence_lens")
     double = model.astype("float64")
     output, state = reference.lstm(
-        double.layers, x.astype(np.float64), states(given, "float64"), lengths
+        double.network, x.astype(np.float64), states(given, "float64"), lengths
     )
     return in_onnx_order(output, state)
 
@@ -906,8 +906,8 @@ def test_states_of_one_direction_beside_the_output(order):
     model, x = from_onnx(of_two_directions(*order)), cases.chain_input("every step")
     alone = from_onnx(of_two_directions("y"))
     assert (model.layers, model.head, model.options) == (alone.layers, alone.head, alone.options)
-    _, state = reference.lstm(model.layers, x.swapaxes(0, 1))
-    y = reference.predict(model.layers, x.swapaxes(0, 1), model.head)
+    _, state = reference.lstm(model.network, x.swapaxes(0, 1))
+    y = reference.predict(model.network, x.swapaxes(0, 1))
     np.testing.assert_allclose(
         y, state.h_n.swapaxes(0, 1).reshape(N, 2 * H) @ FC2["fc"] + FC2["b"], atol=1e-5
     )

@@ -650,7 +650,7 @@ def test_activations_of_modules(torch, net, kind):
         Dense(*(k.detach().numpy() for k in net.fc[0].parameters()), activation=expected),
     )
     h = np.linspace(-4, 4, 15).reshape(5, 3)
-    ours = reference.predict(model.layers, np.zeros((5, 0, 2)), model.head, start_at(h))
+    ours = reference.predict(model.network, np.zeros((5, 0, 2)), None, start_at(h))
     np.testing.assert_allclose(ours, net.fc(torch.from_numpy(h)).detach().numpy(), 1e-13, 1e-15)
 
 

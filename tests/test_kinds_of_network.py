@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import assert_same_bits, by_reference, some_of
+from helpers import assert_same_bits, some_of
 from networks import MASKED, NETWORKS, Maker, make_network, make_values
 
 from fastlstm import LSTM, Embedding, Ragged, State, UnsupportedModelError, reference
@@ -72,17 +72,17 @@ def test_against_the_reference(name, dtype):
             every = (None, True) if model.read in ("final", "last") else (None,)
             for sequences in every:
                 y = model.predict(x, lengths, state, return_sequences=sequences)
-                expected = by_reference(exact, x, lengths, state, sequences)
+                expected = reference.predict(exact.network, x, lengths, state, sequences)
                 assert_close(y, expected, dtype, f"predict, {sequences} {what}")
             output, end = model(x, state, lengths)
-            true_output, true_end = reference.lstm(exact.layers, x, state, lengths)
+            true_output, true_end = reference.lstm(exact.network, x, state, lengths)
             assert_close(output, true_output, dtype, f"output, {what}")
             for given, true in zip(end, true_end, strict=True):
                 assert_close(given.h, true.h, dtype, f"h, {what}")
                 assert_close(given.c, true.c, dtype, f"c, {what}")
             for layer in range(model.num_layers if name in THOROUGHLY else 0):
                 trace = model.trace(x, lengths, state, layer)
-                i, f, g, o, c, h = reference.trace(exact.layers, x, state, lengths, layer)
+                i, f, g, o, c, h = reference.trace(exact.network, x, lengths, state, layer)
                 for given, true in zip(trace.values.values(), (f, i, g, c, o, h), strict=True):
                     assert_close(given, true, dtype, f"trace of layer {layer}, {what}")
 
@@ -101,7 +101,7 @@ def test_masks(name, where):
     for lengths in (None, lengths_of(N, T)):
         for sequences in every:
             y = model.predict(x, lengths, return_sequences=sequences)
-            expected = by_reference(model, x, lengths, None, sequences)
+            expected = reference.predict(model.network, x, lengths, None, sequences)
             assert_close(y, expected, "float64", f"{lengths is not None=} {sequences=}")
 
 
@@ -113,7 +113,7 @@ def test_no_steps(name):
     for steps in (0, 3) if model.masks else (0,):
         x = np.zeros((4, steps, model.input_size))
         for sequences in (False, True):
-            expected = by_reference(model, x, return_sequences=sequences)
+            expected = reference.predict(model.network, x, return_sequences=sequences)
             y = model.predict(x, return_sequences=sequences)
             assert_same_bits(y, expected, f"{sequences=}")
         assert model(x)[0].shape == (4, steps, model.layers[-1].output_size)
@@ -127,7 +127,7 @@ def test_masked_steps_of_a_layer_that_reads_from_the_end(direction):
     layers = [make.layer(2, 5, direction=direction)]
     model = LSTM(layers, mask_value=0.0)
     x = make_values(model, N, T)
-    assert_close(model.predict(x), by_reference(model, x), "float64", "final state")
+    assert_close(model.predict(x), reference.predict(model.network, x), "float64", "final state")
     for outputs in (model, lambda x: model.predict(x, return_sequences=True)):
         with pytest.raises(UnsupportedModelError, match=f"layer 0: {direction} with a mask"):
             outputs(x)
@@ -145,7 +145,7 @@ def test_the_last_step_is_masked_and_none_is_before():
     x, state = make_values(model, N, 2), start_of(model, N)
     assert (x == model.mask_value).all((1, 2)).any()
     y = model.predict(x, state=state)
-    assert_close(y, by_reference(model, x, None, state), "float64", "last step")
+    assert_close(y, reference.predict(model.network, x, None, state), "float64", "last step")
     assert_same_bits(y, model.predict(x, state=state, return_sequences=True)[:, -1])
 
 
@@ -170,7 +170,9 @@ def test_activations_of_cells(names):
     """Each in its place; `test_functions` looks at all of them by themselves."""
     model = LSTM([Maker(3, "float64").layer(3, 5, activations=names.split("-"))])
     x = make_values(model, N, T) * 3
-    np.testing.assert_allclose(model.predict(x), by_reference(model, x), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        model.predict(x), reference.predict(model.network, x), rtol=1e-12, atol=1e-14
+    )
 
 
 def everything(model: LSTM, x: Any, lengths: Any = None, threads: int = 1) -> list[np.ndarray]:

@@ -75,7 +75,7 @@ def test_against_the_reference(drawn):
             for k in drawn.hidden_sizes
         )
     exact = model.astype("float64")
-    given = exact.layers, x.astype("float64")
+    given = exact.network, x.astype("float64")
     keywords = {"lengths": lengths, "state": state}
     atol = EPS[drawn.dtype] * 100 * max(1, drawn.T / 20)
     # the numbers that are summed are as large as the input, and so are the sums' errors
@@ -95,7 +95,7 @@ def test_against_the_reference(drawn):
     atol *= 1 + np.sqrt(drawn.hidden_sizes[-1])
     for every in (False, True):
         scores = model.predict(x, **keywords, return_sequences=every)
-        true = reference.predict(*given, exact.head, **keywords, return_sequences=every)
+        true = reference.predict(*given, **keywords, return_sequences=every)
         assert_close(scores, true, f"scores, of every step: {every}")
     for i in range(len(drawn.hidden_sizes)):
         trace = model.trace(x, **keywords, layer=i)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastlstm import Dense, Layer, reference
+from fastlstm.network.network import Network
 from fastlstm.network.state import State
 from fastlstm.tutorial import TUTORIAL_PARAMS, lstm_forward
 
@@ -20,9 +21,10 @@ def golden(path):
     case = dict(np.load(path))
     depth = sum(name.startswith("weight_ih") for name in case)
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    layers = [Layer(*(case.get(f"{kind}_l{k}") for kind in kinds)) for k in range(depth)]
+    head = Dense(case["head.weight"], case["head.bias"]) if "head.weight" in case else None
     return SimpleNamespace(
-        layers=[Layer(*(case.get(f"{kind}_l{k}") for kind in kinds)) for k in range(depth)],
-        head=Dense(case["head.weight"], case["head.bias"]) if "head.weight" in case else None,
+        network=Network.of(layers, head),
         x=case["x"],
         lengths=case.get("lengths"),
         state=State((case[f"h0_l{k}"], case[f"c0_l{k}"]) for k in range(depth))
@@ -62,7 +64,7 @@ def test_golden_cases_are_many_and_small():
 
 
 def test_golden(case):
-    output, final = reference.lstm(case.layers, case.x, case.state, case.lengths)
+    output, final = reference.lstm(case.network, case.x, case.state, case.lengths)
     assert_close(output, case.output, case.dtype)
     for mine, torch in zip(final, case.final, strict=True):
         assert_close(mine.h, torch.h, case.dtype)
@@ -70,9 +72,9 @@ def test_golden(case):
 
 
 def test_golden_prediction(case):
-    arguments = (case.layers, case.x, case.head, case.state, case.lengths)
+    arguments = (case.network, case.x, case.lengths, case.state)
     y = reference.predict(*arguments)
-    assert_close(y, case.final[-1].h[0] if case.head is None else case.predicted, case.dtype)
+    assert_close(y, case.final[-1].h[0] if not case.network.head else case.predicted, case.dtype)
     sequences = reference.predict(*arguments, return_sequences=True)
     lengths = [case.x.shape[1]] * len(y) if case.lengths is None else case.lengths
     for row, last, length in zip(sequences, y, lengths, strict=True):
@@ -82,8 +84,8 @@ def test_golden_prediction(case):
 
 def test_tutorial():
     states, _ = lstm_forward([1, 2, 3], TUTORIAL_PARAMS)
-    layers = [Layer.from_gates(TUTORIAL_PARAMS)]
-    i, f, g, o, c, h = reference.trace(layers, np.array([[[1.0], [2.0], [3.0]]]))
+    network = Network.of([Layer.from_gates(TUTORIAL_PARAMS)])
+    i, f, g, o, c, h = reference.trace(network, np.array([[[1.0], [2.0], [3.0]]]))
     columns = np.stack([value[0, :, 0] for value in (f, i, g, c, o, h)], axis=1)
     expected = [list(state.values()) for state in states]
     np.testing.assert_allclose(columns, expected, rtol=0, atol=1e-14)
@@ -92,12 +94,13 @@ def test_tutorial():
 @pytest.mark.parametrize("layer", [0, 1, -1])
 def test_trace_obeys_the_equations(tapered, layer):
     """Every traced value follows from the traced values before it, gate by gate."""
-    case, depth = tapered, layer % len(tapered.layers)
+    case, depth = tapered, layer % len(tapered.network.layers)
     below = case.x
     if depth:
-        below, _ = reference.lstm(case.layers[:depth], case.x, State(case.state[:depth]))
-    own, H = case.layers[layer], case.layers[layer].hidden_size
-    now = reference.trace(case.layers, case.x, case.state, layer=layer)
+        below, _ = reference.lstm(case.network.up_to(depth - 1), case.x, State(case.state[:depth]))
+    own = case.network.layers[layer]
+    H = own.hidden_size
+    now = reference.trace(case.network, case.x, state=case.state, layer=layer)
     h0, c0 = case.state[layer]
     h = np.concatenate([h0.transpose(1, 0, 2), now.h[:, :-1]], axis=1)
     c = np.concatenate([c0.transpose(1, 0, 2), now.c[:, :-1]], axis=1)
@@ -112,15 +115,17 @@ def test_trace_obeys_the_equations(tapered, layer):
 
 
 def test_lengths_are_the_rows_cut_off(odd):
-    output, final = reference.lstm(odd.layers, odd.x, odd.state, odd.lengths)
-    traced = reference.trace(odd.layers, odd.x, odd.state, odd.lengths)
+    output, final = reference.lstm(odd.network, odd.x, odd.state, odd.lengths)
+    traced = reference.trace(odd.network, odd.x, odd.lengths, odd.state)
     for n, length in enumerate(odd.lengths):
         start = State((h[:, n : n + 1], c[:, n : n + 1]) for h, c in odd.state)
         row = odd.x[n : n + 1, :length]
-        alone, end = reference.lstm(odd.layers, row, start)
+        alone, end = reference.lstm(odd.network, row, start)
         np.testing.assert_allclose(output[n, :length], alone[0], atol=1e-14)
         np.testing.assert_allclose(final[0].c[:, n], end[0].c[:, 0], atol=1e-14)
-        for all_rows, one in zip(traced, reference.trace(odd.layers, row, start), strict=True):
+        for all_rows, one in zip(
+            traced, reference.trace(odd.network, row, None, start), strict=True
+        ):
             np.testing.assert_allclose(all_rows[n, :length], one[0], atol=1e-14)
             assert not all_rows[n, length:].any()
 
@@ -129,17 +134,17 @@ def test_padding_does_not_matter(odd):
     padded = odd.x.copy()
     padded[np.arange(odd.x.shape[1]) >= odd.lengths[:, None]] = np.nan
     for mine, same in zip(
-        reference.lstm(odd.layers, odd.x, odd.state, odd.lengths)[1],
-        reference.lstm(odd.layers, padded, odd.state, odd.lengths)[1],
+        reference.lstm(odd.network, odd.x, odd.state, odd.lengths)[1],
+        reference.lstm(odd.network, padded, odd.state, odd.lengths)[1],
         strict=True,
     ):
         np.testing.assert_array_equal(mine, same)
 
 
 def test_in_pieces(tapered):
-    whole, final = reference.lstm(tapered.layers, tapered.x, tapered.state)
-    first, state = reference.lstm(tapered.layers, tapered.x[:, :4], tapered.state)
-    second, state = reference.lstm(tapered.layers, tapered.x[:, 4:], state)
+    whole, final = reference.lstm(tapered.network, tapered.x, tapered.state)
+    first, state = reference.lstm(tapered.network, tapered.x[:, :4], tapered.state)
+    second, state = reference.lstm(tapered.network, tapered.x[:, 4:], state)
     np.testing.assert_array_equal(whole, np.concatenate([first, second], axis=1))
     for mine, same in zip(final, state, strict=True):
         np.testing.assert_array_equal(mine, same)
@@ -147,38 +152,39 @@ def test_in_pieces(tapered):
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0), (0, 0)])
 def test_nothing_to_do(odd, shape):
-    output, final = reference.lstm(odd.layers, np.zeros((*shape, 3)))
+    output, final = reference.lstm(odd.network, np.zeros((*shape, 3)))
     assert output.shape == (*shape, 5)
     assert final.h_n.shape == final.c_n.shape == (1, shape[0], 5)
     assert not final.h_n.any()
-    assert reference.predict(odd.layers, np.zeros((*shape, 3)), odd.head).shape == (shape[0], 3)
+    assert reference.predict(odd.network, np.zeros((*shape, 3))).shape == (shape[0], 3)
 
 
 def test_no_steps_give_back_the_state(odd):
-    _, final = reference.lstm(odd.layers, odd.x[:, :0], odd.state)
+    _, final = reference.lstm(odd.network, odd.x[:, :0], odd.state)
     np.testing.assert_array_equal(final.c_n, odd.state.c_n)
-    y = reference.predict(odd.layers, odd.x[:, :0], state=odd.state)
+    y = reference.predict(odd.network.without_head, odd.x[:, :0], state=odd.state)
     np.testing.assert_array_equal(y, odd.state.h_n[0])
-    _, final = reference.lstm(odd.layers, odd.x, odd.state, np.zeros(len(odd.x), int))
+    _, final = reference.lstm(odd.network, odd.x, odd.state, np.zeros(len(odd.x), int))
     np.testing.assert_array_equal(final.h_n, odd.state.h_n)
 
 
 def test_dtype_is_that_of_the_weights(odd):
-    narrow = [layer.astype("float32") for layer in odd.layers]
+    narrow = odd.network.astype("float32")
     assert reference.lstm(narrow, odd.x)[0].dtype == np.float32
-    assert reference.lstm(odd.layers, odd.x.astype(">f4"))[0].dtype == np.float64
-    (now,) = next(reference.walk(narrow, odd.x))
+    assert reference.lstm(odd.network, odd.x.astype(">f4"))[0].dtype == np.float64
+    (now,) = next(reference.walk(narrow.cells, odd.x))
     assert {value.dtype for value in now} == {np.dtype("float32")}
 
 
 def test_a_broken_row_stays_alone_and_saturation_is_silent(odd):
     x = odd.x.copy()
     x[2, 3], x[4, 1] = np.nan, np.inf
-    clean, broken = (reference.lstm(odd.layers, rows)[0] for rows in (odd.x, x))
+    clean, broken = (reference.lstm(odd.network, rows)[0] for rows in (odd.x, x))
     others = [n for n in range(len(x)) if n not in (2, 4)]
     np.testing.assert_array_equal(clean[others], broken[others])
     assert np.isnan(broken[2, 3:]).all()
-    big = [Layer(odd.layers[0].w_ih * 1e30, odd.layers[0].w_hh).astype("float32")]
+    layer = odd.network.layers[0]
+    big = Network.of([Layer(layer.w_ih * 1e30, layer.w_hh).astype("float32")])
     assert np.isfinite(reference.lstm(big, odd.x)[0]).all()
 
 
@@ -195,10 +201,10 @@ def test_sigmoid(dtype):
 
 def test_last_step_needs_no_memory_for_the_sequence():
     rng = np.random.default_rng(0)
-    layers = [Layer(rng.normal(size=(32, 1)), rng.normal(size=(32, 8)))]
+    network = Network.of([Layer(rng.normal(size=(32, 1)), rng.normal(size=(32, 8)))])
     x = rng.normal(size=(50, 1000, 1))
     tracemalloc.start()
-    reference.predict(layers, x)
+    reference.predict(network, x)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < x.nbytes  # an eighth of the sequence of hidden states

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import by_reference, outputs, predictions
+from helpers import outputs, predictions
 
 from fastlstm import LSTM, Bidirectional, from_torch, load, reference
 from fastlstm.errors import UnsupportedModelError
@@ -59,7 +59,7 @@ def errors(case, model, state, lengths):
     """
     allowed = []
     exact, end = reference.lstm(
-        case.model.astype("float64").layers, case.x, case.state, case.lengths
+        case.model.astype("float64").network, case.x, case.state, case.lengths
     )
     truth = (exact, end.h_n, end.c_n)
     for theirs, true in zip(case.expected, truth, strict=True):
@@ -210,7 +210,7 @@ def test_a_file_gives_torchs_numbers(name, monkeypatch):
     model = load(GOLDEN / file, **options)
     assert model.dtype == np.float32
     x, theirs = FILES[x], FILES[name]
-    true = by_reference(model.astype("float64"), x)
+    true = reference.predict(model.astype("float64").network, x)
     allowed = 4 * max(abs(theirs - true).max(), np.finfo(np.float32).eps * max(1, abs(true).max()))
     for engine, ours in predictions(model, x):
         print(f"{name} by {engine}: {abs(ours - true).max() / allowed:.2f} of what is allowed")

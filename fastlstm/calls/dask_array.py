@@ -3,46 +3,35 @@
 from __future__ import annotations
 
 import math
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.calls.call import check_call, is_lazy
 from fastlstm.calls.sources import check_length_form, check_lengths, check_numbers, padded_shape
+from fastlstm.network.network import Network
 
-if TYPE_CHECKING:
-    from fastlstm.model import LSTM
-
-__all__ = ["is_lazy", "predict_blocks", "refuse_lazy"]
+__all__ = ["predict_blocks"]
 
 Array = npt.NDArray[Any]
 
 
-def is_lazy(x: Any) -> bool:
-    """Tell whether x is a collection of Dask; whoever has one has imported Dask."""
-    base = sys.modules.get("dask.base")
-    return base is not None and bool(base.is_dask_collection(x))
+class Model(Protocol):
+    """A network that predicts."""
 
+    @property
+    def network(self) -> Network:
+        """What it is."""
 
-def refuse_lazy(x: Any) -> None:
-    """Refuse a collection of Dask where all of x is needed at once.
-
-    Raises
-    ------
-    TypeError
-        It is one.
-    """
-    if is_lazy(x):
-        raise TypeError(
-            f"expected x in memory, got a Dask {type(x).__name__}: only predict takes a Dask "
-            "array; bring x into memory with .compute(), or work on its blocks with "
-            "dask.array.map_blocks"
-        )
+    def predict(
+        self, x: Any, lengths: Any, *, return_sequences: bool, threads: int | None
+    ) -> Array:
+        """Return the outputs of x."""
 
 
 def predict_blocks(
-    model: LSTM,
+    model: Model,
     x: Any,
     lengths: Any,
     state: Any,
@@ -89,11 +78,12 @@ def predict_blocks(
         )
     _refuse(state, out, progress)
     check_numbers(x._meta, "x")
+    network = model.network
     n_rows, n_steps, n_inputs = padded_shape(
-        x.shape, model.input_size, model.recurrent[0].hidden_size
+        x.shape, network.input_size, network.recurrent[0].hidden_size
     )
     sample = 1, 1 if n_steps else 0, n_inputs
-    model._checked(np.zeros(sample, x.dtype), None, None, threads)
+    check_call(network, np.zeros(sample, x.dtype), None, None, threads)
     if x.ndim == 1 or (x.ndim == 2 and n_inputs > 1):
         x = x[np.newaxis]
     axes = "nti"[: x.ndim]
@@ -108,16 +98,16 @@ def predict_blocks(
         *(dask.delayed(model, pure=True, traverse=False), None),
         *(every, None),
         *(1 if threads is None else threads, None),
-        new_axes={"o": model.output_size} | ({"s": n_steps} if every else {}),
-        dtype=model.dtype,
-        meta=np.empty((0,) * (3 if every else 2), model.dtype),
+        new_axes={"o": network.output_size} | ({"s": n_steps} if every else {}),
+        dtype=network.dtype,
+        meta=np.empty((0,) * (3 if every else 2), network.dtype),
         align_arrays=False,  # they are: blocks of unknown size could not be
         token="lstm-predict",
     )
 
 
 def _predict_block(
-    blocks: Any, lengths: Any, number: Array, model: LSTM, every: bool, threads: int
+    blocks: Any, lengths: Any, number: Array, model: Model, every: bool, threads: int
 ) -> Array:
     try:
         x = _joined(blocks)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastlstm.calls.sources import Source, as_source
+from fastlstm.calls.sources import as_source
+from fastlstm.engine.run.source import Source
 
 __all__ = ["as_ids"]
 

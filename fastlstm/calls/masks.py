@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.calls.sources import Rows, Source
+from fastlstm.engine.run.source import Rows, Source
 
 __all__ = ["MaskedSource"]
 
@@ -48,11 +48,9 @@ class MaskedSource:
             self.at_the_end &= bool((ends == self.lengths[rows]).all())
 
     def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, Integers] | None:
-        """See `Source`."""
         return self.source.in_place(dtype) if self.at_the_end else None
 
     def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
-        """See `Source`."""
         if self.at_the_end:
             return self.source.copy_into(buffer, rows, first)
         values = self._all_steps(rows)
@@ -62,7 +60,6 @@ class MaskedSource:
         return None
 
     def overlaps(self, out: Array) -> bool:
-        """See `Source`."""
         return self.source.overlaps(out)
 
     def spread(self, values: Array, blank: Array, repeats: bool) -> None:

@@ -7,47 +7,23 @@ a group of rows at a time, converted to the computing dtype. The whole input is 
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlstm.calls.ragged import Ragged
 from fastlstm.calls.windows import Windows
+from fastlstm.engine.run.source import Rows, Source
 from fastlstm.network.weights import as_array
 
-__all__ = ["Source", "as_source", "check_lengths", "check_numbers", "convert_into", "count_of"]
+__all__ = ["as_source", "check_lengths", "check_numbers", "convert_into", "count_of"]
 
 Array = npt.NDArray[Any]
-Rows = slice | npt.NDArray[np.int64]
 
 NUMBER_KINDS = "fiub"
 MOST_DEPTH = 64  # of nested lists, as of arrays; a list that holds itself has no end
 NO_STARTS = np.empty(0, np.int64)
-
-
-class Source(Protocol):
-    """Sequences, wherever they lie."""
-
-    dtype: np.dtype[Any]
-    n_rows: int
-    n_steps: int  # of the longest sequence, or of the padded array
-    lengths: npt.NDArray[np.int64] | None  # (N,), None if all have n_steps
-
-    def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
-        """Return flat values and where each row starts in them, if they are readable as they are.
-
-        No starts at all mean that the rows follow each other, `n_steps` apart.
-        """
-
-    def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
-        """Fill `buffer` (rows, steps, I) with steps `first, first + 1, ...` of some rows.
-
-        What lies past a row's length is left as it is, or is padding.
-        """
-
-    def overlaps(self, out: Array) -> bool:
-        """Tell whether `out` may share memory with the sequences."""
 
 
 class PaddedSource:
@@ -58,17 +34,14 @@ class PaddedSource:
         self.n_rows, self.n_steps = x.shape[0], x.shape[1]
 
     def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
-        """See `Source`."""
         if not _is_readable(self.x, dtype):
             return None
         return _writeable_view(self.x.reshape(-1)), NO_STARTS
 
     def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
-        """See `Source`."""
         convert_into(self.x[rows, first : first + buffer.shape[1]], buffer)
 
     def overlaps(self, out: Array) -> bool:
-        """See `Source`."""
         return np.may_share_memory(self.x, out)
 
 
@@ -82,20 +55,17 @@ class RaggedSource:
         self.n_rows, self.n_steps = len(self.lengths), int(max(self.lengths, default=0))
 
     def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
-        """See `Source`."""
         if not _is_readable(self.values, dtype):
             return None
         return _writeable_view(self.values.reshape(-1)), self.offsets[:-1] * self.values.shape[1]
 
     def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
-        """See `Source`."""
         numbers = np.arange(self.n_rows)[rows] if isinstance(rows, slice) else rows
         for row, n in zip(buffer, numbers, strict=True):
             part = self.values[self.offsets[n] + first : self.offsets[n + 1]][: len(row)]
             convert_into(part, row[: len(part)])
 
     def overlaps(self, out: Array) -> bool:
-        """See `Source`."""
         return np.may_share_memory(self.values, out)
 
 
@@ -109,18 +79,15 @@ class WindowSource:
         self.lengths: npt.NDArray[np.int64] | None = None
 
     def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
-        """See `Source`."""
         if not _is_readable(self.series, dtype):
             return None
         return _writeable_view(self.series.reshape(-1)), self.starts * self.series.shape[1]
 
     def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
-        """See `Source`."""
         for row, start in zip(buffer, self.starts[rows] + first, strict=True):
             convert_into(self.series[start : start + len(row)], row)
 
     def overlaps(self, out: Array) -> bool:
-        """See `Source`."""
         return np.may_share_memory(self.series, out)
 
 
@@ -135,18 +102,15 @@ class ListSource:
         self.n_rows, self.n_steps = len(sequences), int(max(self.lengths, default=0))
 
     def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
-        """See `Source`."""
         return None
 
     def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
-        """See `Source`."""
         numbers = range(self.n_rows)[rows] if isinstance(rows, slice) else rows
         for row, n in zip(buffer, numbers, strict=True):
             part = self.sequences[n][first : first + len(row)]
             convert_into(part, row[: len(part)])
 
     def overlaps(self, out: Array) -> bool:
-        """See `Source`."""
         return any(np.may_share_memory(sequence, out) for sequence in self.sequences)
 
 

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlstm.calls.sources import check_numbers, convert_into, count_of
 from fastlstm.network.layers import Layer
-from fastlstm.network.state import State
+from fastlstm.network.state import State, StateSizes
 
-__all__ = ["StateSizes", "flat_state", "learned_state"]
+__all__ = ["by_layer", "flat_state", "learned_state", "new_state", "of_first_layers"]
 
 NAMES = "h_n of state", "c_n of state"
 
 Array = npt.NDArray[Any]
-
-
-class StateSizes(NamedTuple):
-    """The sizes of a recurrent layer's state."""
-
-    directions: int
-    h: int
-    c: int
+Pair = tuple[Array, Array]
 
 
 def flat_state(
@@ -84,6 +77,38 @@ def learned_state(
             np.tile(np.zeros(size, dtype) if row is None else row, n_rows) for row, size in rows
         ])  # fmt: skip
     return np.concatenate(parts[0]), np.concatenate(parts[1])
+
+
+def new_state(sizes: Sequence[StateSizes], n_rows: int, dtype: np.dtype[Any]) -> Pair:
+    """Return memory for the final state of all layers, flat in the same order."""
+    h, c = _numbers(sizes)
+    return np.empty(n_rows * h, dtype), np.empty(n_rows * c, dtype)
+
+
+def by_layer(flat: Pair, sizes: Sequence[StateSizes], n_rows: int) -> State:
+    """Return a flat state layer by layer."""
+    layers = []
+    at_h = at_c = 0
+    for d, h, c in sizes:
+        to_h, to_c = at_h + d * n_rows * h, at_c + d * n_rows * c
+        layers.append(
+            (flat[0][at_h:to_h].reshape(d, n_rows, h), flat[1][at_c:to_c].reshape(d, n_rows, c))
+        )  # fmt: skip
+        at_h, at_c = to_h, to_c
+    return State(layers)
+
+
+def of_first_layers(flat: Pair | None, sizes: Sequence[StateSizes], n_rows: int) -> Pair | None:
+    """Return what a flat state holds for its first layers, of these sizes."""
+    if flat is None:
+        return None
+    h, c = _numbers(sizes)
+    return flat[0][: n_rows * h], flat[1][: n_rows * c]
+
+
+def _numbers(sizes: Sequence[StateSizes]) -> tuple[int, int]:
+    """Return how many numbers of h and of c a sequence has."""
+    return sum(d * h for d, h, _ in sizes), sum(d * c for d, _, c in sizes)
 
 
 def _state_pairs(state: Any, layers: Sequence[StateSizes]) -> list[tuple[Any, Any]]:

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastlstm.messages import Message, Option, separated, spelt
-from fastlstm.network.network import Read
+from fastlstm.network.reading import How
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -70,7 +70,7 @@ def load(
     activation: Any = None,
     activations: Sequence[Any] | None = None,
     between: Any = None,
-    read: Read | None = None,
+    read: How | None = None,
     return_sequences: bool | None = None,
     ignore: str | Sequence[str] | None = None,
     chain: Literal["steps"] | None = None,

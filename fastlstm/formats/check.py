@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm import reference
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.trust import opened
 from fastlstm.messages import Message, Option
@@ -84,13 +85,13 @@ def allowed_error(model: LSTM, x: Array, ours: Array, dtype: npt.DTypeLike | Non
     dtype : dtype, optional
         The coarser one of the two sides; the model's by default.
     """
-    from fastlstm.commands.speed.timing import _predict_by_loop  # which compiles nothing
-
     scale = float(np.max(np.abs(ours), where=np.isfinite(ours), initial=0))
     narrow, wide = model.astype("float32"), model.astype("float64")
     error = 0.0
     for like_x in _likes(x):
-        a, b = (np.asarray(_predict_by_loop(k, like_x), np.float64) for k in (narrow, wide))
+        a, b = (
+            np.asarray(reference.predict(k.network, like_x), np.float64) for k in (narrow, wide)
+        )
         both = np.isfinite(a) & np.isfinite(b)
         error = max(error, float(np.max(np.abs(a - b), where=both, initial=0)))
     units = np.finfo(np.float32).eps

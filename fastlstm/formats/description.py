@@ -18,8 +18,10 @@ from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.torch.names import as_floats
 from fastlstm.formats.trust import distrusted
 from fastlstm.network.activations import STANDARD, Activation
-from fastlstm.network.dense import Dense, Embedding
+from fastlstm.network.dense import Dense
+from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Bidirectional, Layer
+from fastlstm.network.network import Network
 from fastlstm.network.weights import Weights
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ _KINDS: Final[dict[str, type[Weights]]] = {
 _NAMES: Final = {kind: name for name, kind in _KINDS.items()}
 
 
-def described(model: LSTM) -> tuple[dict[str, Any], dict[str, Array]]:
+def described(model: LSTM | Network) -> tuple[dict[str, Any], dict[str, Array]]:
     """A network's description and its tensors."""
     tensors: dict[str, Array] = {}
     network = {

@@ -31,6 +31,7 @@ from fastlstm.formats.trust import distrusted, naming, opened
 from fastlstm.messages import Message, separated
 from fastlstm.network.activations import LINEAR
 from fastlstm.network.layers import Layer
+from fastlstm.network.network import Network
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -45,7 +46,7 @@ SUFFIXES: Final = tuple(WRITERS)
 # Writing
 
 
-def save(model: LSTM, path: str | os.PathLike[str]) -> Path:
+def save(model: LSTM | Network, path: str | os.PathLike[str]) -> Path:
     """Write a model by the suffix of the path; all or nothing.
 
     The file appears under its name when it is complete and on the disk, so that a reader or a
@@ -95,7 +96,7 @@ def save(model: LSTM, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _is_plain(model: LSTM) -> bool:
+def _is_plain(model: LSTM | Network) -> bool:
     """Whether version 1 can hold it."""
     options = model.options | {"return_sequences": False}
     return (
@@ -115,7 +116,7 @@ def _is_default(layer: Layer) -> bool:
     )
 
 
-def _plain_tensors(model: LSTM) -> dict[str, Array]:
+def _plain_tensors(model: LSTM | Network) -> dict[str, Array]:
     named: dict[str, Array | None] = {}
     for k, cell in enumerate(cell for layer in model.recurrent for cell in layer.cells):
         named[f"weight_ih_l{k}"] = cell.w_ih

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,9 @@ class Layer(Weights):
         If shapes or dtypes do not fit together, a weight is NaN or infinite, or an option is
         none of the above.
     """
+
+    takes: ClassVar = "sequence"
+    gives: ClassVar = "sequence"
 
     w_ih: Array  # (4H, I) gates i f g o
     w_hh: Array  # (4H, R)
@@ -223,6 +226,9 @@ class Bidirectional(Weights):
     ValueError
         If the layers or `merge` are others.
     """
+
+    takes: ClassVar = "sequence"
+    gives: ClassVar = "sequence"
 
     forward: Layer
     backward: Layer

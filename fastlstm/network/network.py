@@ -1,34 +1,253 @@
-"""What layers make a network together, and what does not fit."""
+"""A network: its parts, in the order in which data passes through them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.network.dense import Dense, Embedding
+from fastlstm.lazy import lazy
+from fastlstm.network.dense import Dense, as_head
+from fastlstm.network.embedding import Embedding
+from fastlstm.network.joints import AddInputs
 from fastlstm.network.layers import Bidirectional, Layer
+from fastlstm.network.masking import Masking
+from fastlstm.network.reading import Read
+from fastlstm.network.state import StateSizes
+from fastlstm.network.weights import Weights
 
-if TYPE_CHECKING:
-    from fastlstm.model import LSTM
+__all__ = ["AnyLayer", "Network", "Part", "as_flag", "check_layers"]
 
-__all__ = [
-    "READS",
-    "AnyLayer",
-    "Read",
-    "as_flag",
-    "check_layers",
-    "check_masked_outputs",
-    "check_options",
-]
-
+Recurrent = Layer | Bidirectional
 AnyLayer = Layer | Bidirectional | Dense | Embedding
+Part = Masking | Embedding | Layer | Bidirectional | Dense | Read | AddInputs
 
-Read = Literal["final", "last", "max", "mean"]  # what a head of one output a sequence reads
-READS: Final[tuple[str, ...]] = get_args(Read)
+OPTIONS: Final = ("return_sequences", "read", "mask_value", "skip")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Network(Weights):
+    """What a network is: its parts in order, validated once. It computes nothing.
+
+    Each part takes what the one before gives: a *sequence* (N, T, K), a vector at every step, or
+    a *vector* (N, K), one for each sequence.
+
+        Masking?  Embedding?  (Layer | Bidirectional | Dense)+     sequence -> sequence
+        Read?                                                      sequence -> vector
+        Dense*  AddInputs?                                         vector -> vector
+
+    Without a `Read` the outputs are those of every step. `Network.of` writes the usual chain.
+    Equal content means equal networks with equal hashes.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+    return_sequences : bool
+        Whether a caller who does not say gets the outputs of every step: those of the network
+        without its `Read`.
+
+    Raises
+    ------
+    TypeError
+        If a part is none.
+    ValueError
+        If sizes or dtypes do not fit together, or no part is recurrent.
+    UnsupportedModelError
+        If the parts are not computed in this order, or with a mask.
+    """
+
+    parts: tuple[Part, ...]
+    return_sequences: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts))
+        as_flag("return_sequences", self.return_sequences)
+        object.__setattr__(self, "return_sequences", bool(self.return_sequences))
+        check_order(self.parts)
+        check_layers(self.layers)
+        _check_rest(self)
+        _check_masks(self)
+
+    @classmethod
+    def of(
+        cls,
+        layers: Sequence[AnyLayer],
+        head: Any = None,
+        return_sequences: bool = False,
+        *,
+        read: str = "final",
+        mask_value: float | None = None,
+        skip: int = 0,
+    ) -> Network:
+        """The usual chain: layers, what is read of them, and a head.
+
+        The parameters and errors are those of `fastlstm.LSTM`.
+        """
+        stack = tuple(layers)
+        check_layers(stack)
+        reading = Read(read)
+        denses = as_head(head, stack[-1].output_size, stack[-1].dtype)
+        masking = [] if mask_value is None else [Masking(mask_value)]
+        joint = AddInputs(skip)
+        joints = [joint] if joint.size else []
+        return cls((*masking, *stack, reading, *denses, *joints), return_sequences)
+
+    # --- its parts ---------------------------------------------------------------------------
+
+    @lazy
+    def layers(self) -> tuple[AnyLayer, ...]:
+        """The parts that stand in front of the `Read`, at every step."""
+        at = next((i for i, k in enumerate(self.parts) if isinstance(k, Read)), len(self.parts))
+        return tuple(k for k in self.parts[:at] if isinstance(k, AnyLayer))
+
+    @lazy
+    def head(self) -> tuple[Dense, ...]:
+        """The dense layers behind the `Read`."""
+        at = next((i for i, k in enumerate(self.parts) if isinstance(k, Read)), len(self.parts))
+        return tuple(k for k in self.parts[at:] if isinstance(k, Dense))
+
+    @lazy
+    def read(self) -> str:
+        """How the vector of a sequence is read."""
+        return next((k.how for k in self.parts if isinstance(k, Read)), "final")
+
+    @lazy
+    def mask_value(self) -> float | None:
+        """The inputs of a masked step, if there are any."""
+        first = self.parts[0]
+        return first.value if isinstance(first, Masking) else None
+
+    @lazy
+    def skip(self) -> int:
+        """How many inputs are added to the outputs."""
+        last = self.parts[-1]
+        return last.size if isinstance(last, AddInputs) else 0
+
+    @lazy
+    def recurrent(self) -> tuple[Recurrent, ...]:
+        """The recurrent layers."""
+        return tuple(k for k in self.layers if isinstance(k, Recurrent))
+
+    @lazy
+    def cells(self) -> tuple[Layer, ...]:
+        """All directions of all recurrent layers."""
+        return tuple(cell for layer in self.recurrent for cell in layer.cells)
+
+    @lazy
+    def masked_input(self) -> float | None:
+        """What marks a masked step: an input's value, or an id."""
+        first = self.layers[0]
+        return first.padding_id if isinstance(first, Embedding) else self.mask_value
+
+    @property
+    def masks(self) -> bool:
+        """Whether some steps are masked by their inputs."""
+        return self.masked_input is not None
+
+    # --- its sizes ---------------------------------------------------------------------------
+
+    @lazy
+    def dtype(self) -> np.dtype[Any]:
+        """What it is computed in, ``float32`` or ``float64``."""
+        return self.layers[0].dtype
+
+    @lazy
+    def input_size(self) -> int:
+        """I, the inputs of a step; 1 for an embedding, whose inputs are ids."""
+        return self.layers[0].input_size
+
+    @lazy
+    def input_dtype(self) -> np.dtype[Any]:
+        """What inputs are converted to: the network's dtype, or ``int64`` for ids."""
+        return np.dtype(np.int64) if isinstance(self.layers[0], Embedding) else self.dtype
+
+    @lazy
+    def hidden_size(self) -> int:
+        """H, the hidden units of the last recurrent layer (of each direction)."""
+        return self.recurrent[-1].hidden_size
+
+    @lazy
+    def output_size(self) -> int:
+        """The numbers of an output."""
+        return (*self.layers, *self.head)[-1].output_size
+
+    @lazy
+    def state_sizes(self) -> tuple[StateSizes, ...]:
+        """The sizes of every recurrent layer's state."""
+        return tuple(
+            StateSizes(len(k.cells), k.cells[0].output_size, k.hidden_size) for k in self.recurrent
+        )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `Network.of` behind `layers` and `head`, by name."""
+        return {name: getattr(self, name) for name in OPTIONS}
+
+    # --- networks made of it -----------------------------------------------------------------
+
+    @lazy
+    def without_head(self) -> Network:
+        """Its layers alone: what a call of a model gives the outputs and the state of."""
+        return Network.of(self.layers, mask_value=self.mask_value)
+
+    def up_to(self, index: int) -> Network:
+        """Its layers up to a recurrent one, whose directions stand side by side."""
+        top = self.recurrent[index]
+        if isinstance(top, Bidirectional):
+            top = Bidirectional(top.forward, top.backward)
+        places = [i for i, k in enumerate(self.layers) if isinstance(k, Recurrent)]
+        return Network.of([*self.layers[: places[index]], top], mask_value=self.mask_value)
+
+    def check_every_step(self) -> None:
+        """Refuse outputs of every step where they have no one meaning with a mask.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If the last layer alone reads from the end.
+        """
+        top = self.recurrent[-1]
+        if self.masks and isinstance(top, Layer) and top.direction != "forward":
+            raise UnsupportedModelError(
+                f"layer {self.layers.index(top)}: {top.direction} with a mask is computed for the "
+                "final state only, not for the outputs of every step"
+            )
+
+    def __repr__(self) -> str:
+        sizes = " -> ".join(str(k.output_size) for k in self.layers)
+        head = f", head={self.output_size}" if self.head else ""
+        sequences = ", return_sequences=True" if self.return_sequences else ""
+        read = "" if self.read == "final" else f", read={self.read}"
+        return f"Network({self.input_size} -> {sizes}{head}{sequences}{read}, {self.dtype})"
+
+
+def check_order(parts: Sequence[Part]) -> None:
+    """Refuse parts that do not take what the one before gives, or are not computed there.
+
+    Raises
+    ------
+    TypeError
+        If one is no part.
+    UnsupportedModelError
+        If the order is another one than that of `Network`.
+    """
+    given = "sequence"
+    for i, part in enumerate(parts):
+        if not isinstance(part, Part):
+            raise TypeError(f"part {i}: expected a part of a network, got {type(part).__name__}")
+        if part.takes not in (given, "either"):
+            raise UnsupportedModelError(
+                f"part {i}: {type(part).__name__} takes a {part.takes}, "
+                f"part {i - 1} gives a {given}"
+            )
+        if isinstance(part, Masking) and i:
+            raise UnsupportedModelError(f"part {i}: Masking is computed in front of all parts only")
+        if isinstance(part, AddInputs) and i + 1 < len(parts):
+            raise UnsupportedModelError(f"part {i}: AddInputs is computed behind all parts only")
+        given = given if part.gives == "either" else part.gives
 
 
 def check_layers(layers: Sequence[AnyLayer]) -> None:
@@ -59,7 +278,7 @@ def check_layers(layers: Sequence[AnyLayer]) -> None:
                 f"layer {i}: expected {layers[i - 1].output_size} inputs, the {what} of "
                 f"layer {i - 1}, got {layer.input_size}"
             )
-    if not any(isinstance(layer, Layer | Bidirectional) for layer in layers):
+    if not any(isinstance(layer, Recurrent) for layer in layers):
         raise ValueError("expected at least one recurrent layer, got none")
 
 
@@ -76,64 +295,38 @@ def as_flag(name: str, value: object) -> bool:
     return bool(value)
 
 
-def check_options(model: LSTM) -> None:
-    """Refuse options of a model that are none, or are not computed together.
-
-    Raises
-    ------
-    ValueError
-        If an option is none.
-    UnsupportedModelError
-        If the options do not have one meaning together.
-    """
-    if model.read not in READS:
-        raise ValueError(f"read: expected one of {READS}, got {model.read!r}")
-    if model.mask_value is not None and not math.isfinite(model.mask_value):
-        raise ValueError(f"mask_value: expected a finite number, got {model.mask_value!r}")
-    embedded = isinstance(model.layers[0], Embedding)
-    if embedded and model.mask_value is not None:
+def _check_rest(network: Network) -> None:
+    """Refuse what does not fit the layers: a head, a mask, inputs that are added."""
+    as_head(network.head, network.layers[-1].output_size, network.dtype)
+    embedded = isinstance(network.layers[0], Embedding)
+    if embedded and network.mask_value is not None:
         raise ValueError("mask_value: an Embedding masks ids by its padding_id")
-    if embedded and model.skip:
+    if embedded and network.skip:
         raise ValueError("skip: the inputs of an Embedding are ids, which cannot be added")
-    if model.skip and not model.skip == model.output_size <= model.input_size:
+    if network.skip and not network.skip == network.output_size <= network.input_size:
         raise ValueError(
-            f"skip: expected {model.output_size} of {model.input_size} inputs, "
-            f"one for each output, got {model.skip}"
-        )
-    _check_masks(model)
-
-
-def check_masked_outputs(model: LSTM) -> None:
-    """Refuse outputs of every step where they have no one meaning with a mask.
-
-    Raises
-    ------
-    UnsupportedModelError
-        If the last layer alone reads from the end.
-    """
-    top = model.recurrent[-1]
-    if model.masks and isinstance(top, Layer) and top.direction != "forward":
-        raise UnsupportedModelError(
-            f"layer {model.layers.index(top)}: {top.direction} with a mask is computed for the "
-            "final state only, not for the outputs of every step"
+            f"skip: expected {network.output_size} of {network.input_size} inputs, "
+            f"one for each output, got {network.skip}"
         )
 
 
-def _check_masks(model: LSTM) -> None:
-    if not model.masks:
+def _check_masks(network: Network) -> None:
+    """Refuse what has no one meaning where steps are masked."""
+    if not network.masks:
         return
-    for i, layer in enumerate(model.layers):
-        alone = i + 1 == len(model.layers) and model.read == "final" and not model.return_sequences
+    layers = network.layers
+    for i, layer in enumerate(layers):
+        alone = i + 1 == len(layers) and network.read == "final" and not network.return_sequences
         if isinstance(layer, Layer) and layer.direction == "go_backwards" and not alone:
             raise UnsupportedModelError(
                 f"layer {i}: go_backwards with a mask is computed for the last layer's final "
                 "state only: the steps that follow would not match the mask"
             )
-    if model.skip:
+    if network.skip:
         raise UnsupportedModelError("skip: a mask does not say what is added at masked steps")
-    if model.return_sequences or model.read == "last":
-        check_masked_outputs(model)
-    if model.read == "max":
+    if network.return_sequences or network.read == "last":
+        network.check_every_step()
+    if network.read == "max":
         raise UnsupportedModelError(
             "a maximum over time with a mask: frameworks do not agree on whether it counts "
             "masked steps"

@@ -8,9 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LayerState", "State"]
+__all__ = ["LayerState", "State", "StateSizes"]
 
 Array = npt.NDArray[Any]
+
+
+class StateSizes(NamedTuple):
+    """The sizes of a recurrent layer's state: of both directions, if it has two."""
+
+    directions: int  # D
+    h: int  # numbers of a hidden state
+    c: int  # numbers of a cell state
 
 
 class LayerState(NamedTuple):

@@ -39,6 +39,10 @@ class Weights:
             if isinstance(value, np.ndarray):
                 content.update(f"{name}={value.dtype}{value.shape};".encode())
                 content.update(value.data)
+            elif _are_parts(value):
+                content.update(f"{name}={len(value)};".encode())
+                for part in value:
+                    content.update(f"{type(part).__name__};".encode() + part.digest)
             elif isinstance(value, Weights):
                 content.update(f"{name}={type(value).__name__};".encode() + value.digest)
             else:
@@ -72,6 +76,10 @@ class Weights:
         return type(self)(**converted)
 
 
+def _are_parts(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(part, Weights) for part in value)
+
+
 def _build(kind: type[Weights], values: dict[str, Any]) -> Weights:
     return kind(**values)
 
@@ -79,6 +87,9 @@ def _build(kind: type[Weights], values: dict[str, Any]) -> Weights:
 def _converted(value: Any, dtype: npt.DTypeLike) -> Any:
     if isinstance(value, np.ndarray):
         return value.astype(dtype, copy=False)
+    if _are_parts(value):
+        parts = tuple(_converted(part, dtype) for part in value)
+        return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
     return value.astype(dtype) if isinstance(value, Weights) else value
 
 

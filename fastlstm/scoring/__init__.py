@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastlstm.messages import Message, Option, spelt
-from fastlstm.network.network import Read, as_flag
+from fastlstm.network.network import as_flag
+from fastlstm.network.reading import How
 from fastlstm.scoring.summary import Summary
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def score(
     activation: Any = None,
     activations: Sequence[Any] | None = None,
     between: Any = None,
-    read: Read | None = None,
+    read: How | None = None,
     ignore: str | Sequence[str] | None = None,
     chain: Literal["steps"] | None = None,
     skip: int | None = None,

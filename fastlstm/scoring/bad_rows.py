@@ -14,7 +14,7 @@ from fastlstm.calls.sources import convert_into
 from fastlstm.calls.windows import Windows
 from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
-from fastlstm.network.dense import Embedding
+from fastlstm.network.embedding import Embedding
 from fastlstm.scoring.chunk import WINDOW, Chunk
 
 __all__ = [

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from helpers import by_reference, predictions
+from helpers import predictions
 
 import fastlstm
-from fastlstm import UnsupportedModelError, from_keras, load
+from fastlstm import UnsupportedModelError, from_keras, load, reference
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the frameworks
 
@@ -200,7 +200,7 @@ def test_random_models(seed, dtype, tmp_path):
         assert builder.masked and any(reason in str(error) for reason in reasons), error  # noqa: PT017, PT018
         return
     assert all(network == networks[0] or same(network, networks[0]) for network in networks)
-    exact = by_reference(networks[0].astype("float64"), builder.x)
+    exact = reference.predict(networks[0].astype("float64").network, builder.x)
     for name, actual in predictions(networks[0], builder.x):
         check(actual, expected, exact, name)
 

@@ -56,7 +56,7 @@ def test_random_operators(seed):
     model = from_onnx(graph)
     x, lengths = given["X"].swapaxes(0, 1), given.get("sequence_lens")
     state = State([(given["initial_h"], given["initial_c"])]) if options["state"] else None
-    output, end = reference.lstm(model.layers, x, state, lengths)
+    output, end = reference.lstm(model.network, x, state, lengths)
     y, h, c = run(graph, given)
     shape = (cases.T, cases.N, D, cases.H)
     scale = max(1, np.abs(c).max())
@@ -171,7 +171,7 @@ def test_onnx_own_cases():
         loaded = from_onnx(model, model.graph.node[0].output[-1])
         attributes = {a.name: a.i for a in model.graph.node[0].attribute}
         x = x if attributes.get("layout") else x.swapaxes(0, 1)
-        _, state = reference.lstm(loaded.layers, x, lengths=lengths)
+        _, state = reference.lstm(loaded.network, x, lengths=lengths)
         last = [v.name for v in model.graph.output].index("Y_h")
         np.testing.assert_allclose(state.h_n.ravel(), results[last].ravel(), rtol=1e-5)
 

@@ -93,7 +93,7 @@ def test_an_lstm(layers, both, projection, biases, dtype, start, packed):
             output, _ = pad_packed_sequence(output, batch_first=True, total_length=T)
     state = by_layer(h_0.numpy(), c_0.numpy(), directions) if start else None
     lengths = None if lengths is None else lengths.numpy()
-    exact, end = reference.lstm(model.astype("float64").layers, x.numpy(), state, lengths)
+    exact, end = reference.lstm(model.astype("float64").network, x.numpy(), state, lengths)
     for _, ours, (h, c) in (
         (engine, ours, (end.h_n, end.c_n))
         for engine, ours, end in outputs(model, x.numpy(), state, lengths)

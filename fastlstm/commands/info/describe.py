@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from fastlstm.formats import contents, load
 from fastlstm.network.activations import LINEAR
-from fastlstm.network.dense import SOFTMAX, Dense, Embedding
+from fastlstm.network.dense import SOFTMAX, Dense
+from fastlstm.network.embedding import Embedding
+from fastlstm.network.joints import AddInputs
+from fastlstm.network.masking import Masking
+from fastlstm.network.network import Network, Part
+from fastlstm.network.reading import Read
 from fastlstm.network.weights import Weights
 
 if TYPE_CHECKING:
@@ -59,31 +64,46 @@ def show_file(path: Path, hints: Mapping[str, Any]) -> None:
 
 
 def describe(model: LSTM) -> str:
-    """A model in lines: what goes in, each layer and its options, what comes out."""
-    ids = isinstance(model.layers[0], Embedding)
-    lines = ["input: (N, T) ids" if ids else f"input: (N, T, {model.input_size})"]
-    if model.mask_value is not None:
-        lines.append(f"mask: steps whose inputs are all {model.mask_value:g} are skipped")
-    lines += [f"layer {k}: {layer}" for k, layer in enumerate(model.layers)]
-    steps = "T, " if model.return_sequences else ""
-    lines.append(f"read: {'every step' if steps else READS[model.read]}")
-    lines += [f"head {k}: {_named(dense)}" for k, dense in enumerate(model.head)] or ["head: none"]
-    if model.skip:
-        first = "first input is" if model.skip == 1 else f"first {model.skip} inputs are"
-        lines.append(f"skip: the {first} added to the outputs")
-    lines.append(f"output: (N, {steps}{model.output_size})")
-    numbers = sum(map(_parameters, (*model.layers, *model.head)))
-    lines.append(f"{model.dtype}, {numbers:,} parameters")
-    lines += [f"not used: {name}" for name in _by_module(model.unused)]
-    return "\n".join(lines)
+    """A model in lines: what goes in, each part and its options, what comes out."""
+    network = model.network
+    ids = isinstance(network.layers[0], Embedding)
+    steps = "T, " if network.return_sequences else ""
+    return "\n".join(
+        (
+            "input: (N, T) ids" if ids else f"input: (N, T, {network.input_size})",
+            *_parts(network),
+            f"output: (N, {steps}{network.output_size})",
+            f"{network.dtype}, {_parameters(network):,} parameters",
+            *(f"not used: {name}" for name in _by_module(model.unused)),
+        )
+    )
 
 
-def _named(dense: Dense) -> str:
-    """A dense layer; or its activation alone, where its weights are the identity."""
-    return f"{dense.activation}, number by number" if _is_unit(dense) else str(dense)
+def _parts(network: Network) -> Iterator[str]:
+    """A line for each part; layers have the numbers that errors give them."""
+    place, number = "layer", 0
+    for part in network.parts:
+        if isinstance(part, Masking):
+            yield f"mask: steps whose inputs are all {part.value:g} are skipped"
+        elif isinstance(part, Read):
+            yield f"read: {'every step' if network.return_sequences else READS[part.how]}"
+            place, number = "head", 0
+            if not network.head:
+                yield "head: none"
+        elif isinstance(part, AddInputs):
+            first = "first input is" if part.size == 1 else f"first {part.size} inputs are"
+            yield f"skip: the {first} added to the outputs"
+        else:
+            yield f"{place} {number}: {_named(part)}"
+            number += 1
 
 
-def _is_unit(part: Weights) -> bool:
+def _named(part: Part) -> str:
+    """A part and its options; of a dense layer whose weights are the identity its activation."""
+    return f"{part.activation}, number by number" if _is_unit(part) else str(part)
+
+
+def _is_unit(part: object) -> TypeGuard[Dense]:
     return (
         isinstance(part, Dense)
         and part.bias is None
@@ -113,10 +133,12 @@ def _listed(tensors: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _parameters(part: Weights) -> int:
-    """How many numbers a part of a network holds."""
-    if _is_unit(part):
+def _parameters(value: Any) -> int:
+    """How many numbers a part of a network holds, or several parts."""
+    if isinstance(value, np.ndarray):
+        return value.size
+    if isinstance(value, tuple):
+        return sum(map(_parameters, value))
+    if not isinstance(value, Weights) or _is_unit(value):
         return 0
-    values = [getattr(part, field.name) for field in fields(part)]  # type: ignore[arg-type]
-    arrays = sum(value.size for value in values if isinstance(value, np.ndarray))
-    return arrays + sum(_parameters(value) for value in values if isinstance(value, Weights))
+    return _parameters(tuple(getattr(value, field.name) for field in fields(value)))  # type: ignore[arg-type]

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from fastlstm.commands.speed.timing import Timing, time_both, timed
 from fastlstm.model import LSTM
-from fastlstm.network.dense import Dense, Embedding
+from fastlstm.network.dense import Dense
+from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Layer
 
 __all__ = ["Case", "Result", "default_cases", "make_input", "make_model", "run_case"]

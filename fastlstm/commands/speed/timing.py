@@ -14,7 +14,6 @@ import numpy.typing as npt
 from fastlstm import reference
 from fastlstm.engine.compiling import clock
 from fastlstm.model import LSTM
-from fastlstm.network.dense import Embedding
 
 __all__ = ["Timing", "quartiles", "time_both", "timed"]
 
@@ -63,31 +62,9 @@ def time_both(
     while len(engine) < fewest or sum(engine) + sum(loop) < seconds:
         took, by_engine = timed(lambda: model.predict(x, threads=threads), clock)
         engine.append(took)
-        took, by_loop = timed(lambda: _predict_by_loop(model, x))
+        took, by_loop = timed(lambda: reference.predict(model.network, x))
         loop.append(took)
     return Timing(tuple(engine), tuple(loop), _largest_difference(by_engine, by_loop))
-
-
-def _predict_by_loop(model: LSTM, x: Array) -> Array:
-    """What `model.predict(x)` gives, by the plain NumPy loop of `fastlstm.reference`."""
-    first = model.layers[0]
-    mask = None
-    if isinstance(first, Embedding):
-        mask = None if first.padding_id is None else x != first.padding_id
-    elif model.mask_value is not None:
-        mask = np.any(x != model.mask_value, axis=-1)
-    y = reference.predict(
-        model.layers,
-        x,
-        model.head,
-        return_sequences=model.return_sequences,
-        read=model.read,
-        mask=mask,
-    )
-    if model.skip:
-        added = x[..., : model.skip]
-        y = y + (added if model.return_sequences else added[:, -1])
-    return y
 
 
 def quartiles(values: tuple[float, ...]) -> tuple[float, float]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from fastlstm.engine.kernel.forms import Form, form_of
 from fastlstm.lazy import lazy
-from fastlstm.network.dense import Dense, Embedding
+from fastlstm.network.dense import Dense
+from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.network import AnyLayer
 

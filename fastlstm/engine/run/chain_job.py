@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.calls.sources import Source
 from fastlstm.engine.cpu import lanes as lanes_of
 from fastlstm.engine.kernel.compiled import kernel
 from fastlstm.engine.kernel.loop import STOPPED
 from fastlstm.engine.plan.chain import Stack, Steps
 from fastlstm.engine.run.jobs import by_length
 from fastlstm.engine.run.outputs import Outputs
+from fastlstm.engine.run.source import Source
 from fastlstm.engine.run.states import Pair
 from fastlstm.engine.run.worker import Network, Worker, stacks_of
 

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.ma  # late otherwise, in a call: a child forked meanwhile would wait for the import
 import numpy.typing as npt
 
-from fastlstm.calls.sources import Source
 from fastlstm.engine.kernel.compiled import warm_kernels
 from fastlstm.engine.kernel.dense import DenseRows
 from fastlstm.engine.plan.chain import Both, Stack, Steps, make_chain
@@ -25,12 +24,13 @@ from fastlstm.engine.run.jobs import GroupJob, InPlaceJob, Job
 from fastlstm.engine.run.outputs import Outputs
 from fastlstm.engine.run.pool import start
 from fastlstm.engine.run.progress import Progress
+from fastlstm.engine.run.source import Source
 from fastlstm.engine.run.states import StateRows
 from fastlstm.engine.run.threads import default_threads
 from fastlstm.network.activations import LINEAR
-from fastlstm.network.dense import Dense, Embedding
-from fastlstm.network.layers import Bidirectional, Layer
-from fastlstm.network.network import AnyLayer
+from fastlstm.network.dense import Dense
+from fastlstm.network.embedding import Embedding
+from fastlstm.network.network import AnyLayer, Network
 
 Array = npt.NDArray[Any]
 
@@ -49,29 +49,22 @@ class Engine:
 
     Parameters
     ----------
-    layers, head, read, skip
-        As `LSTM` has them.
+    network
+        What it is.
     """
 
-    def __init__(
-        self,
-        layers: Sequence[AnyLayer],
-        head: tuple[Dense, ...] = (),
-        read: str = "final",
-        skip: int = 0,
-    ) -> None:
-        layers = _dense_looked_up(layers)
+    def __init__(self, network: Network) -> None:
+        layers = _dense_looked_up(network.layers)
         links = make_chain(layers)
         last = max(i for i, link in enumerate(links) if not isinstance(link, Steps))
         self.links = links[: last + 1]
         # dense layers behind the last recurrent one see every step, or the one that is read
         self.after = tuple(link.dense for link in links[last + 1 :] if isinstance(link, Steps))
-        self.head, self.read, self.skip = head, read, skip
+        self.head, self.read, self.skip = network.head, network.read, network.skip
         self.dtype = layers[0].dtype
         self.width = layers[0].input_size
-        embedded = isinstance(layers[0], Embedding)
-        self.input_dtype = np.dtype(np.int64) if embedded else self.dtype
-        cells = [cell for k in layers if isinstance(k, Layer | Bidirectional) for cell in k.cells]
+        self.input_dtype = network.input_dtype
+        cells = network.cells
         self.states = StateRows(cells)
         self.alone = self._stack_alone()
         # What is cached must not lead back to its cache: an engine that nobody holds any more,

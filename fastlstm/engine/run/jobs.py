@@ -13,11 +13,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.calls.sources import Source
 from fastlstm.engine.kernel.loop import FINISHED, STOPPED
 from fastlstm.engine.kernel.records import REVERSED, WIDTH
-from fastlstm.engine.plan.plan import Plan, Scratch
+from fastlstm.engine.plan.plan import Plan
+from fastlstm.engine.run.call import NO_INTEGERS, new_counter, run_kernel
 from fastlstm.engine.run.outputs import Outputs
+from fastlstm.engine.run.source import Source
 from fastlstm.engine.run.states import StateRows
 
 Array = npt.NDArray[Any]
@@ -25,7 +26,6 @@ Integers = npt.NDArray[np.int64]
 
 # Memory for input that is converted, a thread.
 GROUP_BYTES = 2 * 1024 * 1024
-NO_INTEGERS = np.empty(0, np.int64)
 
 
 class Job(Protocol):
@@ -82,9 +82,7 @@ class InPlaceJob:
         outputs: Outputs,
     ) -> None:
         self.values, self.starts, self.source = values, starts, source
-        nothing = plans[0][0].panels[:0]
-        self.results = _results(outputs, nothing)
-        self.states = *(start or (nothing, nothing)), *(outputs.end or (nothing, nothing))
+        self.start, self.outputs = start, outputs
         self.lengths = NO_INTEGERS if source.lengths is None else source.lengths
         order = by_length(source.lengths)
         self.shares = []
@@ -93,28 +91,21 @@ class InPlaceJob:
             if first:
                 order = np.arange(first, first + n_rows)
             n_tiles = -(-n_rows // plan.tile.sequences)
-            counter = np.zeros(64, np.int64)  # a place of its own in the caches
-            self.shares.append(_Share(plan, n_rows, n_tiles, order, counter))
+            self.shares.append(_Share(plan, n_rows, n_tiles, order, new_counter()))
             first += n_rows
         self.parts = self.shares[0].n_tiles
 
     def work(self, others: int = 0) -> None:
         """See `Job`."""
-        source = self.source
+        source, outputs = self.source, self.outputs
         for share in self.shares:
-            plan, n_rows, n_tiles, order, counter = share
-            await_others = others if share is self.shares[-1] else 0
-            scratch = plan.take_scratch()
-            try:
-                plan.kernel(
-                    counter, await_others, n_tiles, n_rows, source.n_steps, plan.block_steps,
-                    plan.layers_for(source.n_rows), plan.table, plan.panels,
-                    *numbers_and_ids(plan, self.values),
-                    self.starts, self.lengths, order, NO_INTEGERS, source.n_steps, 0,
-                    *self.states, *self.results, *scratch,
-                )  # fmt: skip
-            finally:
-                plan.give_back(scratch)
+            run_kernel(
+                share.plan, self.values, share.n_rows, source.n_steps,
+                starts=self.starts, lengths=self.lengths, order=share.order,
+                start=self.start, end=outputs.end, state_rows=source.n_rows,
+                last=outputs.last, sequence=outputs.sequence, gates=outputs.gates,
+                counter=share.counter, others=others if share is self.shares[-1] else 0,
+            )  # fmt: skip
 
     def finished(self, workers: int) -> bool:
         """See `Job`."""
@@ -146,9 +137,7 @@ class GroupJob:
     ) -> None:
         self.plan, self.source, self.start, self.outputs = plan, source, start, outputs
         self.states = states
-        self.nothing = plan.panels[:0]
         self.dtype = np.dtype(np.int64 if plan.looked_up is not None else plan.panels.dtype)
-        self.results = _results(outputs, self.nothing)
         self.order = by_length(source.lengths)
         sequences, self.n_inputs = plan.tile.sequences, int(plan.table[WIDTH])
         tile_step = sequences * self.n_inputs * self.dtype.itemsize
@@ -166,17 +155,13 @@ class GroupJob:
     def work(self, others: int = 0) -> None:
         """See `Job`."""
         buffer = np.zeros(self.group_rows * self.group_steps * self.n_inputs, self.dtype)
-        scratch = self.plan.take_scratch()
-        try:
-            for group in self.groups:
-                first = group * self.group_rows
-                if first >= self.source.n_rows or self.stopped:
-                    break
-                self.begun = max(self.begun, group + 1)
-                rows = np.arange(first, min(first + self.group_rows, self.source.n_rows))
-                self._run_group(self.order[rows] if self.order.size else rows, buffer, scratch)
-        finally:
-            self.plan.give_back(scratch)
+        for group in self.groups:
+            first = group * self.group_rows
+            if first >= self.source.n_rows or self.stopped:
+                break
+            self.begun = max(self.begun, group + 1)
+            rows = np.arange(first, min(first + self.group_rows, self.source.n_rows))
+            self._run_group(self.order[rows] if self.order.size else rows, buffer)
 
     def finished(self, workers: int) -> bool:
         """See `Job`."""
@@ -190,12 +175,7 @@ class GroupJob:
         """See `Job`."""
         self.stopped = True
 
-    def _run_group(
-        self,
-        rows: Integers,
-        buffer: Array,
-        scratch: Scratch,
-    ) -> None:
+    def _run_group(self, rows: Integers, buffer: Array) -> None:
         """Copy some rows out, a stretch of steps at a time, and walk them."""
         source, outputs, plan = self.source, self.outputs, self.plan
         n_rows, n_inputs = len(rows), self.n_inputs
@@ -214,34 +194,15 @@ class GroupJob:
             block = buffer[: n_rows * steps * n_inputs]
             source.copy_into(block.reshape(n_rows, steps, n_inputs), selection, t)
             left = NO_INTEGERS if lengths is None else np.clip(lengths - t, 0, steps)
-            plan.kernel(
-                np.zeros(FINISHED + 1, np.int64), 0, -(-n_rows // plan.tile.sequences), n_rows,
-                steps,
-                plan.block_steps, plan.layers_for(n_rows), plan.table, plan.panels,
-                *numbers_and_ids(plan, block),
-                NO_INTEGERS, left, NO_INTEGERS, rows, source.n_steps, t,
-                *(begin or (self.nothing, self.nothing)), *(state or (self.nothing, self.nothing)),
-                *self.results, *scratch,
+            run_kernel(
+                plan, block, n_rows, steps,
+                lengths=left, start=begin, end=state,
+                last=outputs.last, sequence=outputs.sequence, gates=outputs.gates,
+                out_rows=rows, out_steps=source.n_steps, first_step=t,
             )  # fmt: skip
             begin = state
         if outputs.end is not None and state is not None:
             self.states.put(outputs.end, state, source.n_rows, selection, n_rows)
-
-
-def numbers_and_ids(plan: Plan, values: Array) -> tuple[Array, Integers]:
-    """Return what a kernel reads: the inputs and no ids, or an embedding's table and the ids."""
-    return (values, NO_INTEGERS) if plan.looked_up is None else (plan.looked_up, values)
-
-
-def _results(outputs: Outputs, nothing: Array) -> tuple[Array, Array, tuple[Array, ...]]:
-    """Return the arrays `last`, `sequence` and `gates`, flat, empty where not wanted."""
-    return (
-        nothing if outputs.last is None else outputs.last.reshape(-1),
-        nothing if outputs.sequence is None else outputs.sequence.reshape(-1),
-        (nothing,) * 5
-        if outputs.gates is None
-        else tuple(gate.reshape(-1) for gate in outputs.gates),
-    )
 
 
 def by_length(lengths: Integers | None) -> Integers:

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.engine.kernel.dense import DenseRows
-from fastlstm.engine.kernel.loop import FINISHED
 from fastlstm.engine.plan.chain import Both, Link, Stack, Steps
 from fastlstm.engine.plan.cost import Tile
 from fastlstm.engine.plan.plan import Plan
-from fastlstm.engine.run.jobs import NO_INTEGERS, as_slice, numbers_and_ids
+from fastlstm.engine.run.call import NO_INTEGERS, new_counter, run_kernel
+from fastlstm.engine.run.jobs import as_slice
 from fastlstm.engine.run.pooling import pool
 from fastlstm.engine.run.states import Pair, StateRows
 from fastlstm.network.dense import Dense
@@ -69,9 +69,8 @@ class Worker:
 
     def __init__(self, job: ChainJob) -> None:
         self.job, self.network = job, job.network
-        self.counter = np.zeros(FINISHED + 1, np.int64)
+        self.counter = new_counter()
         job.counters.append(self.counter)
-        self.nothing = np.empty(0, self.network.dtype)
 
     def run(self, rows: Integers) -> None:
         """Score some rows."""
@@ -153,10 +152,10 @@ class Worker:
         denses = (*network.after, *network.head)
         merges = isinstance(top, Both) and top.merge != "concat"
         if not denses and not merges and not network.skip:
-            flat = sequence.reshape(-1)
-            gates = None if outputs.gates is None else tuple(g.reshape(-1) for g in outputs.gates)
             for stack in stacks_of(top):
-                self._walk(stack, group, sequence=flat, gates=gates, out_rows=group.rows)
+                self._walk(
+                    stack, group, sequence=sequence, gates=outputs.gates, out_rows=group.rows
+                )
             return
         values = self._every_step(top, group)
         y = self._dense(denses, values.reshape(-1, top.output_size))
@@ -236,9 +235,7 @@ class Worker:
         only_first: bool = False,
     ) -> None:
         """Run a stack over the group's rows."""
-        nothing = self.nothing
         plan = self.network.plan(stack, None, self.job.tiles[stack], sequence is not None)
-        values, ids = numbers_and_ids(plan, group.values)
         lengths = NO_INTEGERS if group.lengths is None else group.lengths
         starts, steps = group.starts, group.steps
         if only_first:
@@ -247,25 +244,18 @@ class Worker:
                 starts = np.arange(group.n) * steps * stack.width
             starts = starts + np.maximum(ends - 1, 0) * stack.width
             lengths = np.minimum(ends, 1)
-        state = group.state or (nothing, nothing)
-        begin = state if group.started else (nothing, nothing)
-        end = state if self.job.outputs.end is not None else (nothing, nothing)
         self.counter[:] = 0
         if self.job.stopped:  # asked behind the counter, which `stop` may set from now on
             return
-        scratch = plan.take_scratch()
-        try:
-            plan.kernel(
-                self.counter, 0, -(-group.n // plan.tile.sequences), group.n,
-                steps, plan.block_steps, plan.layers_for(group.n), plan.table, plan.panels,
-                values, ids, starts, lengths, NO_INTEGERS, out_rows,
-                self.job.source.n_steps if out_rows.size else steps, 0,
-                *begin, *end,
-                nothing if last is None else last, nothing if sequence is None else sequence,
-                (nothing,) * 5 if gates is None else gates, *scratch,
-            )  # fmt: skip
-        finally:
-            plan.give_back(scratch)
+        run_kernel(
+            plan, group.values, group.n, steps,
+            starts=starts, lengths=lengths,
+            start=group.state if group.started else None,
+            end=group.state if self.job.outputs.end is not None else None,
+            last=last, sequence=sequence, gates=gates, out_rows=out_rows,
+            out_steps=self.job.source.n_steps if out_rows.size else steps,
+            counter=self.counter,
+        )  # fmt: skip
 
 
 def stacks_of(link: Link) -> tuple[Stack, ...]:

@@ -17,7 +17,8 @@ from fastlstm.formats.keras.cells import (
 from fastlstm.formats.keras.graph import Part, chain, version_of
 from fastlstm.formats.keras.weights import Source
 from fastlstm.network.activations import LINEAR, Activation
-from fastlstm.network.dense import Dense, Embedding
+from fastlstm.network.dense import Dense
+from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Layer
 from fastlstm.network.network import AnyLayer
 

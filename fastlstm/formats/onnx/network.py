@@ -20,7 +20,8 @@ from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.budget import charge, lent
 from fastlstm.formats.onnx.operator import Operator
 from fastlstm.network.activations import LINEAR, Activation
-from fastlstm.network.dense import Dense, Embedding
+from fastlstm.network.dense import Dense
+from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.network import AnyLayer
 

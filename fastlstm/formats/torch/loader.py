@@ -44,7 +44,8 @@ from fastlstm.messages import Line, Message, Option, message_of, spelt
 from fastlstm.network.activations import LINEAR, Activation, as_activations
 from fastlstm.network.dense import Dense, as_head
 from fastlstm.network.layers import Bidirectional
-from fastlstm.network.network import READS, Read, as_flag, check_layers
+from fastlstm.network.network import Network, as_flag, check_layers
+from fastlstm.network.reading import READS, How
 
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
@@ -68,7 +69,7 @@ def from_torch(
     activation: Any = None,
     between: Any = None,
     embedding: str | None = None,
-    read: Read | None = None,
+    read: How | None = None,
     ignore: Names = (),
     chain: Literal["steps"] | None = None,
     skip: int = 0,
@@ -283,12 +284,12 @@ def build(
             if not every:
                 raise WrongChoice(_which_read(asked))
             read = "last"  # a call that asks for one output gets that of the last step
-        model = LSTM(layers, denses, every, read=read or "final", skip=skip)
+        network = Network.of(layers, denses, every, read=read or "final", skip=skip)
     except UnsupportedModelError:
         raise
     except ValueError as error:
         raise WrongChoice(message_of(error)) from None
-    return model._leaving_out([*unused, *rest])
+    return LSTM.from_network(network, [*unused, *rest])
 
 
 def _require_text(name: str, value: Any, several: bool) -> None:

@@ -21,7 +21,8 @@ from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.trust import WrongChoice
 from fastlstm.messages import Message, Option
 from fastlstm.network.activations import STANDARD, Activation
-from fastlstm.network.dense import Dense, Embedding
+from fastlstm.network.dense import Dense
+from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.weights import refuse_mask
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fastlstm.calls.sources import count_of
 from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
-from fastlstm.network.dense import Embedding
+from fastlstm.network.embedding import Embedding
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.sequences import NULL, REASONS, WRONG_INPUTS, Sequences
 from fastlstm.scoring.sources.table_files import Batch, Table, pyarrow, shown

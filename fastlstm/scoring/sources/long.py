@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastlstm.calls.sources import count_of
 from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
-from fastlstm.network.dense import Embedding
+from fastlstm.network.embedding import Embedding
 from fastlstm.scoring.chunk import Chunk, Position
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.lists import is_numeric, number_dtype, numbers

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from fastlstm.calls.sources import count_of
 from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
-from fastlstm.network.dense import Embedding
+from fastlstm.network.embedding import Embedding
 from fastlstm.scoring.sources import Layout
 from fastlstm.scoring.sources.lists import ONE_ROW_A_STEP, is_numeric, numbers
 from fastlstm.scoring.sources.sequences import NULL, UNPARSABLE, Sequences

@@ -1,0 +1,121 @@
+"""A call of a model, checked once."""
+
+from __future__ import annotations
+
+import operator
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.calls.ids import as_ids
+from fastlstm.calls.masks import MaskedSource
+from fastlstm.calls.sources import as_source
+from fastlstm.calls.state import flat_state, learned_state
+from fastlstm.engine.run.source import Source
+from fastlstm.network.embedding import Embedding
+from fastlstm.network.network import Network
+
+__all__ = ["Call", "as_integer", "check_call", "check_out", "is_lazy", "new_array"]
+
+Array = npt.NDArray[Any]
+
+
+class Call(NamedTuple):
+    """What a call of a model is about."""
+
+    source: Source
+    start: tuple[Array, Array] | None  # flat h and c, as `flat_state`; None for zeros
+    threads: int | None
+
+
+def check_call(network: Network, x: Any, lengths: Any, state: Any, threads: int | None) -> Call:
+    """Check the arguments of a call; they are those of `LSTM.predict`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one does not fit the network; the message says what was expected.
+    """
+    refuse_lazy(x)
+    first, n_hidden = network.layers[0], network.recurrent[0].hidden_size
+    if isinstance(first, Embedding):
+        source = as_ids(x, lengths, first.ids, n_hidden)
+    else:
+        source = as_source(x, lengths, network.input_size, n_hidden)
+    if (masked := network.masked_input) is not None:
+        source = MaskedSource(source, masked, network.input_size, network.input_dtype)
+    if state is None:
+        start = learned_state(network.cells, source.n_rows, network.dtype)
+    else:
+        start = flat_state(state, network.state_sizes, source.n_rows, network.dtype)
+    if threads is not None:
+        threads = as_integer("threads", threads)
+        if threads < 1:
+            raise ValueError(f"expected at least one thread, got {threads}")
+    return Call(source, start, threads)
+
+
+def new_array(shape: tuple[int, ...], dtype: np.dtype[Any], source: Source) -> Array:
+    """Return an array for values of every step, zero past each length."""
+    # zeros are memory that was never touched: it costs nothing where lengths leave it so
+    return (np.empty if source.lengths is None else np.zeros)(shape, dtype)
+
+
+def check_out(
+    out: Array, shape: tuple[int, ...], dtype: np.dtype[Any], source: Source
+) -> Array | None:
+    """Return `out` as the engine writes to it, or None if it cannot be written in place.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it cannot hold the result.
+    """
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"expected out to be an array, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(
+            f"expected out of shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}"
+        )
+    if not out.flags.writeable:
+        raise ValueError("expected out to be writeable, got a read-only array")
+    direct = out.flags.c_contiguous and out.flags.aligned and not source.overlaps(out)
+    return out.view(np.ndarray) if direct else None
+
+
+def is_lazy(x: Any) -> bool:
+    """Tell whether x is a collection of Dask; whoever has one has imported Dask."""
+    base = sys.modules.get("dask.base")
+    return base is not None and bool(base.is_dask_collection(x))
+
+
+def refuse_lazy(x: Any) -> None:
+    """Refuse a collection of Dask where all of x is needed at once.
+
+    Raises
+    ------
+    TypeError
+        It is one.
+    """
+    if is_lazy(x):
+        raise TypeError(
+            f"expected x in memory, got a Dask {type(x).__name__}: only predict takes a Dask "
+            "array; bring x into memory with .compute(), or work on its blocks with "
+            "dask.array.map_blocks"
+        )
+
+
+def as_integer(name: str, value: Any) -> int:
+    """An argument that counts something, as a Python integer.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"expected {name} to be an integer, got {type(value).__name__}") from None

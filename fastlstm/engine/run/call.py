@@ -1,0 +1,113 @@
+"""The one place that calls a kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.engine.kernel.loop import FINISHED
+from fastlstm.engine.plan.plan import Plan
+
+Array = npt.NDArray[Any]
+Integers = npt.NDArray[np.int64]
+Pair = tuple[Array, Array]
+
+NO_INTEGERS = np.empty(0, np.int64)
+
+
+def new_counter() -> Integers:
+    """Return a counter of tiles, which threads that share a call draw from."""
+    return np.zeros(64, np.int64)  # has a place of its own in the caches
+
+
+def run_kernel(
+    plan: Plan,
+    values: Array,
+    n_rows: int,
+    n_steps: int,
+    *,
+    starts: Integers = NO_INTEGERS,
+    lengths: Integers = NO_INTEGERS,
+    order: Integers = NO_INTEGERS,
+    start: Pair | None = None,
+    end: Pair | None = None,
+    state_rows: int | None = None,
+    last: Array | None = None,
+    sequence: Array | None = None,
+    gates: tuple[Array, ...] | None = None,
+    out_rows: Integers = NO_INTEGERS,
+    out_steps: int | None = None,
+    first_step: int = 0,
+    counter: Integers | None = None,
+    others: int = 0,
+) -> None:
+    """Walk rows in the tiles of a plan; return when this thread finds no more of them.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    values
+        Numbers of the plan's dtype, or ids of its embedding as int64, flat.
+    n_rows, n_steps
+        How many sequences there are, and the steps of each (at most, where there are `lengths`).
+    starts (rows,)
+        Where in `values` each row begins; by default they lie one behind the other.
+    lengths (rows,)
+        The steps of each row; by default `n_steps`.
+    order (n_rows,)
+        The numbers of the rows in the order in which they are walked; by default 0, 1, ...
+    start, end
+        The state before the first step, zeros by default, and where to write that after the
+        last; flat, each cell's (state_rows, numbers) one behind the other. May be the same arrays.
+    state_rows
+        The rows of a state, by default `n_rows`.
+    last (rows, outputs)
+        Where to write the outputs of each row's last step; C-contiguous, as are those below.
+    sequence (rows, out_steps, outputs)
+        Where to write the outputs of every step.
+    gates
+        Where to write i f g o and c of the last layer, each (rows, out_steps, hidden units), if
+        the plan's kernel is one that traces.
+    out_rows (rows,)
+        The row of `last`, `sequence` and `gates` that each row writes; by default its own.
+    out_steps, first_step
+        The steps of a row of `sequence` and `gates`, by default `n_steps`, and which of them is
+        the first one of `values`.
+    counter
+        As `new_counter`, shared by the threads of a call; by default this one walks all tiles.
+    others
+        So many more threads share the counter: wait a moment for them to finish.
+    """
+    nothing = plan.panels[:0]
+    scratch = plan.take_scratch()
+    try:
+        plan.kernel(
+            np.zeros(FINISHED + 1, np.int64) if counter is None else counter,
+            others,
+            -(-n_rows // plan.tile.sequences),
+            n_rows,
+            n_steps,
+            plan.block_steps,
+            plan.layers_for(n_rows if state_rows is None else state_rows),
+            plan.table,
+            plan.panels,
+            # the inputs and no ids, or an embedding's table and the ids
+            *((values, NO_INTEGERS) if plan.looked_up is None else (plan.looked_up, values)),
+            starts,
+            lengths,
+            order,
+            out_rows,
+            n_steps if out_steps is None else out_steps,
+            first_step,
+            *(start or (nothing, nothing)),
+            *(end or (nothing, nothing)),
+            nothing if last is None else last.reshape(-1),
+            nothing if sequence is None else sequence.reshape(-1),
+            (nothing,) * 5 if gates is None else tuple(gate.reshape(-1) for gate in gates),
+            *scratch,
+        )
+    finally:
+        plan.give_back(scratch)

@@ -1,0 +1,37 @@
+"""Where the engine reads sequences from."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Rows", "Source"]
+
+Array = npt.NDArray[Any]
+Rows = slice | npt.NDArray[np.int64]
+
+
+class Source(Protocol):
+    """Sequences, wherever they lie."""
+
+    dtype: np.dtype[Any]
+    n_rows: int
+    n_steps: int  # of the longest sequence, or of the padded array
+    lengths: npt.NDArray[np.int64] | None  # (N,), None if all have n_steps
+
+    def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
+        """Return flat values and where each row starts in them, if they are readable as they are.
+
+        No starts at all mean that the rows follow each other, `n_steps` apart.
+        """
+
+    def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
+        """Fill `buffer` (rows, steps, I) with steps `first, first + 1, ...` of some rows.
+
+        What lies past a row's length is left as it is, or is padding.
+        """
+
+    def overlaps(self, out: Array) -> bool:
+        """Tell whether `out` may share memory with the sequences."""

@@ -1,0 +1,44 @@
+"""Parts that read more than the part before them."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fastlstm.network.weights import Weights
+
+__all__ = ["AddInputs"]
+
+
+@dataclass(frozen=True, eq=False)
+class AddInputs(Weights):
+    """Add the network's first inputs to the outputs (a skip connection).
+
+    At every step those of that step; to a vector those of the last real step.
+
+    Parameters
+    ----------
+    size : int
+        How many there are, one for each output.
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    """
+
+    takes: ClassVar = "either"
+    gives: ClassVar = "either"
+
+    size: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", _as_integer("skip", self.size))
+
+
+def _as_integer(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"expected {name} to be an integer, got {type(value).__name__}") from None
