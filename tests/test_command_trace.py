@@ -412,6 +412,27 @@ def test_errors(sources, capsys, files, more, message):
     assert now == before
 
 
+@pytest.mark.parametrize(
+    ("source", "output", "message"),
+    [
+        ("data/*.npz", "data/a.npz", "is also an input"),
+        ("data", "data/a.npz", "is also an input"),
+        ("data/*.npz", "data/new.npz", "would itself be one of the files of"),
+        ("data", "data/new.csv", "would itself be one of the files of"),
+    ],
+)
+def test_a_table_does_not_become_a_source(folder, capsys, monkeypatch, source, output, message):
+    monkeypatch.chdir(folder)
+    (folder / "data").mkdir()
+    for name in ("a", "b"):
+        np.savez(folder / "data" / f"{name}.npz", x=np.load("x.npy"))
+    before = (folder / "data" / "a.npz").read_bytes()
+    assert cli.main(["trace", source, "--model", "model.npz", "-o", output]) == 1
+    assert message in capsys.readouterr().err
+    assert (folder / "data" / "a.npz").read_bytes() == before
+    assert len([*(folder / "data").iterdir()]) == 2
+
+
 def test_too_many_panels(folder, capsys, monkeypatch):
     from fastlstm.commands.trace import files
 

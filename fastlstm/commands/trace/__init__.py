@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastlstm.commands.files import check_destination
 from fastlstm.commands.hints import add_hints, load_model
 from fastlstm.commands.layout import SOURCE, add_layout, given_layout
 from fastlstm.commands.parsers import new_parser, positive
@@ -83,11 +82,12 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     import numpy as np
 
-    from fastlstm.commands.trace.files import draw, write_table
+    from fastlstm.commands.trace.files import check_destination, draw, write_table
     from fastlstm.commands.trace.rows import check_numbers, expanded, read_rows
     from fastlstm.scoring.sources import open_source, split_inner
 
     output: Path = options.output
+    drawn = output.suffix in DRAWINGS
     if output != STDOUT:
         if output.suffix not in TABLES + DRAWINGS:
             raise ValueError(
@@ -95,8 +95,7 @@ def run(options: argparse.Namespace) -> None:
                 f"{', '.join(DRAWINGS)} for a drawing"
             )
         inputs = (split_inner(options.source)[0], options.lengths, options.model)
-        check_destination(output, [Path(path) for path in inputs if path is not None])
-    drawn = output.suffix in DRAWINGS
+        check_destination(output, [str(path) for path in inputs if path is not None], drawn)
     model = load_model(options.model, options)
     layer: int = options.layer
     with closing(open_source(options.source, given_layout(options), model)) as reader:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,13 +15,57 @@ import numpy.typing as npt
 from fastlstm.calls.trace import Trace
 from fastlstm.files import replaced
 
-__all__ = ["draw", "write_table"]
+__all__ = ["check_destination", "draw", "write_table"]
 
 Array = npt.NDArray[Any]
 Columns = dict[str, Array]
 
 MOST_PANELS = 36
 PANEL = 4.5, 2.8  # inches
+
+
+def check_destination(path: Path, inputs: Iterable[str], drawn: bool) -> None:
+    """Refuse a destination that cannot be written or is an input, before any work is done.
+
+    Parameters
+    ----------
+    path : Path
+    inputs : iterable of str
+        Files, folders and globs that the command reads.
+    drawn : bool
+        Whether it is a drawing, which is nothing to read.
+
+    Raises
+    ------
+    OSError
+        If it is a folder, or the folder to write it to does not exist.
+    ValueError
+        If it is one of the inputs, or would become one.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
+    for source in inputs:
+        if path.exists() and any(path.samefile(file) for file in _files_of(source)):
+            raise ValueError(f"{path} is also an input; name another file to write")
+        if not drawn and _joins(path, source):
+            raise ValueError(
+                f"{path} would itself be one of the files of {source}; write it to another folder"
+            )
+
+
+def _files_of(source: str) -> list[str]:
+    if os.path.isdir(source):
+        return [os.path.join(source, name) for name in os.listdir(source)]
+    return [source] if os.path.exists(source) else glob.glob(source)
+
+
+def _joins(path: Path, source: str) -> bool:
+    """Whether a folder or glob that was read would hold the path as well, the next time."""
+    if os.path.isdir(source):
+        return Path(source).suffix != ".zarr" and path.parent.samefile(source)
+    return not os.path.exists(source) and Path(os.path.abspath(path)).match(os.path.abspath(source))
 
 
 def write_table(
