@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ import fastlstm
 from fastlstm import cli
 from fastlstm.commands import versions
 from fastlstm.commands.hints import HINTS as FLAGS
-from fastlstm.commands.hints import READS
+from fastlstm.commands.hints import READS, given_hints
 from fastlstm.formats import HINTS
 from fastlstm.network import reading
 
@@ -183,6 +184,13 @@ def test_every_command_that_takes_a_model_takes_hints(command, capsys):
     text = help_of(capsys, command)
     for name in FLAGS:
         assert f"--{name.replace('_', '-')}" in text
+
+
+def test_a_hint_of_one_name_is_no_list():
+    words = ["info", "m.pt", "--head", "fc", "--prefix", "a", "b", "--skip", "1"]
+    words += ["--config", "c.json"]
+    given = {"head": "fc", "prefix": ["a", "b"], "skip": 1, "config": Path("c.json")}
+    assert given_hints(cli.make_parser().parse_args(words)) == given
 
 
 def test_a_misspelt_flag_is_refused_by_name(capsys):
