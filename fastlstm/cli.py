@@ -76,10 +76,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _run(arguments: Sequence[str] | None) -> None:
     try:
-        parser = make_parser()
-        options, unknown = parser.parse_known_args(arguments)
+        options, unknown = make_parser().parse_known_args(arguments)
         if unknown:
-            _refuse_unknown(parser, options, unknown)
+            _refuse_unknown(options.parser, unknown)
     except SystemExit:
         sys.stdout.flush()  # --help may meet a reader that has gone, too: `main` handles it
         raise
@@ -88,12 +87,10 @@ def _run(arguments: Sequence[str] | None) -> None:
         sys.stdout.flush()
 
 
-def _refuse_unknown(
-    parser: argparse.ArgumentParser, options: argparse.Namespace, unknown: Sequence[str]
-) -> None:
+def _refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
     """Refuse arguments that a command does not have, and suggest the one that was meant."""
-    given = [f"--{name.replace('_', '-')}" for name in vars(options)]
+    known = [flag for action in parser._actions for flag in action.option_strings]
     flags = [word.partition("=")[0] for word in unknown if word.startswith("--")]
-    meant = nearest(flags[0], given) if flags else None
+    meant = nearest(flags[0], known) if flags else None
     hint = f"; did you mean {meant}?" if meant else ""
     parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")

@@ -194,10 +194,13 @@ def test_a_hint_of_one_name_is_no_list():
 
 
 def test_a_misspelt_flag_is_refused_by_name(capsys):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["info", "model.pt", "--haed", "fc"])
-    assert stop.value.code == 2
-    assert "unrecognized arguments: --haed fc; did you mean --head?" in capsys.readouterr().err
+    for flag, meant in (("--haed", "; did you mean --head?"), ("--rnu", ""), ("--parsr", "")):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["info", "model.pt", flag, "fc"])
+        assert stop.value.code == 2
+        printed = capsys.readouterr().err
+        assert printed.startswith("usage: fastlstm info ")
+        assert f"unrecognized arguments: {flag} fc{meant}\n" in printed
 
 
 def test_hints_are_the_same_words_everywhere():

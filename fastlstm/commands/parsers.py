@@ -47,7 +47,7 @@ def new_parser(
         epilog="\n  ".join((f"{title}:", *examples)),
         formatter_class=argparse.RawDescriptionHelpFormatter,  # an example stays on its line
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     return parser
 
 
