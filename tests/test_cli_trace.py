@@ -336,7 +336,7 @@ def test_ids_of_unequal_length(folder, capsys, embedded):
 def test_only_what_is_needed_is_read(sources, model, capsys, monkeypatch):
     """Of an array the chosen rows, of another source chunks up to the last chosen row."""
     from fastlstm.commands import trace_rows
-    from fastlstm.scoring.sources.npy import NpyFile
+    from fastlstm.scoring.sources.arrays.npy import NpyFile
 
     monkeypatch.setattr(trace_rows, "CHUNK", 1)
     read = []

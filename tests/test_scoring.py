@@ -23,9 +23,9 @@ from fastlstm import Dense, Embedding, Layer
 from fastlstm.scoring import memory
 from fastlstm.scoring.bad_rows import find_bad_rows
 from fastlstm.scoring.chunk import Chunk
-from fastlstm.scoring.job import Job
+from fastlstm.scoring.run import Job
 from fastlstm.scoring.outputs import Wanted
-from fastlstm.scoring.sources import Layout
+from fastlstm.scoring.sources.layout import Layout
 
 GATES = ("forget_gate", "input_gate", "candidate_cell", "cell_state", "output_gate", "hidden_state")
 
@@ -465,7 +465,7 @@ def test_a_window_of_few_bytes_is_as_much_work_as_any(here):
     np.save("x.npy", np.zeros((2_000_000, 2), "float32"))
     layout = fastlstm.scoring.sources.Layout(window=1000)
     wanted = fastlstm.scoring.outputs.Wanted(False, False, False)
-    with fastlstm.scoring.job.Job(
+    with fastlstm.scoring.run.Job(
         MODELS[2], "x.npy", "y.npy", layout=layout, wanted=wanted, memory="1GB"
     ) as job:
         per_window = 1000 * MODELS[2]._engine.work_a_step

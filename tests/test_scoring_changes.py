@@ -22,7 +22,7 @@ from helpers import assert_same_bits
 import fastlstm
 from fastlstm import cli
 from fastlstm.scoring import ledger
-from fastlstm.scoring.job import Job
+from fastlstm.scoring.run import Job
 from fastlstm.scoring.sources import fingerprint, npy, pages
 
 X = sf.make_sequences()[0]

@@ -137,8 +137,8 @@ def test_an_interrupted_run_goes_on(client, monkeypatch, pieces):
 def test_a_piece_of_many_chunks_is_taken_up_within(client, monkeypatch):
     """Only the local part: chunks that are done are passed over."""
     pieces = [cluster.Piece(str(Path("x.npy").absolute()))]
-    layout = fastlstm.scoring.job.Layout()
-    job = fastlstm.scoring.job.Job(
+    layout = fastlstm.scoring.run.Layout()
+    job = fastlstm.scoring.run.Job(
         MODEL, "x.npy", "y.npy", layout=layout, wanted=scorer.Wanted(False, False, False)
     )
     with job:

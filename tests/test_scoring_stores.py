@@ -185,7 +185,7 @@ def test_chunks_are_decoded_once(model, size, window):
 
     array = Counting()
     file = chunked.ChunkedFile("x", array, dict, lambda: None)
-    from fastlstm.scoring.sources.arrays import ArrayReader
+    from fastlstm.scoring.sources.arrays.reader import ArrayReader
 
     reader = ArrayReader(file, Layout(window=window), model)
     assert sum(c.count for c in reader.chunks(size, None)) == N * (1 if window is None else 3)

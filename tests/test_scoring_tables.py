@@ -23,8 +23,8 @@ import fastlstm
 from fastlstm.scoring import memory
 from fastlstm.scoring.scorer import Scorer
 from fastlstm.scoring.sources import Layout, arrow, open_source, parquet
-from fastlstm.scoring.sources.arrow import Source
-from fastlstm.scoring.sources.parquet import ParquetFile
+from fastlstm.scoring.sources.tables.arrow import Source
+from fastlstm.scoring.sources.tables.parquet import ParquetFile
 
 ROWS = 23
 DAY = datetime.date(2026, 1, 2)

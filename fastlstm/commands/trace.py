@@ -82,7 +82,8 @@ def run(options: argparse.Namespace) -> None:
 
     from fastlstm.commands import trace_files
     from fastlstm.commands.trace_rows import check_numbers, expanded, read_rows
-    from fastlstm.scoring.sources import open_source, split_inner
+    from fastlstm.scoring.sources.open import open_source
+    from fastlstm.scoring.sources.paths import split_inner
 
     output: Path = options.output
     if output != STDOUT:

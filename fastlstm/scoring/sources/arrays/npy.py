@@ -1,80 +1,42 @@
-"""``.npy`` files of any dtype and order, read with bounded memory."""
+"""``.npy`` files of any dtype and order, read in bounded memory."""
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from tokenize import TokenError
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.model import LSTM
-from fastlstm.scoring.chunk import Reader
-from fastlstm.scoring.sources import Layout
-from fastlstm.scoring.sources.arrays import ArrayReader
+from fastlstm.scoring.sources.arrays.file import ArrayFile
+from fastlstm.scoring.sources.arrays.npy_header import HEADER_BYTES, Header, read_header
+from fastlstm.scoring.sources.arrays.pages import ALIVE, MappedPages
 from fastlstm.scoring.sources.fingerprint import Status, fingerprint, status_of
-from fastlstm.scoring.sources.pages import ALIVE, MappedPages
-from fastlstm.scoring.sources.several import joined
 
-__all__ = [
-    "BAD_HEADER",
-    "HEADER",
-    "Header",
-    "NpyFile",
-    "check_header",
-    "open_reader",
-    "read_header",
-    "read_header_of",
-]
+__all__ = ["NpyFile"]
 
 Array = npt.NDArray[Any]
 
-# What NumPy raises for a header that is none.
-BAD_HEADER = (EOFError, MemoryError, RecursionError, SyntaxError, TokenError, TypeError, ValueError)
-MOST_BYTES, MOST_AXES = 2**63 - 1, 32  # of an array
-HEADER = 2**14  # bytes in which a header must end
 
+class NpyFile(ArrayFile):
+    """An array in an ``.npy`` file.
 
-def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
-    """Open ``.npy`` files as one source."""
-    return joined((ArrayReader(NpyFile(path), layout, model) for path in paths), layout)
-
-
-class Header(NamedTuple):
-    """What stands before the numbers."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    fortran: bool  # the first index runs fastest
-    offset: int  # of the first number
-
-    @property
-    def size(self) -> int:
-        """Bytes of the numbers."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-class NpyFile:
-    """An ``.npy`` file; see `ArrayFile`.
-
-    Rows are read where the system has them in memory, mapped: a copy would take half as long as
-    scoring a small network. Where the file could become shorter meanwhile, they are copied (see
-    `MappedPages`). An array in Fortran's order is read column by column.
+    Its rows are mapped into memory, since copying them takes half as long as scoring a small
+    network does. They are copied where the file could become shorter meanwhile (see
+    `MappedPages`). An array in Fortran order is read column by column.
 
     Raises
     ------
     ValueError
-        It is none, or is shorter than its header says.
+        It is not an ``.npy`` file, or is shorter than its header says.
     """
 
     def __init__(self, path: str) -> None:
         status = status_of(path)
         with open(path, "rb") as file:
-            data = file.read(HEADER)
+            data = file.read(HEADER_BYTES)
         if data[:4] in (b"PK\3\4", b"PK\5\6"):
             raise ValueError(f"{path}: expected one array in an .npy file, got an .npz archive")
         header = read_header(data, path)
@@ -94,16 +56,18 @@ class NpyFile:
         opener: Callable[[], Any],
         mapped: bool = True,
     ) -> None:
-        """Read from what `opener` opens; not before, for there may be very many files.
+        """Say where the array is; nothing is opened yet, for there may be very many files.
 
         Parameters
         ----------
         name
-            What to call it in errors.
+            What messages call it.
         path, status
-            The file, and what it was like before its header was read.
+            The file, and its status from before its header was read.
+        opener
+            Opens what holds the numbers.
         mapped
-            Whether `opener` opens this file, and not what is made of it.
+            Whether that is the file itself, rather than something made from it.
         """
         self.name, self.path, self.status = name, path, status
         self.opener, self.mapped = opener, mapped
@@ -113,7 +77,7 @@ class NpyFile:
         self.buffers = [np.empty(0, np.uint8) for _ in range(ALIVE)]
 
     def read(self, rows: slice, steps: slice) -> Array:
-        """See `ArrayFile`; the array lives until a few more are read."""
+        """Return some rows; they stay valid until a few more are read."""
         if 0 in self.shape:
             return np.empty(self.shape, self.dtype)[rows, ...]
         self._check()
@@ -123,7 +87,7 @@ class NpyFile:
             return self._read_columns(rows, steps)
         first, last, _ = rows.indices(self.shape[0])
         row = _product(self.shape[1:]) * self.dtype.itemsize
-        if last - first == 1 and len(self.shape) > 1:  # it may be a long one
+        if last - first == 1 and len(self.shape) > 1:  # one row may be long: only these steps
             begin, end, _ = steps.indices(self.shape[1])
             step = row // self.shape[1]
             at = self.offset + first * row
@@ -134,7 +98,7 @@ class NpyFile:
         return values if len(self.shape) == 1 else values[:, steps]
 
     def _check(self) -> None:
-        """Refuse to read a file that is no longer the one that was opened."""
+        """Raise an error if the file is no longer the one that was opened."""
         try:
             status = status_of(self.path)
         except FileNotFoundError:
@@ -157,7 +121,7 @@ class NpyFile:
         return buffer
 
     def _read_columns(self, rows: slice, steps: slice) -> Array:
-        """Read an array in Fortran's order: the rows of one step and input lie side by side."""
+        """Read an array in Fortran order: all rows of one step and input lie side by side."""
         first, last, _ = rows.indices(self.shape[0])
         begin, end, _ = steps.indices(self.shape[1])
         rest = self.shape[2:]
@@ -170,7 +134,7 @@ class NpyFile:
         return rows_first
 
     def _read_into(self, out: Array, at: int) -> None:
-        """Fill `out`, which is contiguous, from element `at` of the file on."""
+        """Fill the contiguous array `out` with the numbers of the file from number `at` on."""
         self._read_bytes(out.data.cast("B"), self.offset + at * self.dtype.itemsize)
 
     def _read_bytes(self, left: memoryview, at: int) -> None:
@@ -187,78 +151,26 @@ class NpyFile:
         return out
 
     def _bytes(self, count: int) -> npt.NDArray[np.uint8]:
-        """Return memory to read into: fresh memory costs more than reading."""
+        """Return memory to read into, used before: the system takes longer to give new memory."""
         buffer = self.buffers.pop(0)
         if len(buffer) < count:
             buffer = np.empty(count, np.uint8)
         self.buffers.append(buffer)
         return buffer[:count]
 
-    def missing(self, rows: slice, steps: slice) -> None:
-        """See `ArrayFile`: nothing is."""
-
-    def mapped_pages(self) -> list[MappedPages]:
-        """Return what chunks may lie in that others wait to write to."""
+    def mapped_files(self) -> Sequence[MappedPages]:
         return [] if self.pages is None else [self.pages]
 
     def identity(self) -> dict[str, Any]:
-        """See `ArrayFile`."""
         return fingerprint(self.path)
 
     def close(self) -> None:
-        """See `ArrayFile`."""
         if self.file is not None:
             self.file.close()
         if self.pages is not None:
             self.pages.close()
         self.file = self.pages = None
         self.buffers = [np.empty(0, np.uint8) for _ in range(ALIVE)]
-
-
-def read_header(data: bytes, name: str, kind: str = "an .npy file") -> Header:
-    """Read the header of an .npy file, or of another kind, from its first bytes.
-
-    Raises
-    ------
-    ValueError
-        It is none, or not of an array of numbers.
-    """
-    return read_header_of(io.BytesIO(data), name, kind)
-
-
-def read_header_of(stream: IO[bytes], name: str, kind: str = "an .npy file") -> Header:
-    """Read the header of a stream, which then stands at the first number; see `read_header`."""
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
-        else:
-            raise ValueError(f"version {version}")
-    except BAD_HEADER as error:
-        raise ValueError(f"{name}: expected {kind} of numbers: {error}") from None
-    check_header(shape, dtype, name, kind)
-    # what is a column is in both orders, and is read fastest in C's
-    both = sum(n != 1 for n in shape) <= 1
-    return Header(shape, dtype, fortran and not both, stream.tell() if stream.seekable() else 0)
-
-
-def check_header(
-    shape: tuple[int, ...], dtype: np.dtype[Any], name: str, kind: str = "an .npy file"
-) -> None:
-    """Refuse what no array of numbers can be.
-
-    Raises
-    ------
-    ValueError
-        It is of objects, of numbers without a size, or of more than memory can address.
-    """
-    sizes = [max(n, 1) for n in shape]
-    if dtype.hasobject or not dtype.itemsize or min(shape, default=0) < 0:
-        raise ValueError(f"{name}: expected {kind} of numbers, got {dtype} of shape {shape}")
-    if math.prod(sizes) * dtype.itemsize > MOST_BYTES or len(shape) > MOST_AXES:
-        raise ValueError(f"{name}: expected {kind} of numbers, got one of impossible shape {shape}")
 
 
 def _product(sizes: Sequence[int]) -> int:

@@ -1,4 +1,4 @@
-"""Long tables whose ids come again: sorted by the first appearance of an id, and by time."""
+"""Sorting tables with one row for a step: by the first appearance of an id, and by time."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from typing import Any
 import numpy as np
 
 from fastlstm.messages import Message, Option
-from fastlstm.scoring.sources.order import refuse_nulls
-from fastlstm.scoring.sources.table_files import Address, Batch, Table, Types, as_one, pyarrow
+from fastlstm.scoring.sources.tables.columns import Types, as_one, import_pyarrow
+from fastlstm.scoring.sources.tables.order import refuse_nulls
+from fastlstm.scoring.sources.tables.table import Address, Batch, Table
 
 __all__ = ["Sorted", "order_of"]
 
-# Up to so many chunks a table is sorted in memory.
+# A table of up to so many chunks is sorted in memory.
 IN_MEMORY = 4
-LEAST_MEMORY = 2**26  # that DuckDB works with
+LEAST_MEMORY = 2**26  # bytes for DuckDB
 
 
 class Sorted:
-    """A table in another order, which is read as `Table` is; a position is a row in that order.
+    """A table in sorted order, read as a `Table` is; the row of an address is one in that order.
 
-    What exceeds some memory is sorted by DuckDB, in a temporary folder.
+    A table that memory does not hold is sorted by DuckDB, in a temporary folder.
 
     Parameters
     ----------
     table
-        Any one that can be read again.
+        One that can be read again.
     id, time
-        What rows are sorted by, if given; those that are equal in both keep their order.
+        The columns to sort by, or None. Rows that are equal in both keep their order.
     """
 
     def __init__(self, table: Table, id: str | None, time: str | None) -> None:
         self.table, self.id, self.time = table, id, time
 
     def batches(self, types: Types, n_bytes: int, at: Address | None = None) -> Iterator[Batch]:
-        """See `Table`."""
+        """Yield columns as batches of about `n_bytes`, from an address on."""
         read, size = [], 0
         unread = self._unsorted(types, n_bytes)
         for data in unread:
@@ -64,7 +65,7 @@ class Sorted:
 
     def _unsorted(self, types: Types, n_bytes: int) -> Iterator[Any]:
         for batch in self.table.batches(types, n_bytes):
-            refuse_nulls(self.table, batch, self.id, self.time)  # a join would leave them out
+            refuse_nulls(self.table, batch, self.id, self.time)  # a join would drop them
             yield batch.data
 
     def _by_duckdb(
@@ -75,18 +76,17 @@ class Sorted:
         except ImportError:
             raise ImportError(
                 Message(
-                    f"{self.table.name}: the rows of an id of {self.id!r} do not follow each "
-                    "other, and there are more than can be sorted in memory: that needs DuckDB, "
-                    'pip install "fastlstm[duckdb]"; or sort the table by its ids, or score it '
-                    "with more ",
+                    f"{self.table.name}: its rows are not in the order of sequences and times, "
+                    "and are too many to sort in memory: install DuckDB (pip install "
+                    '"fastlstm[duckdb]"), sort the table by id and time, or give more ',
                     Option("memory"),
                 )
             ) from None
         failed: list[Exception] = []
         try:
-            yield from self._sorted_by(duckdb, _noting(batches, failed), types, n_bytes, at)
+            yield from self._sorted_by(duckdb, _recording(batches, failed), types, n_bytes, at)
         except duckdb.Error as error:
-            if failed:  # the table's own words
+            if failed:  # what went wrong in the table itself
                 raise failed[0] from None
             raise OSError(
                 f"{self.table.name} cannot be sorted in {tempfile.gettempdir()}: {error}"
@@ -95,7 +95,7 @@ class Sorted:
     def _sorted_by(
         self, duckdb: Any, batches: Iterator[Any], types: Types, n_bytes: int, at: Address | None
     ) -> Iterator[Batch]:
-        pa = pyarrow()
+        pa = import_pyarrow()
         names = {name: f"c{k}" for k, name in enumerate(types)}
         numbered = _numbered(batches, names)
         first = next(numbered)
@@ -145,18 +145,18 @@ class Sorted:
 
 
 def order_of(rows: int, codes: Any, times: Any) -> Any:
-    """Return the order of rows by number of sequence, then time, then place."""
+    """Return the order of rows by the number of their sequence, then time, then place."""
     import pyarrow.compute as pc
 
-    pa = pyarrow()
+    pa = import_pyarrow()
     keys = {"code": codes, "time": times, "row": pa.array(np.arange(rows))}
     keys = {name: key for name, key in keys.items() if key is not None}
     by: Sequence[tuple[str, str]] = [(name, "ascending") for name in keys]
     return pc.sort_indices(pa.table(keys), sort_keys=by)
 
 
-def _noting(batches: Iterator[Any], failed: list[Exception]) -> Iterator[Any]:
-    """Yield batches, and note the error that ends them: DuckDB would make another of it."""
+def _recording(batches: Iterator[Any], failed: list[Exception]) -> Iterator[Any]:
+    """Yield batches, and record the error that ends them: DuckDB raises another one for it."""
     try:
         yield from batches
     except Exception as error:
@@ -165,8 +165,8 @@ def _noting(batches: Iterator[Any], failed: list[Exception]) -> Iterator[Any]:
 
 
 def _numbered(batches: Iterator[Any], names: dict[str, str]) -> Iterator[Any]:
-    """Add the number of each row in the table; names are such as SQL takes."""
-    pa, first = pyarrow(), 0
+    """Rename columns for SQL, and add the number of each row in the table."""
+    pa, first = import_pyarrow(), 0
     for batch in batches:
         number = pa.array(np.arange(first, first + batch.num_rows))
         columns = [batch.column(name) for name in names]

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlstm.calls.ragged import Ragged
 from fastlstm.calls.sources import NUMBER_KINDS, count_of
-from fastlstm.model import LSTM
-from fastlstm.scoring.chunk import Chunk, Position
-from fastlstm.scoring.sources import Layout
-from fastlstm.scoring.sources.arrays import ArrayFile
-
-if TYPE_CHECKING:
-    from fastlstm.scoring.sources.pages import MappedPages
+from fastlstm.scoring.chunk import Chunk, MappedFile, Position, Reader
+from fastlstm.scoring.sources.arrays.file import ArrayFile
+from fastlstm.scoring.sources.layout import Layout
+from fastlstm.scoring.sources.model_input import ModelInput
 
 __all__ = ["RaggedReader"]
 
 
-class RaggedReader:
-    """Reads sequences ``values[offsets[n]:offsets[n + 1]]``; see `Reader`.
+class RaggedReader(Reader):
+    """Reads the sequences ``values[offsets[n]:offsets[n + 1]]``. A position is a sequence's number.
 
     Parameters
     ----------
@@ -31,7 +28,7 @@ class RaggedReader:
     offsets : array (N + 1,) of int
         As in `Ragged`.
     layout, model
-        As in `ArrayReader`. A position is the number of a sequence.
+        As in `ArrayReader`.
 
     Raises
     ------
@@ -41,18 +38,12 @@ class RaggedReader:
         They do not fit each other, the layout or the model.
     """
 
-    again = True
-    equal = False
-    kept = None
-    row_bytes: int | None = None
-    too_short: int | None = 0
-
     def __init__(
-        self, file: ArrayFile, offsets: npt.NDArray[Any], layout: Layout, model: LSTM
+        self, file: ArrayFile, offsets: npt.NDArray[Any], layout: Layout, model: ModelInput
     ) -> None:
         words = ("column", "id", "time", "features", "keep", "lengths", "window")
         layout.refuse("values and offsets", *words)
-        self.file, self.dtype, self.inputs = file, file.dtype, model.input_size
+        self.file, self.dtype, self.inputs = file, file.dtype, model.inputs
         if self.dtype.kind not in NUMBER_KINDS:
             raise TypeError(f"{file.name}: expected real numbers, got dtype {self.dtype}")
         shape = file.shape
@@ -66,28 +57,25 @@ class RaggedReader:
         except (TypeError, ValueError) as error:
             raise type(error)(f"{file.name}: {error}") from None
         self.lengths = np.diff(self.offsets)
-        self.count: int | None = len(self.lengths)
-        self.steps: int | None = int(self.lengths.max(initial=0))
+        self.count = len(self.lengths)
+        self.steps = int(self.lengths.max(initial=0))
         self.step_bytes = self.inputs * self.dtype.itemsize
-        self.held: int = getattr(file, "held", 0)
+        self.held = file.held
 
     def describe(self) -> str:
-        """See `Reader`."""
         return (
             f"{self.file.name}: {len(self.lengths):,} sequences of up to {self.steps:,} steps, "
             f"{self.dtype}"
         )
 
     def identity(self) -> dict[str, Any]:
-        """See `Reader`."""
         return self.file.identity()
 
     def chunks(self, n_bytes: int, position: Position | None) -> Iterator[Chunk]:
-        """See `Reader`."""
         row, offsets = position or 0, self.offsets
         most = max(1, n_bytes // self.step_bytes)
         while row < len(self.lengths):
-            # results of every step are padded to the longest: that counts, not what is read
+            # results of every step are padded to the longest sequence, so padded sizes count
             lengths = np.maximum(self.lengths[row : row + most], 1)
             padded = np.maximum.accumulate(lengths) * np.arange(1, len(lengths) + 1)
             last = row + max(1, int(np.searchsorted(padded, most, "right")))
@@ -96,10 +84,8 @@ class RaggedReader:
             yield Chunk(sequences, last - row, last)
             row = last
 
-    def mapped_pages(self) -> list[MappedPages]:
-        """See `NpyFile`; nothing of other files."""
-        return self.file.mapped_pages() if hasattr(self.file, "mapped_pages") else []
+    def mapped_files(self) -> Sequence[MappedFile]:
+        return self.file.mapped_files()
 
     def close(self) -> None:
-        """See `Reader`."""
         self.file.close()

@@ -1,28 +1,25 @@
-"""Several files as one source, one behind the other."""
+"""Several files as one source: their sequences follow each other."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastlstm.messages import Message, Option
-from fastlstm.scoring.chunk import Chunk, Position, Reader
-from fastlstm.scoring.sources import Layout
-
-if TYPE_CHECKING:
-    from fastlstm.scoring.sources.pages import MappedPages
+from fastlstm.scoring.chunk import Chunk, MappedFile, Position, Reader
+from fastlstm.scoring.sources.layout import Layout
 
 __all__ = ["joined"]
 
-BEHIND = 2  # chunks that are taken until an earlier one is done with
+BEHIND = 2  # when a reader yields a chunk, the one before may still wait to be scored
 
 
 def joined(readers: Iterable[Reader], layout: Layout) -> Reader:
-    """Return one reader for all; a single one as it is. If one cannot be opened, close the others.
+    """Return one reader for all, or a single one as it is. If one cannot be opened, close all.
 
     Raises
     ------
@@ -38,15 +35,15 @@ def joined(readers: Iterable[Reader], layout: Layout) -> Reader:
             raise ValueError(
                 Message(Option("lengths"), " goes with one file: score the files one by one")
             )
-        return Several(opened)
+        return SeveralReaders(opened)
     except BaseException:
         for reader in opened:
             reader.close()
         raise
 
 
-class Several:
-    """Readers of one kind; see `Reader`. A position is a file's number and one in the file."""
+class SeveralReaders(Reader):
+    """Readers of one kind, one after another. A position is a file's number, and one in it."""
 
     def __init__(self, readers: Sequence[Reader]) -> None:
         self.readers = list(readers)
@@ -66,23 +63,21 @@ class Several:
         self.row_bytes = None if None in sizes else max(n or 0 for n in sizes)
         self.inputs, self.kept = first.inputs, first.kept
         self.dtype = np.result_type(*(reader.dtype for reader in self.readers))
-        self.held = sum(getattr(reader, "held", 0) for reader in self.readers)
+        self.held = sum(reader.held for reader in self.readers)
         short = [reader.too_short for reader in self.readers]
         self.too_short = None if None in short else sum(n or 0 for n in short)
         self.again = all(reader.again for reader in self.readers)
-        self.spent: deque[tuple[int, Reader]] = deque()  # and how many chunks came before
+        # files that were read, each with the number of chunks up to its end
+        self.spent: deque[tuple[int, Reader]] = deque()
         self.at = 0  # the file that is being read
 
     def describe(self) -> str:
-        """See `Reader`."""
         return f"{len(self.readers)} files, the first {self.readers[0].describe()}"
 
     def identity(self) -> dict[str, Any]:
-        """See `Reader`."""
         return {f"file {i}": reader.identity() for i, reader in enumerate(self.readers)}
 
     def chunks(self, n_bytes: int, position: Position | None) -> Iterator[Chunk]:
-        """See `Reader`."""
         file, inside = position or (0, None)
         spent = self.spent = deque()
         number = 0
@@ -92,16 +87,14 @@ class Several:
                 yield replace(chunk, after=(i, chunk.after))
                 number += 1
                 while spent and number - spent[0][0] >= BEHIND:
-                    spent.popleft()[1].close()  # with the memory that it reads into
+                    spent.popleft()[1].close()  # frees the memory that its chunks lay in
             spent.append((number, self.readers[i]))
             inside = None
 
-    def mapped_pages(self) -> list[MappedPages]:
-        """See `NpyFile`."""
+    def mapped_files(self) -> Sequence[MappedFile]:
         readers = [*(reader for _, reader in self.spent), self.readers[self.at]]
-        return [p for r in readers if hasattr(r, "mapped_pages") for p in r.mapped_pages()]
+        return [file for reader in readers for file in reader.mapped_files()]
 
     def close(self) -> None:
-        """See `Reader`."""
         for reader in self.readers:
             reader.close()

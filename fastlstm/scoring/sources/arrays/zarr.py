@@ -5,24 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from fastlstm.model import LSTM
-from fastlstm.scoring.chunk import Reader
-from fastlstm.scoring.sources import Layout, split_inner
-from fastlstm.scoring.sources.arrays import ArrayReader
-from fastlstm.scoring.sources.chunked import ChunkedFile, choose, refuse_packed
+from fastlstm.scoring.sources.arrays.stored_in_chunks import ChunkedFile, choose, refuse_packed
 from fastlstm.scoring.sources.fingerprint import PATIENCE, settle
-from fastlstm.scoring.sources.several import joined
+from fastlstm.scoring.sources.paths import split_inner
 
-__all__ = ["open_array", "open_reader"]
-
-
-def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
-    """Open arrays in Zarr stores, ``store.zarr`` or ``store.zarr:/path``, as one source."""
-    fill = layout.fill_missing
-    return joined((ArrayReader(open_array(path, fill), layout, model) for path in paths), layout)
+__all__ = ["open_array"]
 
 
 def open_array(source: str, fill_missing: bool = False) -> ChunkedFile:
@@ -33,15 +23,15 @@ def open_array(source: str, fill_missing: bool = False) -> ChunkedFile:
     source
         ``store.zarr`` or ``store.zarr:/path``.
     fill_missing
-        A chunk without a file holds nothing but the fill value: most writers leave those out.
-        Otherwise it is missing, for a chunk that was deleted or never copied looks the same.
+        Take chunks without a file to hold the fill value: most writers leave such chunks out.
+        Otherwise they are missing, since a chunk that was deleted or never copied looks the same.
 
     Raises
     ------
     ImportError
         The package zarr is not installed.
     ValueError
-        It is no Zarr store, or does not say which array is meant.
+        It is not a Zarr store, or holds several arrays and `source` names none.
     """
     try:
         import zarr
@@ -55,12 +45,12 @@ def open_array(source: str, fill_missing: bool = False) -> ChunkedFile:
         arrays = {"": root} if hasattr(root, "shape") else dict(_arrays(root))
     except PermissionError:
         raise
-    except Exception as error:  # every release of zarr has exceptions of its own
+    except Exception as error:  # each release of zarr raises different ones
         text = " ".join(str(error).split())
         raise ValueError(
             f"{store}: expected a Zarr store: {type(error).__name__}: {text}"
         ) from None
-    if inner is None and len(arrays) > 1:  # what xarray writes beside its variables
+    if inner is None and len(arrays) > 1:  # coordinates, which xarray writes beside its variables
         arrays = {k: a for k, a in arrays.items() if _dimensions(a) != [k.rpartition("/")[2]]}
     path = choose(store, inner, arrays)
     array: Any = arrays[path]
@@ -78,12 +68,12 @@ def open_array(source: str, fill_missing: bool = False) -> ChunkedFile:
 
 
 def _keys(array: Any) -> Callable[[tuple[int, ...]], str]:
-    """Return what gives the file of a chunk, or of a shard, by its coordinates."""
+    """Return the function that gives the file of a chunk, or of a shard, by its coordinates."""
     encode = getattr(getattr(array, "metadata", None), "encode_chunk_key", None)
     if encode is not None:
         key: Callable[[tuple[int, ...]], str] = encode
         return key
-    # version 2 of the package
+    # zarr-python 2
     separator = getattr(array, "_dimension_separator", None) or "."
     return lambda at: separator.join(map(str, at))
 
@@ -101,7 +91,7 @@ def _dimensions(array: Any) -> list[str]:
 
 
 def _identity(store: str, path: str) -> dict[str, Any]:
-    """Return a digest of names, sizes and times of an array's files: there may be very many."""
+    """Return a digest of the names, sizes and times of an array's files, which may be many."""
     for _ in range(PATIENCE):
         identity, newest = _digest(store, path)
         if not settle(newest):
@@ -110,7 +100,7 @@ def _identity(store: str, path: str) -> dict[str, Any]:
 
 
 def _digest(store: str, path: str) -> tuple[dict[str, Any], int]:
-    """Return the digest, and the time of the last change."""
+    """Return the identity, and the time of the last change."""
     digest, files, size, newest = hashlib.sha256(), 0, 0, 0
     for folder, folders, names in os.walk(os.path.join(store, path)):
         folders.sort()

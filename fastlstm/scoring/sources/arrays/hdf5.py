@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fastlstm.model import LSTM
-from fastlstm.scoring.chunk import Reader
-from fastlstm.scoring.sources import Layout, split_inner
-from fastlstm.scoring.sources.arrays import ArrayReader
-from fastlstm.scoring.sources.chunked import PACKING, ChunkedFile, choose, refuse_packed
+from fastlstm.scoring.sources.arrays.stored_in_chunks import (
+    PACKING,
+    ChunkedFile,
+    choose,
+    refuse_packed,
+)
 from fastlstm.scoring.sources.fingerprint import fingerprint
-from fastlstm.scoring.sources.several import joined
+from fastlstm.scoring.sources.paths import split_inner
 
-__all__ = ["open_dataset", "open_reader"]
-
-
-def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
-    """Open datasets, ``file.h5`` or ``file.h5:/path``, as one source."""
-    fill = layout.fill_missing
-    return joined((ArrayReader(open_dataset(path, fill), layout, model) for path in paths), layout)
+__all__ = ["open_dataset"]
 
 
 def open_dataset(source: str, fill_missing: bool = False) -> ChunkedFile:
@@ -32,23 +27,23 @@ def open_dataset(source: str, fill_missing: bool = False) -> ChunkedFile:
     source
         ``file.h5`` or ``file.h5:/path``.
     fill_missing
-        A chunk that was never written holds the fill value. Otherwise it is missing.
+        Take chunks that were never written to hold the fill value, rather than to be missing.
 
     Raises
     ------
     ImportError
         The package h5py is not installed.
     FileNotFoundError
-        A file that a virtual dataset is made of is missing.
+        A part of a virtual dataset is missing.
     ValueError
-        It is no HDF5 file, or does not say which dataset is meant.
+        It is not an HDF5 file, or holds several datasets and `source` names none.
     """
     try:
         import h5py
     except ImportError:
         raise ImportError('reading HDF5 needs a package: pip install "fastlstm[hdf5]"') from None
     name, inner = split_inner(source)
-    with open(name, "rb"):  # whether that is allowed, in the system's own words
+    with open(name, "rb"):  # if that is not allowed, the system says it best
         pass
     try:
         file = h5py.File(name, "r")
@@ -85,7 +80,7 @@ def open_dataset(source: str, fill_missing: bool = False) -> ChunkedFile:
 
 
 def _lacks(dataset: Any) -> Callable[[tuple[int, ...]], bool] | None:
-    """Return what tells whether a chunk was never written; None if all were."""
+    """Return a function that tells whether a chunk was never written; None if all were."""
     if not dataset.chunks or 0 in dataset.shape:
         return None
     sizes = tuple(map(int, dataset.chunks))
@@ -101,31 +96,22 @@ def _lacks(dataset: Any) -> Callable[[tuple[int, ...]], bool] | None:
 
 
 def _packing(name: str, dataset: Any) -> dict[str, Any]:
-    """Return the attributes that say what numbers stand for; the others may be anything.
+    """Return the attributes by which numbers are packed, and read no others.
 
-    Raises
-    ------
-    ValueError
-        One is text of any length: reading that does not end if the file is damaged.
+    Text of variable length is refused: in a damaged file, reading it may never end.
     """
     found = {}
     for key in PACKING:
         if key not in dataset.attrs:
             continue
         if dataset.attrs.get_id(key).dtype.hasobject:
-            raise ValueError(f"{name}: expected a number as attribute {key}, got text")
+            raise ValueError(f"{name}: expected the attribute {key} to be a number, got text")
         found[key] = dataset.attrs[key]
     return found
 
 
 def _parts(name: str, dataset: Any) -> list[str]:
-    """Return the files that a virtual dataset is made of.
-
-    Raises
-    ------
-    FileNotFoundError
-        One is missing: the dataset would give fill values for it.
-    """
+    """Return the files that a virtual dataset is made of; HDF5 fills in for missing ones."""
     parts: dict[str, None] = {}
     for part in dataset.virtual_sources() if dataset.is_virtual else ():
         path = Path(name).parent / part.file_name

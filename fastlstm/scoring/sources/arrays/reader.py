@@ -4,73 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlstm.calls.sources import NUMBER_KINDS, check_lengths, padded_shape
 from fastlstm.calls.windows import Windows
-from fastlstm.model import LSTM
-from fastlstm.scoring.bad_rows import MISSING_CHUNK
-from fastlstm.scoring.chunk import Chunk, Position
-from fastlstm.scoring.sources import Layout, refuse_special
+from fastlstm.scoring.chunk import MISSING_CHUNK, Chunk, MappedFile, Position, Reader
+from fastlstm.scoring.sources.arrays.file import ArrayFile
+from fastlstm.scoring.sources.arrays.npy import NpyFile
+from fastlstm.scoring.sources.layout import Layout
+from fastlstm.scoring.sources.model_input import ModelInput
+from fastlstm.scoring.sources.paths import refuse_special
 
-if TYPE_CHECKING:
-    from fastlstm.scoring.sources.pages import MappedPages
-
-__all__ = ["ArrayFile", "ArrayReader"]
+__all__ = ["ArrayReader"]
 
 Array = npt.NDArray[Any]
 
 
-class ArrayFile(Protocol):
-    """An array in a file."""
+class ArrayReader(Reader):
+    """Reads an array (N, T, I) as N sequences.
 
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    def read(self, rows: slice, steps: slice) -> Array:
-        """Return some rows (axis 0), and of them some steps (axis 1, where there is one)."""
-
-    def missing(self, rows: slice, steps: slice) -> npt.NDArray[np.bool_] | None:
-        """Return which rows and steps are not there, (n, T); None if all are.
-
-        It is asked after they were read. What stands in their place means nothing.
-        """
-
-    def identity(self) -> dict[str, Any]:
-        """Return what tells this array from a changed one."""
-
-    def close(self) -> None:
-        """Close the file."""
-
-
-class ArrayReader:
-    """Reads an `ArrayFile` as sequences; see `Reader`.
-
-    An array (N, T, I), or (N, T) for a model of one input, is N sequences; (T, I), or (T,), is
-    one. With a window every sequence gives the windows that fit into it. A position is the
-    number of the sequence, and of the window in it.
+    It may be (N, T) for a model of one input; (T, I), or (T,), is one sequence. With a window,
+    each sequence gives the windows that fit into it. A position is the number of a sequence, and
+    of a window in it.
 
     Raises
     ------
     TypeError
         The array does not hold numbers.
     ValueError
-        Its shape does not fit the model, or the layout does not fit an array.
+        Its shape does not fit the model, or the layout does not apply to an array.
     """
 
-    again = True
-    equal = True
-    kept = None
-    too_short: int | None = 0  # windows that do not fit are refused
-    abandon: Callable[[], None] | None = None  # ends waiting for a file that is a pipe
-
-    def __init__(self, file: ArrayFile, layout: Layout, model: LSTM) -> None:
+    def __init__(self, file: ArrayFile, layout: Layout, model: ModelInput) -> None:
         self.file = file
         try:
             self._fit(file, layout, model)
@@ -78,20 +48,19 @@ class ArrayReader:
             file.close()
             raise
 
-    def _fit(self, file: ArrayFile, layout: Layout, model: LSTM) -> None:
+    def _fit(self, file: ArrayFile, layout: Layout, model: ModelInput) -> None:
         layout.refuse("an array", "column", "id", "time", "features", "keep")
         self.window, self.stride = layout.window, layout.stride
-        self.dtype, self.inputs = file.dtype, model.input_size
+        self.dtype, self.inputs, self.held = file.dtype, model.inputs, file.held
         if self.dtype.kind not in NUMBER_KINDS:
             raise TypeError(f"{file.name}: expected real numbers, got dtype {self.dtype}")
         self.one = len(file.shape) == (1 if self.inputs == 1 else 2)
         if self.window is not None and self.inputs == 1 and file.shape[1:] == (1,):
-            self.one = True  # a column: no window fits into steps that stand alone
+            self.one = True  # one series as a column: no window fits into sequences of one step
         self.rows, self.row_steps = self._rows_and_steps(model)
         self.lengths = _read_lengths(layout.lengths, self.rows, self.row_steps)
         self.equal = self.lengths is None
-        self.count: int | None = self.rows
-        self.steps: int | None = self.row_steps
+        self.count, self.steps = self.rows, self.row_steps
         if self.window is not None:
             if self.row_steps < self.window and self.rows:
                 raise ValueError(
@@ -100,34 +69,28 @@ class ArrayReader:
                 )
             self.windows = (self.row_steps - self.window) // self.stride + 1
             self.count, self.steps = self.rows * self.windows, self.window
-        self.held: int = getattr(file, "held", 0)
         self.step_bytes = self.inputs * self.dtype.itemsize
-        self.row_bytes: int | None = self.step_bytes * (
-            self.stride if self.window else max(self.row_steps, 1)
-        )
+        self.row_bytes = self.step_bytes * (self.stride if self.window else max(self.row_steps, 1))
 
-    def _rows_and_steps(self, model: LSTM) -> tuple[int, int]:
+    def _rows_and_steps(self, model: ModelInput) -> tuple[int, int]:
         shape = (1, *self.file.shape) if self.one else self.file.shape
         try:
-            rows, steps, _ = padded_shape(shape, self.inputs, model.recurrent[0].hidden_size)
+            rows, steps, _ = padded_shape(shape, model.inputs, model.hidden_units)
         except ValueError as error:
             raise ValueError(f"{self.file.name}: {error}") from None
         return rows, steps
 
     def describe(self) -> str:
-        """See `Reader`."""
         shape = " x ".join(f"{n:,}" for n in self.file.shape)
         return f"{self.file.name}: {shape} {self.dtype}"
 
     def identity(self) -> dict[str, Any]:
-        """See `Reader`."""
         lengths = None
         if self.lengths is not None:
             lengths = hashlib.sha256(self.lengths.tobytes()).hexdigest()
         return {**self.file.identity(), "lengths": lengths}
 
     def chunks(self, n_bytes: int, position: Position | None) -> Iterator[Chunk]:
-        """See `Reader`."""
         row, window = position or (0, 0)
         if self.window is not None:
             yield from self._window_chunks(n_bytes, row, window)
@@ -163,7 +126,7 @@ class ArrayReader:
             row, window = after
 
     def _read(self, first: int, last: int, begin: int, end: int) -> Array:
-        """Return rows first ... last - 1, and of them steps begin ... end - 1, (n, T, I)."""
+        """Return steps begin ... end - 1 of rows first ... last - 1, (n, T, I)."""
         values = self.file.read(*self._where(first, last, begin, end))
         return values.reshape(last - first, end - begin, self.inputs)
 
@@ -179,7 +142,7 @@ class ArrayReader:
         return None if missing is None else missing.reshape(last - first, end - begin)
 
     def _broken(self, first: int, last: int, lengths: Array | None) -> dict[int, str]:
-        """Say of which rows something is missing that counts."""
+        """Say which rows lack real steps."""
         missing = self._missing(first, last, 0, self.row_steps)
         if missing is None:
             return {}
@@ -199,16 +162,15 @@ class ArrayReader:
         wrong = before[begins + self.window] > before[begins]
         return dict.fromkeys(np.flatnonzero(wrong).tolist(), MISSING_CHUNK)
 
-    def mapped_pages(self) -> list[MappedPages]:
-        """See `NpyFile`; nothing of other files."""
-        return self.file.mapped_pages() if hasattr(self.file, "mapped_pages") else []
+    def mapped_files(self) -> Sequence[MappedFile]:
+        return self.file.mapped_files()
 
     def close(self) -> None:
-        """See `Reader`."""
         self.file.close()
 
 
 def _read_lengths(lengths: Any, rows: int, steps: int) -> npt.NDArray[np.int64] | None:
+    """Return the lengths that were given, as an array or as the path of an ``.npy`` file."""
     if lengths is None:
         return None
     if not isinstance(lengths, str | Path):
@@ -221,17 +183,6 @@ def _read_lengths(lengths: Any, rows: int, steps: int) -> npt.NDArray[np.int64] 
 
 
 def _load_lengths(path: str | Path) -> Any:
-    """Return the array in an .npy file.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        It is something else.
-    """
-    from fastlstm.scoring.sources.npy import NpyFile
-
     if not Path(path).exists():
         raise FileNotFoundError(f"there is no file {path}")
     refuse_special(path)

@@ -1,4 +1,4 @@
-"""One run of bulk scoring: what goes where, checked before anything is written."""
+"""One run of bulk scoring: its parts are checked against each other before anything is written."""
 
 from __future__ import annotations
 
@@ -22,20 +22,24 @@ from fastlstm.messages import Message, Option, separated
 from fastlstm.model import LSTM
 from fastlstm.scoring.bad_rows import POLICIES, BadRow
 from fastlstm.scoring.chunk import Chunk, Position
-from fastlstm.scoring.destinations import check_destination, check_targets, make_writer, open_stream
+from fastlstm.scoring.cluster import check_source, connected, make_pieces, score_pieces
+from fastlstm.scoring.destinations.check import check_destination, check_targets
+from fastlstm.scoring.destinations.open import make_writer, open_stream
+from fastlstm.scoring.destinations.writer import Results
 from fastlstm.scoring.ledger import Entry, Ledger
 from fastlstm.scoring.memory import as_bytes, chunk_bytes, resident_bytes, work_bytes
 from fastlstm.scoring.outputs import Wanted, fields_of, scratch_bytes
 from fastlstm.scoring.partial import Partial, changes, partial_folder
 from fastlstm.scoring.scorer import Scorer
-from fastlstm.scoring.sources import Layout, check_count, find_files, open_source
+from fastlstm.scoring.sources.layout import Layout, check_count
+from fastlstm.scoring.sources.open import find_files, open_source
 from fastlstm.scoring.stages import ahead, behind
 from fastlstm.scoring.summary import Summary
 
-__all__ = ["Job"]
+__all__ = ["Run"]
 
 
-class Job:
+class Run:
     """A model, a source and a destination that fit together; a context manager.
 
     Parameters and exceptions are those of `fastlstm.score`, and
@@ -45,7 +49,7 @@ class Job:
     hints
         For `fastlstm.load`.
     held
-        What of the process's memory does not count; by default what it holds already.
+        Bytes of the process that do not count as scoring's; by default what it holds already.
     """
 
     def __init__(
@@ -78,7 +82,7 @@ class Job:
         self.memory = as_bytes(memory)
         self.held = resident_bytes() if held is None else held
         self.source, self.destination = os.fspath(source), os.fspath(destination)
-        self.suffix = Path(self.destination).suffix.lower()  # not that of what it links to
+        self.suffix = Path(self.destination).suffix.lower()  # of a link, not of what it leads to
         model_path = None if isinstance(model, LSTM) else os.fspath(model)
         check_destination(self.destination, [self.source, model_path, layout.lengths])
         if hints and model_path is None:
@@ -96,14 +100,12 @@ class Job:
         self.scorer = Scorer(self.model, wanted, max_steps, on_bad_row, threads)
         self.cluster = dask
         self.begun = False
-        self.unscored: deque[Chunk] = deque()  # those that were read
+        self.unscored: deque[Chunk] = deque()  # chunks that were read and not scored yet
         self.layout = layout
         self.fields = fields_of(self.model, wanted)
-        # before the memory is counted: what compiling takes is not the chunks'
+        # compile now, so that the memory it takes is counted before chunks are sized
         self.model.predict(np.zeros((1, 1, self.model.input_size), self.model.input_dtype))
         if dask is not None:
-            from fastlstm.scoring.cluster import check_source
-
             check_source(self.source, layout)
         self.reader = open_source(self.source, layout, self.model)
         try:
@@ -114,9 +116,14 @@ class Job:
 
     @property
     def steps(self) -> int | None:
-        """The most steps of a sequence, if that is known."""
+        """The most steps of a sequence, if known."""
         known = [n for n in (self.reader.steps, self.max_steps) if n is not None]
         return self.reader.steps if self.reader.equal else min(known, default=None)
+
+    @property
+    def results(self) -> Results:
+        """What is known of the results before any is computed."""
+        return Results(self.suffix, self.fields, self.steps, self.reader.equal, self.reader.kept)
 
     def chunk_bytes(self) -> int:
         """Return how many bytes of input are read at a time."""
@@ -126,7 +133,7 @@ class Job:
         return min(size, work_bytes(self.model._engine.work_a_step, self.reader))
 
     def identity(self) -> dict[str, Any]:
-        """Return what the bytes of the result depend on."""
+        """Return all that the bytes of the result depend on."""
         layout = {k: v for k, v in self.layout.as_dict().items() if k != "lengths"}
         return {
             "fastlstm": fastlstm.__version__,
@@ -151,14 +158,14 @@ class Job:
         return known
 
     def _check_source(self) -> None:
-        """Refuse to make a result of a source that is not the one that was opened.
+        """Raise an error unless the source is still the one that was opened.
 
         Raises
         ------
         OSError
             It has changed while it was scored, or vanished.
         """
-        self.reader.close()  # what is read is read: whoever waits to write may do so
+        self.reader.close()  # all is read: others may write to it
         found = self._source_changes()
         if found:
             raise OSError(
@@ -170,18 +177,18 @@ class Job:
             )
 
     def _source_changes(self) -> Sequence[str]:
-        """Say in what the source is not the one that was opened."""
+        """Say how the source differs from the one that was opened."""
         try:
             return changes(self.seen, self._source_identity())
         except FileNotFoundError as error:
             return [str(error)]
 
-    def run(
+    def score(
         self, *, resume: bool = False, restart: bool = False, progress: bool = False
     ) -> Summary:
-        """Score everything, and say what was done."""
+        """Score everything, and return what was done."""
         if self.destination == "-":
-            return self._run_to_stream(resume, progress)
+            return self._score_to_stream(resume, progress)
         if resume and not self.reader.again:
             raise ValueError(
                 Message(
@@ -194,7 +201,7 @@ class Job:
         started = clock()
         try:
             ledger = Ledger.taken_up(partial, self.on_bad_row)
-            writer = make_writer(partial, self.fields, self)
+            writer = make_writer(partial, self.results)
             ledger.targets = writer.targets()
             check_targets(ledger.targets.values(), self.source)
             if not ledger.moving:
@@ -213,31 +220,31 @@ class Job:
 
     @property
     def _target(self) -> Path:
-        return Path(os.path.realpath(self.destination))  # a link stays a link
+        return Path(os.path.realpath(self.destination))  # what a link leads to
 
     @property
     def partial_folder(self) -> Path:
-        """Where the result lies until it is complete."""
+        """Where the result is kept until it is complete."""
         return partial_folder(self._target)
 
     @property
     def resumable(self) -> bool:
-        """Whether this run left something that another one could take up."""
+        """Whether this run left something that another one can resume."""
         if not self.begun or not self.reader.again or self._source_changes():
             return False
         return (self.partial_folder / "journal.json").exists()
 
-    def _run_to_stream(self, resume: bool, progress: bool) -> Summary:
+    def _score_to_stream(self, resume: bool, progress: bool) -> Summary:
         if resume:
             raise ValueError(
                 Message(
-                    "cannot resume a result that was written to standard output; leave out ",
+                    "cannot resume a result that goes to standard output; leave out ",
                     Option("resume"),
                 )
             )
         started = clock()
         ledger = Ledger()
-        ledger.writer = open_stream(self.fields, self)
+        ledger.writer = open_stream(self.results)
         self._score(ledger, progress)
         ledger.writer.finish()
         self._check_source()
@@ -258,14 +265,12 @@ class Job:
 
     @contextmanager
     def _results(self, position: Position, done: int) -> Iterator[Iterator[Entry]]:
-        """What is scored here, or on a cluster."""
+        """Score here, or on a cluster."""
         if self.cluster is None:
-            abandon = getattr(self.reader, "abandon", None)
-            with ahead(self._checked_chunks(position, done), abandon, self._give_way) as chunks:
+            checked = self._checked_chunks(position, done)
+            with ahead(checked, self.reader.abandon, self._give_way) as chunks:
                 yield self._scored_chunks(chunks, done)
         else:
-            from fastlstm.scoring.cluster import connected, make_pieces, score_pieces
-
             pieces = make_pieces(self.source, self.layout, self.scorer)
             with connected(self.cluster) as client:
                 yield score_pieces(client, self.scorer, self.layout, pieces, position, done)
@@ -284,19 +289,18 @@ class Job:
     def _give_way(self, waiting: Sequence[tuple[Chunk, dict[int, BadRow]]]) -> None:
         """Let others write to the source although chunks of it wait to be scored.
 
-        Who wants to write to a mapped file waits, but not for ever, and the results may be held
-        up for longer. Only the reading thread calls this, with all chunks that it handed on and
-        that are not being scored.
+        Whoever wants to write to a mapped file waits, but not for ever, and scoring may be held up
+        for longer. The reading thread calls this, with all chunks that it has handed on and that
+        are not being scored.
         """
-        mapped_pages = getattr(self.reader, "mapped_pages", list)
-        wanted = [pages for pages in mapped_pages() if pages.wanted]
+        wanted = [file for file in self.reader.mapped_files() if file.wanted]
         if not wanted:
             return
         for chunk, _ in waiting:
             chunk.detach()
         if len(self.unscored) == len(waiting):  # none is being scored
-            for pages in wanted:
-                pages.close()
+            for file in wanted:
+                file.close()
 
     def _scored_chunks(
         self, chunks: Iterator[tuple[Chunk, dict[int, BadRow]]], done: int
@@ -324,7 +328,7 @@ class Job:
         """Close the source."""
         self.reader.close()
 
-    def __enter__(self) -> Job:
+    def __enter__(self) -> Run:
         return self
 
     def __exit__(
@@ -337,10 +341,10 @@ class Job:
 
 
 def _loaded(path: str | os.PathLike[str], hints: Mapping[str, Any], every: bool) -> LSTM:
-    """Load a model of which the outputs of every step are wanted, or not.
+    """Load a model, of which the outputs at every step are wanted or not.
 
-    Of the weights of two directions with a head that has to be said: it is a hint, too. Files
-    that say themselves what they are do not take it.
+    Weights of two directions with a head need to be told: then it is a hint for `load`. Files that
+    describe the whole network do not take the hint.
     """
     try:
         return load(path, **hints)

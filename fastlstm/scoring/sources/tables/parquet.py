@@ -5,40 +5,43 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from fastlstm.scoring.sources.table_files import FileOnDisk, Part, Types, cast, named, pyarrow
+from fastlstm.scoring.sources.tables.columns import Types, cast, import_pyarrow, named
+from fastlstm.scoring.sources.tables.table import FileOnDisk, Rows, TableFile
 
 __all__ = ["ParquetFile"]
 
-# Read at a time from each column: without it a column of a whole row group is read at once. Of
-# small files it is: in a buffer a page takes the memory that it says, up to 2 GB, whatever it has.
+# Bytes that are read at a time from each column of a row group, rather than all of it. Small files
+# are read unbuffered: with a buffer, a page takes as much memory as it claims, up to 2 GB.
 BUFFER = 2**20
 SMALL = 2**23
-# What rows of unequal size take is measured, first on so many: a row group also says it of each
-# column, but Arrow ends the process where the statistics beside that are damaged.
+# How large rows of unequal size are is measured, at first on so many. A row group also says so for
+# each column, but Arrow ends the process where the statistics beside it are damaged.
 FIRST_ROWS = 1024
-OFF = 4  # so many times more or fewer rows would fit: then the rest of a group is read anew
-REREAD = 1 / 16  # of the rows of a group at most, for larger batches of the others
+OFF = 4  # a group is read anew with another batch size if so many times more or fewer rows fit
+REREAD = 1 / 16  # of a group's rows, at most, are read a second time for that
 
 
-class ParquetFile(FileOnDisk):
-    """A Parquet file; see `TableFile`. Its parts are the row groups.
+class ParquetFile(FileOnDisk, TableFile):
+    """A Parquet file. A section is a row group.
 
     Raises
     ------
     ValueError
-        It is none, or is damaged.
+        It is not a Parquet file, or is damaged.
     """
+
+    sections = "row group"
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
         with self._opened() as file:
             self.schema, metadata = file.schema_arrow, file.metadata
         self.group_rows = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
-        self.rows: int | None = metadata.num_rows
+        self.rows = metadata.num_rows
         if sum(self.group_rows) != self.rows or min(self.group_rows, default=0) < 0:
             raise ValueError(
-                f"{path}: cannot be read, it may be damaged: it says that it has {self.rows:,} "
-                f"rows, and {sum(self.group_rows):,} in its row groups"
+                f"{path}: cannot be read, it may be damaged: it claims {self.rows:,} rows, but "
+                f"{sum(self.group_rows):,} in its row groups"
             )
 
     def _opened(self) -> Any:
@@ -48,16 +51,17 @@ class ParquetFile(FileOnDisk):
             buffer = BUFFER if self.status[0] > SMALL else 0
             return parquet.ParquetFile(self.name, pre_buffer=False, buffer_size=buffer)
 
-    def parts(self, types: Types, n_bytes: int, part: int, row: int) -> Iterator[Part]:
-        """See `TableFile`."""
+    def read(self, types: Types, n_bytes: int, section: int, first: int) -> Iterator[Rows]:
         self.check()
         sizes = [_width(kind) for kind in types.values()]
         row_bytes = None if None in sizes else float(sum(size or 0 for size in sizes))
         with self._opened() as file:
-            for group in range(part, len(self.group_rows)):
-                if self.group_rows[group] > row:
-                    row_bytes = yield from self._group(file, types, n_bytes, group, row, row_bytes)
-                row = 0
+            for group in range(section, len(self.group_rows)):
+                if self.group_rows[group] > first:
+                    row_bytes = yield from self._group(
+                        file, types, n_bytes, group, first, row_bytes
+                    )
+                first = 0
         self.check()
 
     def _group(
@@ -68,13 +72,13 @@ class ParquetFile(FileOnDisk):
         group: int,
         skip: int,
         row_bytes: float | None,
-    ) -> Generator[Part, None, float]:
-        """Yield the rows of a group from one on; return the mean size of those that were read.
+    ) -> Generator[Rows, None, float]:
+        """Yield the rows of a group after the first `skip`; return the mean bytes of a row.
 
         Parameters
         ----------
         row_bytes
-            The mean size of a row as far as it is known.
+            The mean bytes of a row if it is known.
         """
         rows = FIRST_ROWS if row_bytes is None else _fit(n_bytes, row_bytes)
         at = seen = size = 0
@@ -91,7 +95,7 @@ class ParquetFile(FileOnDisk):
             seen, size, largest = seen + n, size + data.nbytes, max(largest, data.nbytes / n)
             if at + n > skip:
                 first = max(skip - at, 0)
-                yield Part(group, at + first, data.slice(first))
+                yield Rows(group, at + first, data.slice(first))
             at += n
             del data
             better = _fit(n_bytes, largest)
@@ -121,8 +125,8 @@ def _fit(n_bytes: int, row_bytes: float) -> int:
 
 
 def _width(kind: Any) -> float | None:
-    """Return the bytes of a value, None if they differ."""
-    kinds = pyarrow().types
+    """Return the bytes of a value of some type, None if values differ in size."""
+    kinds = import_pyarrow().types
     if kinds.is_fixed_size_list(kind):
         inner = _width(kind.value_type)
         return None if inner is None else inner * kind.list_size

@@ -1,4 +1,4 @@
-"""CSV files with a header, parsed a block of lines at a time."""
+"""CSV files with a header line, parsed some lines at a time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from fastlstm.scoring.sources.table_files import FileOnDisk, Part, Types, named, pyarrow
+from fastlstm.scoring.sources.tables.columns import Types, import_pyarrow, named
+from fastlstm.scoring.sources.tables.table import FileOnDisk, Rows, TableFile
 
 __all__ = ["CsvFile"]
 
-FIRST_BLOCK = 2**20  # bytes that tell the types of columns
-LEAST_BLOCK = 2**14
+FIRST_BYTES = 2**20  # that tell the types of columns
+LEAST_BYTES = 2**14  # that are parsed at a time
 UNPARSABLE = "unparsable"
 NUMBER = {
     "float": r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:nan|inf|infinity))$",
@@ -24,24 +25,26 @@ NUMBER = {
 }
 
 
-class CsvFile(FileOnDisk):
-    """A CSV file; see `TableFile`. A part begins at a byte, with a line.
+class CsvFile(FileOnDisk, TableFile):
+    """A CSV file. A section is a block of whole lines; its number is the byte where it begins.
 
-    A row with a cell that should be a number and is none, or with more or fewer cells than the
-    header, is unparsable: its bad cells are null, or all of them.
+    A row is unparsable if a cell should be a number and is not, or if it has more or fewer cells
+    than the header: those cells are null, or all of the row's.
 
     Raises
     ------
     ValueError
-        The first line does not name columns.
+        The first line does not name the columns.
     """
 
-    rows: int | None = None
+    rows = None
+    is_text = True
+    sections = "the lines from byte"
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
         with self._opened() as file, named(path):
-            header = next(_blocks(file, 0, LEAST_BLOCK), (0, b""))[1]
+            header = next(_blocks(file, 0, LEAST_BYTES), (0, b""))[1]
             line = header[: _end_of_line(header)]
             try:
                 names = next(csv.reader(io.StringIO(line.decode("utf-8-sig"), newline="")), [])
@@ -50,7 +53,7 @@ class CsvFile(FileOnDisk):
             self.names = [name.strip() for name in names]
             self.begin = len(line)
             self._check_names()
-            first = next(_blocks(file, self.begin, FIRST_BLOCK), (0, b""))[1]
+            first = next(_blocks(file, self.begin, FIRST_BYTES), (0, b""))[1]
         with named(path):
             table, _ = self._parse(first, {})
         self.numeric = frozenset(
@@ -58,8 +61,8 @@ class CsvFile(FileOnDisk):
             for name, column in zip(table.column_names, table.columns, strict=True)
             if _mostly_numbers(column)
         )
-        pa = pyarrow()
-        # text that is not in UTF-8 is guessed to be binary: reading the column will refuse it
+        pa = import_pyarrow()
+        # text that is not UTF-8 is guessed to be binary: reading the column will refuse it
         kinds = {pa.null(): pa.float64(), pa.binary(): pa.string()}
         self.schema = pa.schema([(f.name, kinds.get(f.type, f.type)) for f in table.schema])
 
@@ -82,33 +85,32 @@ class CsvFile(FileOnDisk):
             return gzip.open(self.name, "rb")
         return open(self.name, "rb")
 
-    def parts(self, types: Types, n_bytes: int, part: int, row: int) -> Iterator[Part]:
-        """See `TableFile`."""
+    def read(self, types: Types, n_bytes: int, section: int, first: int) -> Iterator[Rows]:
         self.check()
         with self._opened() as file:
-            blocks = _blocks(file, part or self.begin, max(n_bytes // 2, LEAST_BLOCK))
+            blocks = _blocks(file, section or self.begin, max(n_bytes // 2, LEAST_BYTES))
             while True:
-                with named(self.name):  # of gzip
+                with named(self.name):  # gzip may fail
                     at, block = next(blocks, (0, b""))
                 if not block:
                     break
                 with named(self.name):
                     data, unparsable = self._converted(block, types)
                 rows = data.num_rows
-                if rows > row:
-                    bad = {k - row: UNPARSABLE for k in unparsable if k >= row}
-                    yield Part(at, row, data.slice(row), bad)
-                row = max(row - rows, 0)
+                if rows > first:
+                    bad = {k - first: UNPARSABLE for k in unparsable if k >= first}
+                    yield Rows(at, first, data.slice(first), bad)
+                first = max(first - rows, 0)
         self.check()
 
     def _converted(self, block: bytes, types: Types) -> tuple[Any, list[int]]:
-        """Return a block's rows, and the numbers of those that could not be parsed."""
-        pa = pyarrow()
+        """Return the rows of a block, and the numbers of those that could not be parsed."""
+        pa = import_pyarrow()
         kinds = {name: _number_kind(kind) for name, kind in types.items()}
         bad: set[int] = set()
         try:
             table, wrong = self._parse(block, types)
-        except pa.ArrowInvalid:  # some cell: find it, one by one where they should be numbers
+        except pa.ArrowInvalid:  # of some cell: parse numbers one by one
             texts = {n: pa.string() if kinds[n] else kind for n, kind in types.items()}
             table, wrong = self._parse(block, texts)
             columns = {}
@@ -119,7 +121,7 @@ class CsvFile(FileOnDisk):
                     bad.update(np.flatnonzero(cells).tolist())
                 columns[name] = column
             table = pa.table(columns)
-        if wrong:  # they were left out: null rows take their places
+        if wrong:  # the parser left them out: null rows take their places
             places = np.zeros(table.num_rows + len(wrong), bool)
             places[wrong] = True
             numbers = np.cumsum(~places) - 1
@@ -132,8 +134,8 @@ class CsvFile(FileOnDisk):
         return batches[0], sorted(bad)
 
     def _parse(self, block: bytes, types: Types) -> tuple[Any, list[int]]:
-        """Return the rows with as many cells as the header, and the numbers of the others."""
-        pa = pyarrow()
+        """Return the rows with as many cells as the header, and the numbers of all others."""
+        pa = import_pyarrow()
         from pyarrow import csv as reader
 
         wrong: list[int] = []
@@ -166,10 +168,10 @@ class CsvFile(FileOnDisk):
 
 
 def _mostly_numbers(column: Any) -> bool:
-    """Tell whether a column would be one of numbers but for some cells."""
+    """Tell whether more than half of the cells of a column of text are numbers."""
     import pyarrow.compute as pc
 
-    if not pyarrow().types.is_string(column.type):
+    if not import_pyarrow().types.is_string(column.type):
         return False
     texts = pc.utf8_trim_whitespace(column)
     good = pc.sum(pc.match_substring_regex(texts, NUMBER["float"])).as_py() or 0
@@ -178,7 +180,7 @@ def _mostly_numbers(column: Any) -> bool:
 
 
 def _numbers(texts: Any, kind: Any, form: str) -> tuple[Any, Any]:
-    """Return texts as numbers, null where they are none, and which these are."""
+    """Return texts as numbers, null where they are not numbers, and which are not."""
     import pyarrow.compute as pc
 
     trimmed = pc.utf8_trim_whitespace(texts)
@@ -205,7 +207,7 @@ def _is_number(text: str) -> bool:
 
 
 def _blocks(file: Any, at: int, size: int) -> Iterator[tuple[int, bytes]]:
-    """Yield whole lines from a byte on, of about `size` bytes, each with where it begins."""
+    """Yield blocks of whole lines from a byte on, about `size` bytes each, and where they begin."""
     file.seek(at)
     left = b""
     while True:
@@ -224,7 +226,7 @@ def _blocks(file: Any, at: int, size: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _whole_lines(block: bytes) -> int:
-    """Return where the last line ends that is whole; a line break in quotes ends none."""
+    """Return where the last whole line ends; a line break in quotes does not end a line."""
     if b'"' not in block:
         end = block.rfind(b"\n") + 1
         return max(end, block.rfind(b"\r", end, len(block) - 1) + 1)
@@ -238,7 +240,7 @@ def _end_of_line(block: bytes) -> int:
 
 
 def _line_ends(block: bytes) -> Any:
-    """Return the last characters of all lines; what follows a CR tells whether it is one."""
+    """Return where the last characters of all lines are; CR LF is one end, at the LF."""
     characters = np.frombuffer(block, np.uint8)
     inside = np.cumsum(characters == ord('"')) % 2
     ends = characters == ord("\n")

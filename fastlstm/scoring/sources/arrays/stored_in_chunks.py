@@ -1,4 +1,4 @@
-"""Arrays that are stored in chunks, such as those of Zarr and HDF5, and are decoded once."""
+"""Arrays that are stored in chunks, as in Zarr and HDF5: each chunk is decoded once."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.scoring.sources.arrays.file import ArrayFile
+
 __all__ = ["PACKING", "ChunkedFile", "choose", "refuse_packed"]
 
 Array = npt.NDArray[Any]
 
-# By netCDF's conventions numbers with these attributes stand for others.
+# Attributes that make numbers stand for others, by netCDF's conventions.
 PACKING = ("scale_factor", "add_offset", "_FillValue", "missing_value")
-MOST_HELD = 2**27  # bytes of decoded rows that are held back
+MOST_HELD = 2**27  # bytes of decoded rows that are kept for the next read
 
 
-class ChunkedFile:
-    """An array of zarr or h5py; see `ArrayFile`.
+class ChunkedFile(ArrayFile):
+    """An array of zarr or h5py.
 
-    The rows of a chunk are held until the next ones are read, if they are not too many: what is
-    read at a time may be less than a chunk, or end within one.
+    What is read at a time may end within a stored chunk, so the rows of that chunk are kept for
+    the next read, if they are not too large.
 
     Parameters
     ----------
     name
-        The file, and what is meant in it.
+        The file, and the path of the array in it.
     array
-        What has ``shape``, ``dtype``, ``chunks`` (or None), and gives arrays by slices.
+        Has ``shape``, ``dtype`` and ``chunks`` (or None), and gives NumPy arrays by slices.
     identity
-        Returns what tells it from a changed one.
+        As of an `ArrayFile`.
     close
         Closes the file.
     lacks
-        Tells whether the chunk of some coordinates is missing; None if that cannot be.
+        Tells whether the chunk at some coordinates is missing; None if none can be.
     """
 
     def __init__(
@@ -47,38 +49,36 @@ class ChunkedFile:
         close: Callable[[], None],
         lacks: Callable[[tuple[int, ...]], bool] | None = None,
     ) -> None:
-        self.name, self.array, self.identity, self._close = name, array, identity, close
-        self.lacks = lacks
+        self.name, self.array, self.lacks = name, array, lacks
+        self._identity, self._close = identity, close
         self.shape: tuple[int, ...] = tuple(array.shape)
         self.dtype = np.dtype(array.dtype) if _is_plain(array.dtype) else np.dtype(object)
-        self.block = int(array.chunks[0]) if array.chunks else 0  # rows of a chunk
-        size = self.block * math.prod(self.shape[1:]) * self.dtype.itemsize
+        self.chunk_rows = int(array.chunks[0]) if array.chunks else 0  # of a stored chunk
+        size = self.chunk_rows * math.prod(self.shape[1:]) * self.dtype.itemsize
         self.holds = 0 < size <= MOST_HELD
-        # once as it is held, once as it is decoded
+        # decoded twice over: what is kept, and what is being read
         self.held = 2 * min(size, self.dtype.itemsize * math.prod(self.shape)) if self.holds else 0
-        self.last: tuple[int, Array] = -1, np.empty(0)  # number of a block, and its rows
+        self.last: tuple[int, Array] = -1, np.empty(0)  # which rows of chunks are kept, and they
 
     def read(self, rows: slice, steps: slice) -> Array:
-        """See `ArrayFile`."""
         first, last, _ = rows.indices(self.shape[0])
         inner = (steps,) if len(self.shape) > 1 else ()
         if not self.holds:
             return self._get((slice(first, last), *inner))
         parts: list[Array] = []
         while first < last or not parts:
-            number, inside = divmod(first, self.block)
-            end = last if last == self.shape[0] else last - last % self.block
+            number, inside = divmod(first, self.chunk_rows)
+            end = last if last == self.shape[0] else last - last % self.chunk_rows
             if inside == 0 and first < end and steps in (slice(None), slice(0, self._steps)):
-                parts.append(self._get((slice(first, end),)))  # blocks as a whole
+                parts.append(self._get((slice(first, end),)))  # whole chunks
             else:
-                end = min((number + 1) * self.block, last)
-                held = self._block(number)[inside : inside + end - first]
+                end = min((number + 1) * self.chunk_rows, last)
+                held = self._kept(number)[inside : inside + end - first]
                 parts.append(held[:, steps] if inner else held)
             first = end
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def missing(self, rows: slice, steps: slice) -> npt.NDArray[np.bool_] | None:
-        """See `ArrayFile`."""
         if self.lacks is None or 0 in self.shape:
             return None
         sizes = [int(n) for n in getattr(self.array, "shards", None) or self.array.chunks]
@@ -108,13 +108,17 @@ class ChunkedFile:
     def _steps(self) -> int:
         return self.shape[1] if len(self.shape) > 1 else 1
 
-    def _block(self, number: int) -> Array:
+    def _kept(self, number: int) -> Array:
+        """Return the rows of all chunks that begin at one row."""
         if self.last[0] != number:
             self.last = -1, np.empty(0)
-            first = number * self.block
-            last = min(first + self.block, self.shape[0])
+            first = number * self.chunk_rows
+            last = min(first + self.chunk_rows, self.shape[0])
             self.last = number, self._get((slice(first, last),))
         return self.last[1]
+
+    def identity(self) -> dict[str, Any]:
+        return self._identity()
 
     def _get(self, index: tuple[slice, ...]) -> Array:
         try:
@@ -126,27 +130,26 @@ class ChunkedFile:
         return values
 
     def close(self) -> None:
-        """See `ArrayFile`."""
         self.last = -1, np.empty(0)
         self._close()
 
 
 def choose(name: str, inner: str | None, arrays: Mapping[str, Any]) -> str:
-    """Return the path of the array that is meant.
+    """Return the path of the array that a source means.
 
     Parameters
     ----------
     name
         The file.
     inner
-        The path in it that was asked for, None for the only one.
+        The path that was given, None for the only array.
     arrays
-        All arrays by path, without a slash before it.
+        All arrays by their path, without a leading slash.
 
     Raises
     ------
     ValueError
-        There is no such array, or none, or several and none was asked for.
+        There is no such array, or there are several and none was named.
     """
     path = None if inner is None else inner.strip("/")
     if path is None and len(arrays) == 1:
@@ -160,12 +163,12 @@ def choose(name: str, inner: str | None, arrays: Mapping[str, Any]) -> str:
 
 
 def refuse_packed(name: str, attributes: Mapping[str, Any]) -> None:
-    """Refuse numbers that stand for others by netCDF's conventions: they are not converted here.
+    """Refuse numbers that are packed by netCDF's conventions: they are not converted here.
 
     Raises
     ------
     ValueError
-        They are scaled, or one of them marks missing values and is not NaN.
+        They are scaled, or a number other than NaN marks missing values.
     """
     for key in PACKING:
         if key not in attributes:
@@ -174,13 +177,13 @@ def refuse_packed(name: str, attributes: Mapping[str, Any]) -> None:
         if key in ("_FillValue", "missing_value") and _is_nan(value):
             continue
         raise ValueError(
-            f"{name} has the attribute {key} = {value!r}: its numbers stand for others, which is "
-            "not supported; write it unpacked, with NaN for what is missing"
+            f"{name} has the attribute {key} = {value!r}: packed numbers are not supported; write "
+            "the array unpacked, with NaN for missing values"
         )
 
 
 def _is_nan(value: Any) -> bool:
-    if isinstance(value, str):  # xarray writes a number as its bytes in base64
+    if isinstance(value, str):  # xarray writes its bytes in base64
         return value in ("AAAAAAAA+H8=", "AADAfw==", "NaN")
     try:
         return bool(np.isnan(np.asarray(value, np.float64)).all())

@@ -1,4 +1,4 @@
-"""How the rows of a long table are ordered: found out by its ids and times alone."""
+"""How the rows of a table with one row for a step are ordered, by its ids and times alone."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.scoring.sources.table_files import Batch, Table, pyarrow
+from fastlstm.scoring.sources.tables.columns import import_pyarrow
+from fastlstm.scoring.sources.tables.table import Batch, Table
 
 __all__ = ["IdWatch", "Order", "decreasing", "refuse_nulls", "run_starts", "survey"]
 
 Array = npt.NDArray[Any]
 
 BYTES = 4 * 2**20  # read at a time
-LEAST_CHECK = 2**16  # runs
+LEAST_CHECK = 2**16  # runs before the first search for ids that come again
 WEIGHTS = np.random.default_rng(5).integers(1, 2**63, 4096, np.uint64) * np.uint64(2) + np.uint64(1)
 
 
 @dataclass
 class Order:
-    """What is known of a long table before it is read."""
+    """What is known of the rows before the inputs are read."""
 
     contiguous: bool = True  # the rows of each id follow each other
     ordered: bool = True  # and are sorted by time
-    # of contiguous ones; None if not known
+    # counts of contiguous sequences, None if not known
     sequences: int | None = None
     shortest: int | None = None
     longest: int | None = None
     windows: int | None = None
-    too_short: int | None = None  # sequences that have none
+    too_short: int | None = None  # sequences shorter than a window
 
 
 def survey(
@@ -42,10 +43,8 @@ def survey(
     ----------
     table
         One that can be read again.
-    id, time
-        Names of its columns. Without an id all rows are one sequence.
-    window, stride
-        Those of the layout.
+    id, time, window, stride
+        Those of the layout. Without an id all rows are one sequence.
 
     Raises
     ------
@@ -79,7 +78,7 @@ def survey(
         starts = run_starts(ids, len(batch), last, id)
         if time is not None and order.ordered:
             order.ordered = not len(decreasing(batch, time, starts, last))
-        if ids is not None and not watch.fresh(ids.take(pyarrow().array(starts))):
+        if ids is not None and not watch.fresh(ids.take(import_pyarrow().array(starts))):
             return Order(contiguous=False, ordered=False)
         ends = np.append(starts, len(batch))
         lengths = np.diff(ends, prepend=-running)
@@ -94,42 +93,42 @@ def survey(
 
 
 def refuse_nulls(table: Table, batch: Batch, *names: str | None) -> None:
-    """Refuse rows that do not say which sequence they are of, or where in it.
+    """Refuse rows without an id or a time.
 
     Raises
     ------
     ValueError
-        An id or a time is null, or NaN, which equals nothing.
+        One is null, or NaN, which equals nothing.
     """
     for name in names:
         if name is None:
             continue
         column = batch.data.column(name)
-        if not column.null_count and not pyarrow().types.is_floating(column.type):
+        if not column.null_count and not import_pyarrow().types.is_floating(column.type):
             continue
         missing = column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
         if missing.any():
             row = int(np.argmax(missing))
-            file, part, at = batch.address(row)
+            place = table.place(batch.address(row))
             reason = f" ({batch.unparsable[row]})" if row in batch.unparsable else ""
             got = "NaN" if column[row].is_valid else "null"
             raise ValueError(
-                f"{table.files[file].name}: expected column {name!r} in every row, got {got} at "
-                f"row {at} of part {part}{reason}"
+                f"{table.files[batch.address(row)[0]].name}: expected a value in column {name!r} "
+                f"of every row, got {got} in {place}{reason}"
             )
 
 
 def run_starts(ids: Any, rows: int, last: Any, name: str | None) -> npt.NDArray[np.int64]:
-    """Return the rows that begin a new run of one id.
+    """Return the rows that start a run of one id.
 
     Parameters
     ----------
     ids
-        The ids of `rows` rows; None if all are of one sequence.
+        The ids of `rows` rows; None if all belong to one sequence.
     last
-        The row before, as a record batch; None if there is none.
+        The row before them as a record batch, None if they are the first.
     name
-        The column of ids in it.
+        Its column of ids.
     """
     import pyarrow.compute as pc
 
@@ -143,7 +142,7 @@ def run_starts(ids: Any, rows: int, last: Any, name: str | None) -> npt.NDArray[
 
 
 def decreasing(batch: Batch, time: str, starts: Array, last: Any) -> npt.NDArray[np.int64]:
-    """Return the rows whose time is before that of the row above, in one sequence."""
+    """Return the rows whose time is before that of the row above in their sequence."""
     import pyarrow.compute as pc
 
     times = batch.data.column(time)
@@ -156,10 +155,10 @@ def decreasing(batch: Batch, time: str, starts: Array, last: Any) -> npt.NDArray
 
 
 class IdWatch:
-    """Notices ids that come again after another one; it keeps 8 bytes for each.
+    """Notices when an id comes again after another one. It keeps 8 bytes for each id.
 
-    Two ids are told apart by a hash: that they seem to be one, although they are not, is very
-    unlikely, and then rows are sorted that need not be.
+    Ids are compared by a hash. Two with the same hash are very unlikely, and would only have rows
+    sorted that need not be.
     """
 
     def __init__(self) -> None:
@@ -167,7 +166,7 @@ class IdWatch:
         self.count, self.checked = 0, LEAST_CHECK
 
     def fresh(self, ids: Any) -> bool:
-        """Take ids note of that begin a run; False if one is known to have come before."""
+        """Record the ids that start a run; return False once one is known to have come before."""
         self.keys.append(_keys(ids))
         self.count += len(ids)
         if self.count < self.checked:
@@ -186,8 +185,8 @@ class IdWatch:
 
 
 def _keys(ids: Any) -> npt.NDArray[np.uint64]:
-    """Return a number for each id."""
-    pa = pyarrow()
+    """Return a hash of each id."""
+    pa = import_pyarrow()
     kinds, kind = pa.types, ids.type
     if kinds.is_integer(kind):
         return np.array(ids.to_numpy(zero_copy_only=False)).astype(np.uint64)

@@ -5,45 +5,43 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastlstm.scoring.memory import RESERVE, STAGES, resident_bytes
+from fastlstm.scoring.run import Run
 from fastlstm.scoring.summary import shorter_than_a_window
 
-if TYPE_CHECKING:
-    from fastlstm.scoring.job import Job
+__all__ = ["DryRun", "dry_run"]
 
-__all__ = ["Plan", "make_plan"]
-
-SAMPLE = 2**22  # bytes of input that are scored to know the rate
+SAMPLE = 2**22  # bytes of input that are scored to measure the rate
 
 
 @dataclass(frozen=True)
-class Plan:
+class DryRun:
     """What would be read and written.
 
     Parameters
     ----------
     source : str
-        What is there.
+        What would be read.
     sequences, steps : int or None
-        N and T, where they are known before all is read.
+        N and T, if they are known before all is read.
     too_short : int or None
-        Sequences shorter than a window, of which nothing is scored, where that is known.
+        Sequences shorter than a window, which would give no score, if that is known.
     inputs : int
         I.
     model : str
         What would score them.
     outputs : dict
-        Shape of every field, ``None`` for a number that is not known.
+        The shape of every result, with None for sizes that are not known.
     destination : str
-        Where they would be written.
+        Where the scores would be written.
     bytes_written : int or None
-        Of the numbers, where they are known.
+        The size of all numbers, if known.
     chunk_bytes, memory : int
-        Input at a time, and what the process would take, about.
+        How much input would be read at a time, and about how much memory the process would take.
     seconds : float or None
-        How long it would take at the rate of the first sequences, where N is known.
+        About how long it would take at the rate of the first sequences, if N is known.
     """
 
     source: str
@@ -60,7 +58,7 @@ class Plan:
     seconds: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as what JSON can say."""
+        """Return the dry run as a dict that JSON can hold."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -86,41 +84,41 @@ class Plan:
         return "\n".join(f"{name + ':':13s}{text}" for name, text in lines.items())
 
 
-def make_plan(job: Job) -> Plan:
-    """Return what a job would do; the first sequences are scored for it, and nothing is written."""
-    reader, count = job.reader, job.reader.count
-    chunk_bytes = job.chunk_bytes()
+def dry_run(run: Run) -> DryRun:
+    """Return what a run would do. The first sequences are scored for it; nothing is written."""
+    reader, count = run.reader, run.reader.count
+    chunk_bytes = run.chunk_bytes()
     shapes: dict[str, list[int | None]] = {}
     total = 0
-    for field in job.fields:
-        shape = [count, *([job.steps] if field.stepwise else []), field.width]
+    for field in run.fields:
+        shape = [count, *([run.steps] if field.stepwise else []), field.width]
         shapes[field.name] = shape
         total += field.dtype.itemsize * _product(shape)
     known = all(None not in shape for shape in shapes.values())
-    return Plan(
+    return DryRun(
         source=reader.describe(),
         sequences=count,
-        steps=job.steps,
+        steps=run.steps,
         too_short=reader.too_short,
         inputs=reader.inputs,
-        model=repr(job.model),
-        destination=job.destination,
+        model=repr(run.model),
+        destination=run.destination,
         outputs=shapes,
         bytes_written=total if known else None,
         chunk_bytes=chunk_bytes,
         memory=resident_bytes() + STAGES * chunk_bytes + RESERVE,
-        # reading from standard input would take it away
-        seconds=_seconds(job, count) if count is not None and reader.again else None,
+        # standard input can be read only once
+        seconds=_seconds(run, count) if count is not None and reader.again else None,
     )
 
 
-def _seconds(job: Job, count: int) -> float:
+def _seconds(run: Run, count: int) -> float:
     rates = []
-    for _ in range(2):  # the first one compiles, and wakes the threads
+    for _ in range(2):  # the first time threads are started
         started = time.perf_counter()
-        chunks = job.reader.chunks(min(SAMPLE, job.chunk_bytes()), None)
+        chunks = run.reader.chunks(min(SAMPLE, run.chunk_bytes()), None)
         for chunk in itertools.islice(chunks, 1):
-            job.scorer.score(chunk, 0, job.scorer.bad_rows(chunk))
+            run.scorer.score(chunk, 0, run.scorer.bad_rows(chunk))
             rates.append((time.perf_counter() - started) / max(chunk.count, 1))
     return count * min(rates, default=0.0)
 

@@ -1,4 +1,4 @@
-"""Results as Arrow record batches, with the columns that are carried along."""
+"""Results as Arrow record batches: the columns that are carried along, then the fields."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ import numpy.typing as npt
 
 from fastlstm.scoring.chunk import Field, Scored
 
-__all__ = ["batch_of", "import_pyarrow", "kept_columns", "kept_schema", "refuse_same", "schema_of"]
+__all__ = [
+    "batch_of",
+    "import_pyarrow",
+    "leading_columns",
+    "leading_schema",
+    "refuse_same",
+    "schema_of",
+]
 
 Array = npt.NDArray[Any]
 
 
 def import_pyarrow(what: str) -> Any:
-    """Return pyarrow.
+    """Import pyarrow, which `what` needs.
 
     Raises
     ------
     ImportError
-        It is not installed; `what` needs it.
+        It is not installed.
     """
     try:
         import pyarrow
@@ -30,15 +37,15 @@ def import_pyarrow(what: str) -> Any:
     return pyarrow
 
 
-def kept_schema(kept: Any) -> Any:
-    """Return the schema of the columns that lead: those carried along, else ``row``.
+def leading_schema(kept: Any) -> Any:
+    """Return the schema of the leading columns: those that are carried along, or else ``row``.
 
-    Categories become what they stand for: their codes may differ from chunk to chunk.
+    Categories become their values, since their codes may differ from chunk to chunk.
 
     Raises
     ------
     ValueError
-        A column holds categories within lists.
+        A column holds categories inside another type, such as lists.
     """
     import pyarrow as pa
 
@@ -51,14 +58,14 @@ def kept_schema(kept: Any) -> Any:
             kind = kind.value_type
         if "dictionary<" in str(kind):
             raise ValueError(
-                f"column {column.name!r} cannot be kept: it holds categories within {column.type}"
+                f"column {column.name!r} cannot be kept: it holds categories inside {column.type}"
             )
         columns.append(pa.field(column.name, kind))
     return pa.schema(columns)
 
 
-def kept_columns(scored: Scored, schema: Any) -> list[Any]:
-    """Return the arrays of `kept_schema` for a chunk."""
+def leading_columns(scored: Scored, schema: Any) -> list[Any]:
+    """Return the leading columns of a chunk."""
     import pyarrow as pa
 
     if scored.kept is None or not scored.kept.num_columns:
@@ -67,13 +74,7 @@ def kept_columns(scored: Scored, schema: Any) -> list[Any]:
 
 
 def refuse_same(kept: Sequence[str], results: Sequence[str]) -> None:
-    """Refuse columns that are carried along under the name of a result, or twice.
-
-    Raises
-    ------
-    ValueError
-        There are such.
-    """
+    """Refuse to keep a column that has the name of a result, or the same column twice."""
     seen = set(results)
     for name in kept:
         if name in seen:
@@ -85,24 +86,24 @@ def refuse_same(kept: Sequence[str], results: Sequence[str]) -> None:
 
 
 def schema_of(fields: Sequence[Field], kept: Any) -> Any:
-    """Return the schema of results: what is carried along, and a column a field.
+    """Return the schema of results: the leading columns, and a column for each field.
 
     Parameters
     ----------
     fields
-        A field of one number is a column of numbers; of several, of lists of fixed size. If it
-        is written at every step, that is in lists of the steps that count.
+        One number is a column of numbers; several are lists of fixed size. What is written for
+        every step is a list of these, one for each real step.
     kept : pyarrow.Schema or None
         What the reader carries along.
 
     Raises
     ------
     ValueError
-        See `kept_schema`; or a column is called as a field is.
+        A column cannot be kept.
     """
     import pyarrow as pa
 
-    leading = kept_schema(kept)
+    leading = leading_schema(kept)
     refuse_same(leading.names, [field.name for field in fields])
     columns = []
     for field in fields:
@@ -114,10 +115,10 @@ def schema_of(fields: Sequence[Field], kept: Any) -> Any:
 
 
 def batch_of(scored: Scored, fields: Sequence[Field], schema: Any) -> Any:
-    """Return a chunk's results as a record batch of `schema_of`."""
+    """Return the results of a chunk as a record batch of the schema."""
     import pyarrow as pa
 
-    leading = kept_columns(scored, pa.schema(list(schema)[: len(schema) - len(fields)]))
+    leading = leading_columns(scored, pa.schema(list(schema)[: len(schema) - len(fields)]))
     results = [
         _lists(scored, scored.values[field.name])
         if field.stepwise
@@ -147,7 +148,7 @@ def _lists(scored: Scored, values: Array) -> Any:  # (n, T, width)
         real = values[np.arange(steps) < lengths[:, np.newaxis]]
     offsets = np.zeros(n + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
-    # a bad row of no steps has no place for NaN: it is null, and no empty list
+    # a bad row without steps has no place for NaN: it is null rather than an empty list
     missing = np.zeros(n, bool)
     missing[list(scored.bad)] = True
     missing &= lengths == 0

@@ -1,4 +1,4 @@
-"""A column of lists: each a sequence."""
+"""A column of lists, each a sequence."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import numpy.typing as npt
 
 from fastlstm.calls.sources import count_of
 from fastlstm.messages import Message, Option
-from fastlstm.model import LSTM
-from fastlstm.network.dense import Embedding
-from fastlstm.scoring.sources import Layout
-from fastlstm.scoring.sources.sequences import NULL, REASONS, WRONG_INPUTS, Sequences
-from fastlstm.scoring.sources.table_files import Batch, Table, pyarrow, shown
+from fastlstm.scoring.sources.layout import Layout
+from fastlstm.scoring.sources.model_input import ModelInput
+from fastlstm.scoring.sources.tables.columns import import_pyarrow, number_dtype, numbers, shown
+from fastlstm.scoring.sources.tables.cutter import NULL, REASONS, WRONG_INPUTS, Sequences
+from fastlstm.scoring.sources.tables.row_a_sequence import SequenceColumns
+from fastlstm.scoring.sources.tables.table import Batch, Table
 
-__all__ = ["ONE_ROW_A_STEP", "ListColumn", "is_numeric", "number_dtype", "numbers"]
+__all__ = ["ONE_ROW_A_STEP", "ListColumn"]
 
 Array = npt.NDArray[Any]
 
 ONE_ROW_A_STEP = Message(
-    "A table with one row a step needs ", Option("time"), " or ", Option("features")
+    "A table with one row for each step needs ", Option("time"), " or ", Option("features")
 )
 
 
-class ListColumn:
-    """Finds sequences in a column of lists; see `Steps`.
+class ListColumn(SequenceColumns):
+    """Finds sequences in a column of lists.
 
     A list of numbers is a sequence of one input. A list of lists of I numbers, or of structs of
     I numbers in the order of their fields, is a sequence of I inputs.
@@ -38,24 +39,24 @@ class ListColumn:
         There is no such column, or several and none was named; or it does not fit the model.
     """
 
-    def __init__(self, table: Table, layout: Layout, model: LSTM) -> None:
-        self.table, self.inputs = table, model.input_size
+    def __init__(self, table: Table, layout: Layout, model: ModelInput) -> None:
+        self.inputs = model.inputs
         self.column = layout.column or _only_list(table, {layout.id, *layout.keep})
         kind = table.type_of(self.column, Option("column"))
         self.where = f"{table.name}: column {self.column!r}"
         if not _is_list(kind):
             raise TypeError(
-                f"{self.where}: expected lists, a sequence each, got {kind}; the columns are "
+                f"{self.where}: expected lists, each a sequence, got {kind}; the columns are "
                 f"{shown(table.schema)}"
             )
         self.types = {self.column: kind}
         self.dtype = self._dtype(kind, model)
-        fixed = pyarrow().types.is_fixed_size_list(kind)
-        self.steps: int | None = kind.list_size if fixed else None
+        fixed = import_pyarrow().types.is_fixed_size_list(kind)
+        self.steps = kind.list_size if fixed else None
         self.equal = fixed
 
-    def _dtype(self, kind: Any, model: LSTM) -> np.dtype[Any]:
-        kinds = pyarrow().types
+    def _dtype(self, kind: Any, model: ModelInput) -> np.dtype[Any]:
+        kinds = import_pyarrow().types
         inner = kind.value_type
         fits: bool = self.inputs == 1
         if _is_list(inner):
@@ -73,17 +74,15 @@ class ListColumn:
         if not fits:
             raise ValueError(
                 f"{self.where}: expected lists of steps with {count_of(self.inputs, 'input')}, "
-                f"got {kind}: this model has {count_of(self.inputs, 'input')} and "
-                f"{count_of(model.hidden_size, 'hidden unit')}"
+                f"got {kind}: this model has {model}"
             )
-        if isinstance(model.layers[0], Embedding) and dtype.kind not in "iu":
+        if model.ids is not None and dtype.kind not in "iu":
             raise TypeError(
                 f"{self.where}: expected integer ids for the model's embedding, got {kind}"
             )
         return dtype
 
     def sequences(self, batch: Batch) -> Sequences:
-        """See `Steps`."""
         array = batch.data.column(self.column)
         steps, offsets = _elements(array)
         if batch.address(0) == (0, 0, 0) and _is_list(steps.type):
@@ -96,8 +95,8 @@ class ListColumn:
         return found
 
     def _values(self, steps: Any) -> tuple[Array, Any]:
-        """Return the numbers at every step (L, I), and what is wrong with which step."""
-        kinds = pyarrow().types
+        """Return the numbers of all steps (L, I), and what is wrong with each step."""
+        kinds = import_pyarrow().types
         if kinds.is_struct(steps.type):
             columns = [numbers(column, self.dtype) for column in steps.flatten()]
             nulls = [null for _, null in columns if null is not None]
@@ -123,7 +122,7 @@ class ListColumn:
         return whole, bad
 
     def _check_inputs(self, sizes: Array) -> None:
-        """Refuse a table whose first step of all has another number of inputs."""
+        """Refuse a table if its very first step has another number of inputs."""
         if len(sizes) and sizes[0] not in (0, self.inputs):
             raise ValueError(
                 f"{self.where}: expected steps of {count_of(self.inputs, 'input')}, got "
@@ -131,34 +130,11 @@ class ListColumn:
             )
 
 
-def numbers(array: Any, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.bool_] | None]:
-    """Return an Arrow array of numbers with 0 for null, and which are null (None: none is)."""
-    null = None
-    if array.null_count:
-        null = array.is_null().to_numpy(zero_copy_only=False)
-        array = array.fill_null(0)
-    return array.to_numpy(zero_copy_only=False).astype(dtype, copy=False), null
-
-
-def number_dtype(kind: Any) -> np.dtype[Any] | None:
-    """Return NumPy's word for a type of numbers, None for another type."""
-    kinds = pyarrow().types
-    if kinds.is_integer(kind) or kinds.is_floating(kind):
-        dtype: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
-        return dtype
-    return None
-
-
-def is_numeric(table: Table, name: str, kind: Any) -> bool:
-    """Tell whether a column holds numbers, or in text mostly numbers."""
-    return number_dtype(kind) is not None or name in table.numeric
-
-
 def _elements(array: Any) -> tuple[Any, npt.NDArray[np.int64]]:
-    """Return the elements of lists that are used, and offsets from 0 on; null lists are empty."""
-    if not pyarrow().types.is_fixed_size_list(array.type):
+    """Return the elements of lists, and offsets from 0 on. Null lists are empty."""
+    if not import_pyarrow().types.is_fixed_size_list(array.type):
         offsets = array.offsets.to_numpy().astype(np.int64)
-        if array.null_count:  # a null may hide elements
+        if array.null_count:  # a null list may have elements all the same
             lengths = np.diff(offsets)
             if lengths[array.is_null().to_numpy(zero_copy_only=False)].any():
                 return array.flatten(), _offsets(array)
@@ -177,7 +153,7 @@ def _offsets(array: Any) -> npt.NDArray[np.int64]:
 
 
 def _mark(found: Sequences, null: Array, equal: bool) -> None:
-    """Note which rows are null: empty ones, or in a table of equal lengths bad at all steps."""
+    """Mark null rows as broken; where all have the same length, all of their steps as bad."""
     if not equal:
         found.broken = dict.fromkeys(np.flatnonzero(null).tolist(), REASONS[NULL])
         return
@@ -194,7 +170,7 @@ def _only_list(table: Table, others: set[str | None]) -> str:
         found = f"{len(names)} of them" if names else "none"
         raise ValueError(
             Message(
-                f"{table.name}: expected one column of lists, a sequence each, or its name as ",
+                f"{table.name}: expected one column of lists, each a sequence, or its name as ",
                 Option("column"),
                 f"; got {found}: the columns are {shown(table.schema)}. ",
                 ONE_ROW_A_STEP,
@@ -204,5 +180,5 @@ def _only_list(table: Table, others: set[str | None]) -> str:
 
 
 def _is_list(kind: Any) -> bool:
-    kinds = pyarrow().types
+    kinds = import_pyarrow().types
     return bool(kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind))

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,29 +17,31 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.messages import Message, Option
-from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Reader
-from fastlstm.scoring.sources import Layout
-from fastlstm.scoring.sources.arrays import ArrayReader
+from fastlstm.scoring.sources.arrays.npy import NpyFile
+from fastlstm.scoring.sources.arrays.npy_header import HEADER_BYTES, read_header
+from fastlstm.scoring.sources.arrays.ragged import RaggedReader
+from fastlstm.scoring.sources.arrays.reader import ArrayReader
 from fastlstm.scoring.sources.fingerprint import status_of
-from fastlstm.scoring.sources.npy import HEADER, NpyFile, read_header
-from fastlstm.scoring.sources.ragged import RaggedReader
-from fastlstm.scoring.sources.several import joined
+from fastlstm.scoring.sources.layout import Layout
+from fastlstm.scoring.sources.model_input import ModelInput
 
-__all__ = ["Member", "open_reader"]
+__all__ = ["open_archive"]
 
 Array = npt.NDArray[Any]
 
 PIECE = 2**20  # bytes that are decompressed at once
-DEFLATE = 1032  # bytes that one compressed byte can stand for at most
+DEFLATE = 1032  # the most bytes that one compressed byte can stand for
 
 
-def open_reader(paths: Sequence[str], layout: Layout, model: LSTM) -> Reader:
-    """Open ``.npz`` archives as one source."""
-    return joined((_open(path, layout, model) for path in paths), layout)
+def open_archive(path: str, layout: Layout, model: ModelInput) -> Reader:
+    """Open an ``.npz`` archive.
 
-
-def _open(path: str, layout: Layout, model: LSTM) -> Reader:
+    Raises
+    ------
+    ValueError
+        It is not one, or does not hold the arrays of a source.
+    """
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
@@ -53,13 +55,13 @@ def _open(path: str, layout: Layout, model: LSTM) -> Reader:
         if names == {"x", "lengths"}:
             if layout.lengths is not None:
                 raise ValueError(
-                    Message(f"{path}: it has lengths of its own: leave out ", Option("lengths"))
+                    Message(f"{path} holds its own lengths: leave out ", Option("lengths"))
                 )
             lengths = Member(path, archive, arrays["lengths"]).whole()
             layout = replace(layout, lengths=lengths)
         elif len(names) != 1:
             raise ValueError(
-                f"{path}: expected x, x and lengths, or values and offsets; got "
+                f"{path}: expected the arrays x, x and lengths, or values and offsets; got "
                 f"{', '.join(sorted(names)) or 'nothing'}"
             )
         (name,) = names - {"lengths"} or names
@@ -67,11 +69,10 @@ def _open(path: str, layout: Layout, model: LSTM) -> Reader:
 
 
 class Member(NpyFile):
-    """An array in an ``.npz`` archive; see `ArrayFile`.
+    """An array in an ``.npz`` archive.
 
-    A member that is merely stored is read in place. A compressed one is decompressed from its
-    beginning as far as it is read; one in Fortran's order is decompressed into a temporary file
-    first, because its rows do not lie side by side.
+    A stored member is read in place. A compressed one is decompressed as far as it is read; in
+    Fortran order, where a row is scattered over all of it, into a temporary file first.
 
     Raises
     ------
@@ -82,18 +83,18 @@ class Member(NpyFile):
     def __init__(self, path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
         name = f"{path}: {info.filename.removesuffix('.npy')}"
         status = status_of(path)
-        self.last: tuple[Array, int] = np.empty(0), 0  # what was read last, and from where
+        self.last: tuple[Array, int] = np.empty(0), 0  # the bytes read last, and where they begin
         stored = info.compress_type == zipfile.ZIP_STORED
         if info.flag_bits & 1 or not (stored or info.compress_type == zipfile.ZIP_DEFLATED):
-            raise ValueError(f"{name} is encrypted or compressed in another way than NumPy does")
+            raise ValueError(f"{name}: expected an array as NumPy stores or compresses it")
         most = info.compress_size * (1 if stored else DEFLATE)
         if info.compress_size > os.path.getsize(path) or info.file_size > most:
-            raise ValueError(f"{name} is damaged: it cannot have {info.file_size:,} bytes")
+            raise ValueError(f"{name} is damaged: it cannot hold {info.file_size:,} bytes")
         with _damage(name), archive.open(info) as stream:
-            header = read_header(stream.read(HEADER), name, "an array")
+            header = read_header(stream.read(HEADER_BYTES), name, "an array")
         if header.size != info.file_size - header.offset:
             raise ValueError(
-                f"{name} is damaged: expected {header.shape} numbers of {header.dtype}, found "
+                f"{name} is damaged: expected an array {header.shape} of {header.dtype}, found "
                 f"{info.file_size - header.offset:,} bytes"
             )
         if stored:
@@ -105,7 +106,7 @@ class Member(NpyFile):
             self.take(name, path, header, status, opener, mapped=False)
 
     def whole(self) -> Array:
-        """Return all of it, and close it."""
+        """Return the whole array, and close it."""
         try:
             values: Array = self.read(slice(None), slice(None)).copy()
             return values
@@ -113,7 +114,7 @@ class Member(NpyFile):
             self.close()
 
     def _stretch(self, first: int, last: int) -> Any:
-        """See `NpyFile`: windows overlap, and decompressing does not go backwards."""
+        # windows overlap, and decompressing does not go backwards: keep what was read last
         if not isinstance(self.file, Inflated):
             return super()._stretch(first, last)
         before, begin = self.last
@@ -127,13 +128,12 @@ class Member(NpyFile):
         return buffer
 
     def close(self) -> None:
-        """See `ArrayFile`."""
         super().close()
         self.last = np.empty(0), 0
 
 
 class Inflated:
-    """A compressed member as a file; going back means to begin anew."""
+    """A compressed member as a file. Seeking backwards decompresses it from the start again."""
 
     def __init__(self, stream: Any, name: str) -> None:
         self.stream, self.name = stream, name

@@ -1,7 +1,8 @@
-"""Sequences as they were found in a table, cut into chunks or windows."""
+"""Sequences found in a table, cut into chunks of whole sequences or of windows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,38 +11,43 @@ import numpy.typing as npt
 
 from fastlstm.calls.ragged import Ragged
 from fastlstm.calls.windows import Windows
+from fastlstm.messages import Option
 from fastlstm.scoring.chunk import WINDOW, Chunk, Position
+from fastlstm.scoring.sources.layout import Layout
+from fastlstm.scoring.sources.tables.columns import import_pyarrow
+from fastlstm.scoring.sources.tables.table import Table
 
-__all__ = ["NULL", "REASONS", "UNPARSABLE", "WRONG_INPUTS", "Cutter", "Sequences"]
+__all__ = ["NULL", "REASONS", "UNPARSABLE", "WRONG_INPUTS", "Cutter", "Sequences", "kept_schema"]
 
 Array = npt.NDArray[Any]
+After = Callable[[int, int], Position]  # the position of a window in a sequence, by both numbers
 
-# What is wrong with a step, from bad to worse; 0 is nothing.
+# What is wrong with a step, from bad to worse; 0 is good.
 REASONS = ("", "null", "unparsable", "a step with another number of inputs")
 NULL, UNPARSABLE, WRONG_INPUTS = 1, 2, 3
 
 
 @dataclass
 class Sequences:
-    """Sequences that follow each other, with what is wrong with their steps."""
+    """Sequences that follow each other, and what is wrong with their steps."""
 
-    values: Array  # (L, I); what is wrong is 0
+    values: Array  # (L, I); 0 where a step is bad
     offsets: npt.NDArray[np.int64]  # (n + 1,)
-    bad: npt.NDArray[np.uint8] | None = None  # (L,), None if no step is
-    broken: dict[int, str] = field(default_factory=dict)  # sequences that are not there: empty
+    bad: npt.NDArray[np.uint8] | None = None  # (L,), None if no step is bad
+    broken: dict[int, str] = field(default_factory=dict)  # sequences that are null: empty here
     kept: Any = None  # pyarrow.RecordBatch of n rows
-    kept_by_step: bool = False  # or of L rows: a window has the values of its first step
+    kept_by_step: bool = False  # or of L rows: a window keeps the values of its first step
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def none(self) -> Sequences:
-        """Return no sequences, of the same kind."""
+        """Return no sequences, with the same types."""
         kept = None if self.kept is None else self.kept.take(np.empty(0, np.int64))
         return Sequences(self.values[:0].copy(), np.zeros(1, np.int64), kept=kept)
 
     def broken_between(self, starts: Array, ends: Array) -> dict[int, str]:
-        """Say which stretches of steps hold bad ones."""
+        """Say which stretches of steps hold bad steps, and why."""
         if self.bad is None:
             return {}
         before = np.zeros(len(self.bad) + 1, np.int64)
@@ -51,15 +57,7 @@ class Sequences:
 
 
 class Cutter:
-    """Cuts sequences into chunks of about a number of bytes.
-
-    Parameters
-    ----------
-    window, stride
-        Those of the layout.
-    id
-        That of the layout.
-    """
+    """Cuts sequences into chunks of about a number of bytes; the parameters are the layout's."""
 
     def __init__(self, window: int | None, stride: int, id: str | None) -> None:
         self.window, self.stride, self.id = window, stride, id
@@ -68,31 +66,31 @@ class Cutter:
         self,
         found: Sequences,
         n_bytes: int,
-        after: Any,
+        after: After,
         begin: int = 0,
         first_window: int = 0,
         too_short: int = 0,
         ended: bool = True,
-    ) -> Any:
-        """Yield chunks; return how many sequences behind the last one are too short for a window.
+    ) -> Generator[Chunk, None, int]:
+        """Yield chunks; return how many sequences after the last one are shorter than a window.
 
-        A chunk counts those before its last window, so that reading may go on behind that.
+        A chunk counts those up to its last window, so that reading can resume after it.
 
         Parameters
         ----------
         found
-            The sequences; of the first one the steps before `begin` and the windows before
-            `first_window` are done.
+            The sequences. The first one lacks its first `begin` steps, and its first
+            `first_window` windows are done.
         n_bytes
             Of inputs in a chunk.
         after
-            A function that returns the position of a window of a sequence, both by number.
+            Returns a position.
         begin, first_window
             Where the first sequence goes on.
         too_short
-            What the cut before returned.
+            What the previous call returned.
         ended
-            Whether the last sequence has all its steps.
+            Whether the last sequence is complete.
         """
         if self.window is None:
             yield from self._whole(found, n_bytes, after)
@@ -102,8 +100,8 @@ class Cutter:
         )
         return left
 
-    def leftover(self, found: Sequences, too_short: int, after: Position) -> Any:
-        """Yield a chunk of no windows if it must say that sequences are too short."""
+    def leftover(self, found: Sequences, too_short: int, after: Position) -> Iterator[Chunk]:
+        """Yield a chunk without windows to report the last sequences shorter than a window."""
         if too_short:
             assert self.window is not None
             none = np.empty(0, np.int64)
@@ -116,7 +114,7 @@ class Cutter:
                 too_short=too_short,
             )
 
-    def _whole(self, found: Sequences, n_bytes: int, after: Any) -> Any:
+    def _whole(self, found: Sequences, n_bytes: int, after: After) -> Iterator[Chunk]:
         most = max(1, n_bytes // _step_bytes(found.values))
         offsets, first = found.offsets, 0
         while first < len(found):
@@ -140,12 +138,12 @@ class Cutter:
         self,
         found: Sequences,
         n_bytes: int,
-        after: Any,
+        after: After,
         begin: int,
         first_window: int,
         too_short: int,
         ended: bool,
-    ) -> Any:
+    ) -> Generator[Chunk, None, int]:
         assert self.window is not None
         if found.broken:
             found = _with_zeros(found, self.window)
@@ -176,9 +174,9 @@ class Cutter:
     def _places(
         self, offsets: Array, begin: int, first_window: int
     ) -> tuple[Array, Array, Array, Array]:
-        """Return of every window its sequence, its number in that, and where it starts.
+        """Return for each window its sequence, its number in it, and the step where it starts.
 
-        And the sequences that have none.
+        Last come the sequences without a window.
         """
         assert self.window is not None
         starts_of = offsets[:-1].copy()
@@ -192,7 +190,7 @@ class Cutter:
 
 
 def _with_zeros(found: Sequences, window: int) -> Sequences:
-    """Return the sequences with one bad window in place of each that is broken and empty."""
+    """Return the sequences with one bad window in place of each empty one that is broken."""
     rows = [k for k in found.broken if found.offsets[k] == found.offsets[k + 1]]
     places = np.repeat(found.offsets[rows], window)
     bad = np.zeros(len(found.values), np.uint8) if found.bad is None else found.bad
@@ -208,18 +206,17 @@ def _with_zeros(found: Sequences, window: int) -> Sequences:
 
 
 def _kept_of(kept: Any, row: Array, number: Array) -> Any:
-    """Return the kept columns of windows, and their numbers."""
+    """Return the kept columns of windows, and the column of their numbers."""
     if kept is None:
         return None
-    import pyarrow as pa
-
+    pa = import_pyarrow()
     taken = kept.take(pa.array(row))
     arrays = [*taken.columns, pa.array(number, pa.int64())]
     return pa.RecordBatch.from_arrays(arrays, names=[*kept.schema.names, WINDOW])
 
 
 def _as_input(values: Array, offsets: Array) -> Any:
-    """Return sequences as the model takes them: an array where all are of one length."""
+    """Return sequences as the model takes them: as an array if all have the same length."""
     steps = int(offsets[1] - offsets[0])
     if np.all(np.diff(offsets) == steps):
         inside = values[offsets[0] : offsets[-1]]
@@ -229,3 +226,19 @@ def _as_input(values: Array, offsets: Array) -> Any:
 
 def _step_bytes(values: Array) -> int:
     return max(1, int(values.shape[1]) * values.dtype.itemsize)
+
+
+def kept_schema(table: Table, layout: Layout) -> Any:
+    """Return the schema of the columns that are carried along, None if there are none."""
+    pa = import_pyarrow()
+    fields = [pa.field(name, table.type_of(name, Option("keep"))) for name in layout.kept]
+    if not fields:
+        return None
+    if layout.window is not None:
+        if WINDOW in layout.kept:
+            raise ValueError(
+                f"column {WINDOW!r} cannot be kept: a column of that name is added for the numbers "
+                "of windows"
+            )
+        fields.append(pa.field(WINDOW, pa.int64()))
+    return pa.schema(fields)

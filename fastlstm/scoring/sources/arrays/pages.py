@@ -1,11 +1,11 @@
-"""Stretches of a file as memory, a few at a time, that cannot be taken away while they are used.
+"""Stretches of a file mapped into memory, a few at a time, while nobody can cut it short.
 
-Mapped pages cost nothing to read: 0.005 s of processor time for 1 GB that the system has in
-memory, where reading into buffers takes 0.4 s (Xeon at 2.8 GHz, Linux 6.18). But a page that is
-mapped and no longer in the file ends the process with SIGBUS. A file is therefore mapped only
-where the system keeps it from shrinking meanwhile: on Windows, which does so by itself, and on
-Linux under a lease, for which whoever wants to write to the file or cut it short has to wait; not
-for ever, so that chunks which wait to be scored are copied then (`Chunk.detach`).
+Mapped pages cost almost nothing to read: 0.005 s of processor time for 1 GB that the system has
+cached, where reading into buffers takes 0.4 s (Xeon at 2.8 GHz, Linux 6.18). But reading a mapped
+page that is no longer in the file ends the process with SIGBUS. So a file is mapped only where the
+system keeps it from shrinking: on Windows, which always does, and on Linux under a lease. A lease
+makes others wait before they write to the file or cut it short, but not for ever; chunks that are
+still waiting to be scored are therefore copied when somebody waits (`Chunk.detach`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import IO, Any
 
 __all__ = ["ALIVE", "MappedPages"]
 
-# Stretches that are in use at once: one is read, one waits, one is scored; and one to spare.
+# Stretches in use at once: one is read, one waits, one is scored; and one to spare.
 ALIVE = 4
 POPULATE_READ = 22  # Linux's MADV_POPULATE_READ, which Python does not name
 WILL_NEED = getattr(mmap, "MADV_WILLNEED", None)
@@ -28,16 +28,16 @@ GIVE_BACK = getattr(mmap, "MADV_DONTNEED", None)
 
 
 class MappedPages:
-    """A file that is mapped into memory, of which only a few stretches are there at a time.
+    """A mapped file, of which only a few stretches take memory at a time.
 
-    It is no longer mapped once somebody wants to write to it: from then on `take` gives nothing.
+    Once somebody wants to write to the file it is mapped no longer, and `take` returns None.
 
     Parameters
     ----------
     opener
-        Opens the file for reading, anew at each call: a lease belongs to one opening of a file.
+        Opens the file for reading, anew at each call: a lease belongs to one open descriptor.
     name
-        What to call it in errors.
+        What messages call it.
     """
 
     def __init__(self, opener: Callable[[], IO[bytes]], name: str) -> None:
@@ -46,7 +46,7 @@ class MappedPages:
         self.size = os.fstat(self.file.fileno()).st_size
         self.map: mmap.mmap | None = None
         self.leased = False
-        self.taken: deque[tuple[int, int]] = deque()  # from page to page, as bytes
+        self.taken: deque[tuple[int, int]] = deque()  # first and last byte, of whole pages
         try:
             if os.name == "nt":
                 self.map = self._mapped()
@@ -61,9 +61,9 @@ class MappedPages:
         return mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else None
 
     def take(self, first: int, last: int) -> memoryview | None:
-        """Return bytes first ... last - 1, which stay there until a few more are taken.
+        """Return bytes first ... last - 1, valid until a few more are taken.
 
-        None if they have to be read in another way, since the file may change.
+        None if the file may change, so that they have to be read.
 
         Raises
         ------
@@ -72,12 +72,12 @@ class MappedPages:
         """
         if last == first:
             return memoryview(b"")
-        while len(self.taken) >= ALIVE:  # nobody reads them any more
+        while len(self.taken) >= ALIVE:  # done with
             self._advise(GIVE_BACK, *self.taken.popleft())
         if self.map is None:
             return None
         if self.wanted:
-            # whoever wants to write waits until the stretches that were taken are done with
+            # the writer waits until the stretches that were taken are done with
             self.taken.append((0, 0))
             if not any(end for _, end in self.taken):
                 self.close()
@@ -88,13 +88,13 @@ class MappedPages:
         if os.fstat(self.file.fileno()).st_size < last or not self._populate(begin, end):
             raise OSError(f"{self.name} cannot be read up to byte {last:,}: has it become shorter?")
         self.taken.append((begin, end))
-        if self.wanted:  # that may have taken longer than the system lets others wait
+        if self.wanted:  # making them ready may have outlasted the lease
             return None
         return memoryview(self.map)[first:last]
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody waits to write to the file, or has waited for too long."""
+        """Whether somebody waits to write to the file, or waited until the lease ran out."""
         return self.leased and _broken(self.file.fileno())
 
     def _advise(self, advice: int | None, begin: int, end: int) -> None:
@@ -102,7 +102,7 @@ class MappedPages:
             self.map.madvise(advice, begin, end - begin)
 
     def _populate(self, begin: int, end: int) -> bool:
-        """Have pages ready; tell whether they can be read, where the system knows."""
+        """Load pages; tell whether they can be read, where the system can say."""
         assert self.map is not None
         try:
             self.map.madvise(POPULATE_READ, begin, end - begin)
@@ -113,23 +113,23 @@ class MappedPages:
         return True
 
     def close(self) -> None:
-        """Let others write to the file; nothing that was taken may be read any more."""
+        """Let others write to the file; what was taken must no longer be read."""
         if self.leased:
-            _end_lease(self.file.fileno())  # the mapping keeps the file open beyond its closing
+            _end_lease(self.file.fileno())  # the mapping keeps the descriptor open after close()
         self.leased, self.map = False, None
         self.file.close()
 
 
 def _lease(descriptor: int) -> bool:
-    """Have whoever wants to write to a file wait; tell whether the system grants that.
+    """Make others wait before they write to a file; tell whether the system granted it.
 
-    It does not where the file is somebody else's, is being written to, or lies on a file system
-    without leases, such as NFS; and systems other than Linux have none.
+    It does not if the file is somebody else's, is being written to, or lies on a file system
+    without leases, such as NFS. Only Linux has leases.
     """
     try:
         import fcntl
 
-        # the signal that says that somebody waits would end the process; this one is ignored
+        # the usual signal that somebody waits, SIGIO, would end the process; SIGURG does nothing
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETOWN, 0)  # and is sent to nobody
@@ -139,7 +139,7 @@ def _lease(descriptor: int) -> bool:
 
 
 def _broken(descriptor: int) -> bool:
-    """Tell whether somebody waits for the end of a lease, or did not wait for it."""
+    """Tell whether somebody waits for the end of a lease, or the system has ended it."""
     import fcntl
 
     held: Any = fcntl.fcntl(descriptor, fcntl.F_GETLEASE)
@@ -151,5 +151,5 @@ def _end_lease(descriptor: int) -> None:
 
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError:  # it was taken away
+    except OSError:  # the system has ended it
         return

@@ -1,4 +1,4 @@
-"""Rows whose cells are the steps."""
+"""Rows whose cells are the steps of a sequence."""
 
 from __future__ import annotations
 
@@ -7,47 +7,48 @@ import numpy.typing as npt
 
 from fastlstm.calls.sources import count_of
 from fastlstm.messages import Message, Option
-from fastlstm.model import LSTM
-from fastlstm.network.dense import Embedding
-from fastlstm.scoring.sources import Layout
-from fastlstm.scoring.sources.lists import ONE_ROW_A_STEP, is_numeric, numbers
-from fastlstm.scoring.sources.sequences import NULL, UNPARSABLE, Sequences
-from fastlstm.scoring.sources.table_files import Batch, Table, pyarrow, refuse_index, shown
+from fastlstm.scoring.sources.layout import Layout
+from fastlstm.scoring.sources.model_input import ModelInput
+from fastlstm.scoring.sources.tables.columns import import_pyarrow, numbers, refuse_index, shown
+from fastlstm.scoring.sources.tables.cutter import NULL, UNPARSABLE, Sequences
+from fastlstm.scoring.sources.tables.lists import ONE_ROW_A_STEP
+from fastlstm.scoring.sources.tables.row_a_sequence import SequenceColumns
+from fastlstm.scoring.sources.tables.table import Batch, Table
 
 __all__ = ["WideRows"]
 
 
-class WideRows:
-    """Finds a sequence in the cells of each row; see `Steps`.
+class WideRows(SequenceColumns):
+    """Finds a sequence in the cells of each row.
 
-    All columns but `id` and `keep` are steps, the I inputs of a step side by side. Empty cells at
-    the end shorten the sequence.
+    All columns but `id` and `keep` hold steps, the I inputs of a step side by side. Empty cells
+    at the end shorten the sequence.
 
     Raises
     ------
     ValueError
-        A column does not hold numbers, or there are not I columns a step.
+        A column does not hold numbers, or there are not I columns for each step.
     """
 
     equal = False
 
-    def __init__(self, table: Table, layout: Layout, model: LSTM) -> None:
-        pa = pyarrow()
-        embeds = isinstance(model.layers[0], Embedding)
-        self.inputs = model.input_size
+    def __init__(self, table: Table, layout: Layout, model: ModelInput) -> None:
+        pa = import_pyarrow()
+        embeds = model.ids is not None
+        self.inputs = model.inputs
         self.dtype = np.dtype(np.int64 if embeds else np.float64)
         others = {layout.id, *layout.keep}
         fields = [field for field in table.schema if field.name not in others]
         names = [field.name for field in fields]
-        otherwise = Message("name it in the first line and give that name as ", Option("id"))
+        otherwise = Message("name it in the first line, and give that name as ", Option("id"))
         refuse_index(table.name, names, otherwise)
-        texts = [f.name for f in fields if not is_numeric(table, f.name, f.type)]
+        texts = [f.name for f in fields if not table.is_numeric(f)]
         if texts or len(fields) % self.inputs:
             wrong = f"no numbers in {', '.join(texts)}" if texts else f"{len(fields)} of them"
             raise ValueError(
                 Message(
                     f"{table.name}: expected columns of numbers, "
-                    f"{count_of(self.inputs, 'column')} a step, beside ",
+                    f"{count_of(self.inputs, 'column')} for each step, beside ",
                     Option("id"),
                     " and ",
                     Option("keep"),
@@ -59,10 +60,9 @@ class WideRows:
         self.types = {field.name: kind for field in fields}
         for name in self.types:
             table.type_of(name, "a step")
-        self.steps: int | None = len(fields) // self.inputs
+        self.steps = len(fields) // self.inputs
 
     def sequences(self, batch: Batch) -> Sequences:
-        """See `Steps`."""
         assert self.steps is not None
         n, shape = len(batch), (len(batch), self.steps, self.inputs)
         cells = np.empty((n, len(self.types)), self.dtype)

@@ -1,4 +1,4 @@
-"""Tables in long format: one row a step."""
+"""Tables with one row for a step."""
 
 from __future__ import annotations
 
@@ -10,12 +10,26 @@ import numpy.typing as npt
 
 from fastlstm.calls.sources import count_of
 from fastlstm.messages import Message, Option
-from fastlstm.model import LSTM
-from fastlstm.network.dense import Embedding
-from fastlstm.scoring.chunk import Chunk, Position
-from fastlstm.scoring.sources import Layout
-from fastlstm.scoring.sources.lists import is_numeric, number_dtype, numbers
-from fastlstm.scoring.sources.order import (
+from fastlstm.scoring.chunk import Chunk, Position, Reader
+from fastlstm.scoring.sources.layout import Layout
+from fastlstm.scoring.sources.model_input import ModelInput
+from fastlstm.scoring.sources.tables.columns import (
+    import_pyarrow,
+    number_dtype,
+    numbers,
+    quoted,
+    record_batch,
+    refuse_index,
+    shown,
+)
+from fastlstm.scoring.sources.tables.cutter import (
+    NULL,
+    UNPARSABLE,
+    Cutter,
+    Sequences,
+    kept_schema,
+)
+from fastlstm.scoring.sources.tables.order import (
     IdWatch,
     Order,
     decreasing,
@@ -23,30 +37,20 @@ from fastlstm.scoring.sources.order import (
     run_starts,
     survey,
 )
-from fastlstm.scoring.sources.rows import kept_schema
-from fastlstm.scoring.sources.sequences import NULL, UNPARSABLE, Cutter, Sequences
-from fastlstm.scoring.sources.sorting import Sorted, order_of
-from fastlstm.scoring.sources.table_files import (
-    Batch,
-    Table,
-    batch_of,
-    pyarrow,
-    quoted,
-    refuse_index,
-    shown,
-)
+from fastlstm.scoring.sources.tables.sorting import Sorted, order_of
+from fastlstm.scoring.sources.tables.table import Batch, Table
 
-__all__ = ["LongReader"]
+__all__ = ["StepReader"]
 
 Array = npt.NDArray[Any]
 
 
-class LongReader:
-    """Reads tables with one row a step; see `Reader`.
+class StepReader(Reader):
+    """Reads tables with one row for a step.
 
-    Sequences come in the order in which their ids appear first; in each the steps are sorted by
-    time, and those of one time stay in their order. Without `id` all rows are one sequence. A
-    column that is kept has the value of the first step, of a window that of its own first step.
+    Sequences come in the order in which their ids first appear. Their steps are sorted by time;
+    steps of the same time stay in their order. Without `id` all rows are one sequence. A kept
+    column has the value of the first step of a sequence, or of a window.
 
     A position is the address of a row, the number of that step in its sequence, and the number of
     the next window in it.
@@ -57,16 +61,15 @@ class LongReader:
         The columns do not fit the layout or the model.
     """
 
-    def __init__(self, table: Table, layout: Layout, model: LSTM) -> None:
-        layout.refuse("a table with one row a step", "column")
+    def __init__(self, table: Table, layout: Layout, model: ModelInput) -> None:
+        layout.refuse("a table with one row for each step", "column")
         self.table, self.id, self.time = table, layout.id, layout.time
-        self.inputs, self.again = model.input_size, table.again
+        self.inputs, self.again = model.inputs, table.again
         for name, role in ((layout.id, Option("id")), (layout.time, Option("time"))):
             if name is not None:
                 table.type_of(name, role)
-        names = [*([layout.id] if layout.id else []), *layout.keep]
-        self.kept = kept_schema(table, names, layout.window)
-        self.kept_names = [] if self.kept is None else list(dict.fromkeys(names))
+        self.kept = kept_schema(table, layout)
+        self.kept_names = layout.kept
         self.features = _features(table, layout, model)
         self.dtype = _dtype(table, self.features, model)
         self.types = self._types(layout)
@@ -77,11 +80,9 @@ class LongReader:
             self.order = survey(table, self.id, self.time, self.window, self.stride)
         self.sorts = not self.order.contiguous or (layout.id is None and not self.order.ordered)
         self.sorts_each = not self.sorts and not self.order.ordered and layout.time is not None
-        # windows of sorted steps are scored as the steps come
+        # windows of steps that are in order are scored as the steps come
         self.in_pieces = self.window is not None and not self.sorts_each
         step_bytes = self.inputs * self.dtype.itemsize
-        self.row_bytes: int | None = None
-        self.too_short: int | None = 0
         if self.window is None:
             self.count, self.steps = self.order.sequences, self.order.longest
             self.equal = self.steps is not None and self.steps == self.order.shortest
@@ -93,11 +94,11 @@ class LongReader:
             self.row_bytes = step_bytes * self.stride
 
     def _types(self, layout: Layout) -> dict[str, Any]:
-        pa = pyarrow()
+        pa = import_pyarrow()
         types = {n: self.table.type_of(n, Option("keep")) for n in self.kept_names}
         for name in self.features:
             kind = self.table.type_of(name, "a feature")
-            if _is_csv(self.table):  # what the first lines hold says little of the others
+            if self.table.is_text:  # its first lines say little about the others
                 kind = pa.int64() if self.dtype.kind == "i" else pa.float64()
             types[name] = kind
         if layout.time is not None:
@@ -115,15 +116,12 @@ class LongReader:
         return types
 
     def describe(self) -> str:
-        """See `Reader`."""
         return self.table.describe()
 
     def identity(self) -> dict[str, Any]:
-        """See `Reader`."""
         return self.table.identity()
 
     def chunks(self, n_bytes: int, position: Position | None) -> Iterator[Chunk]:
-        """See `Reader`."""
         *at, begin, window = position or (0, 0, 0, 0, 0)
         table: Table | Sorted = self.table
         if self.sorts:
@@ -133,12 +131,12 @@ class LongReader:
         waiting: list[Batch] = []
         for batch in table.batches(self.types, n_bytes, (at[0], at[1], at[2])):
             starts = self._run_starts(batch, last, watch)
-            begun = len(starts) - int(last is None)  # behind the first row of those that wait
+            begun = len(starts) - int(last is None)  # after the first row of those that wait
             last = batch.data.slice(len(batch) - 1)
             waiting.append(batch)
             del batch
             if not self.in_pieces and not begun:
-                continue  # the last sequence goes on
+                continue  # the sequence may go on
             whole, waiting = Batch.joined(waiting), []
             offsets = self._offsets(whole)
             if not self.in_pieces:
@@ -172,17 +170,17 @@ class LongReader:
             raise _come_again(self.table.name, self.id)
 
     def _run_starts(self, batch: Batch, last: Any, watch: IdWatch) -> npt.NDArray[np.int64]:
-        """Return where sequences begin, and see that all is as it should be."""
+        """Return the rows where sequences begin; check the order of a table that is read once."""
         ids = None if self.id is None else batch.data.column(self.id)
         refuse_nulls(self.table, batch, self.id, self.time)
         starts = run_starts(ids, len(batch), last, self.id)
         if not self.again:
-            if ids is not None and not watch.fresh(ids.take(pyarrow().array(starts))):
+            if ids is not None and not watch.fresh(ids.take(import_pyarrow().array(starts))):
                 raise _come_again(self.table.name, self.id)
             if self.order.ordered and self.time and len(decreasing(batch, self.time, starts, last)):
                 raise ValueError(
                     f"{self.table.name}: expected rows sorted by {self.time!r} in each sequence, "
-                    "as windows are scored as they come: sort them, or write them to a file first"
+                    "since windows are scored as they arrive: sort them, or score a file"
                 )
         return starts
 
@@ -191,7 +189,7 @@ class LongReader:
         return np.append(run_starts(ids, len(whole), None, self.id), len(whole))
 
     def _step(self, offsets: Array, sequence: int, step: int, begin: int) -> tuple[int, int]:
-        """Return the row of a step of a sequence, or of its last one so far, and its number."""
+        """Return the row and the number of a step of a sequence, or of its last step so far."""
         first = int(offsets[sequence]) - (0 if sequence else begin)
         row = min(first + step, int(offsets[sequence + 1]) - 1)
         return row, row - first
@@ -206,7 +204,7 @@ class LongReader:
         too_short: int,
         ended: bool = True,
     ) -> Generator[Chunk, None, int]:
-        """Yield the sequences between the offsets as chunks; see `Cutter.cut`."""
+        """Yield the sequences between the offsets as chunks, as `Cutter.cut` does."""
         if len(offsets) < 2:
             return too_short
 
@@ -238,28 +236,27 @@ class LongReader:
         steps: Any = np.arange(rows)
         if self.sorts_each:
             runs = np.repeat(np.arange(len(heads)), np.diff(offsets))
-            order = order_of(rows, pyarrow().array(runs), data.column(self.time)).to_numpy()
+            order = order_of(rows, import_pyarrow().array(runs), data.column(self.time)).to_numpy()
             values, bad, steps = values[order], bad[order], order
         kept = None
         if self.kept_names:
             names = self.kept_names
-            taken = data.take(pyarrow().array(steps if self.window else steps[heads]))
-            kept = batch_of([taken.column(name) for name in names], names)
+            taken = data.take(import_pyarrow().array(steps if self.window else steps[heads]))
+            kept = record_batch([taken.column(name) for name in names], names)
         return Sequences(values, offsets, bad if bad.any() else None, kept=kept, kept_by_step=True)
 
     def close(self) -> None:
-        """See `Reader`."""
-        self.table.close()
+        """Nothing is held open between chunks."""
 
 
-def _features(table: Table, layout: Layout, model: LSTM) -> list[str]:
-    """Return the columns of inputs: those that are named, or all numbers that are nothing else."""
-    columns = count_of(model.input_size, "column")
+def _features(table: Table, layout: Layout, model: ModelInput) -> list[str]:
+    """Return the columns of the inputs: as named, or all numeric columns without another role."""
+    columns = count_of(model.inputs, "column")
     if layout.features is not None:
         names = list(layout.features)
         for name in names:
             kind = table.type_of(name, Option("features"))
-            if not is_numeric(table, name, kind):
+            if not table.is_numeric(table.schema.field(name)):
                 raise TypeError(f"{table.name}: expected numbers in column {name!r}, got {kind}")
         which = Message(f"{columns} in ", Option("features"))
     else:
@@ -267,12 +264,12 @@ def _features(table: Table, layout: Layout, model: LSTM) -> list[str]:
         names = [
             field.name
             for field in table.schema
-            if field.name not in others and is_numeric(table, field.name, field.type)
+            if field.name not in others and table.is_numeric(field)
         ]
         refuse_index(table.name, names, Message("name the inputs in ", Option("features")))
         beside = Message(Option("id"), ", ", Option("time"), " and ", Option("keep"))
         which = Message(f"{columns} of numbers beside ", beside)
-    if len(names) != model.input_size:
+    if len(names) != model.inputs:
         raise ValueError(
             Message(
                 f"{table.name}: expected ",
@@ -286,9 +283,9 @@ def _features(table: Table, layout: Layout, model: LSTM) -> list[str]:
     return names
 
 
-def _dtype(table: Table, features: list[str], model: LSTM) -> np.dtype[Any]:
-    embeds = isinstance(model.layers[0], Embedding)
-    if _is_csv(table):
+def _dtype(table: Table, features: list[str], model: ModelInput) -> np.dtype[Any]:
+    embeds = model.ids is not None
+    if table.is_text:
         return np.dtype(np.int64 if embeds else np.float64)
     found = [number_dtype(table.type_of(name, "a feature")) for name in features]
     dtype = np.result_type(*[kind for kind in found if kind is not None])
@@ -300,12 +297,8 @@ def _dtype(table: Table, features: list[str], model: LSTM) -> np.dtype[Any]:
     return dtype
 
 
-def _is_csv(table: Table) -> bool:
-    return table.name.lower().endswith((".csv", ".csv.gz"))
-
-
 def _come_again(name: str, id: str | None) -> ValueError:
     return ValueError(
-        f"{name}: expected the rows of an id to follow each other where they are read once, but "
-        f"one in column {id!r} comes again: sort them, or write them to a file first"
+        f"{name}: expected all rows of an id to follow each other, since they can be read only "
+        f"once, but an id in column {id!r} comes again: sort them, or score a file"
     )
