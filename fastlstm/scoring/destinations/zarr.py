@@ -83,7 +83,7 @@ class ZarrWriter(Writer):
             if column.null_count and not pa.types.is_floating(column.type):
                 first = scored.rows[int(np.flatnonzero(column.is_null())[0])]
                 raise ValueError(
-                    f"column {name!r} is null for sequence {first}, which a Zarr array cannot hold: "
+                    f"column {name!r} is null for sequence {first}, which Zarr cannot hold: "
                     "leave the column out, or write .parquet"
                 )
         self.arrays.write(scored)

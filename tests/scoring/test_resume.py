@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_scoring import MODELS, X
+from scoring_files import MODELS, X
 
 import fastlstm
 from fastlstm import cli

@@ -22,8 +22,9 @@ from helpers import assert_same_bits
 import fastlstm
 from fastlstm import cli
 from fastlstm.scoring import ledger
-from fastlstm.scoring.run import Job
-from fastlstm.scoring.sources import fingerprint, npy, pages
+from fastlstm.scoring.run import Run
+from fastlstm.scoring.sources import fingerprint
+from fastlstm.scoring.sources.arrays import npy, pages
 
 X = sf.make_sequences()[0]
 N, T, INPUTS = X.shape
@@ -123,9 +124,9 @@ def test_every_kind_of_source_is_compared_at_the_end(
     inside = [path for path in Path(source).rglob("*") if path.is_file()]
     touched = (inside or [Path(source)])[0]
     finish = "make_writer" if destination != "-" else "open_stream"
-    from fastlstm.scoring import job
+    from fastlstm.scoring import run
 
-    made = getattr(job, finish)
+    made = getattr(run, finish)
 
     def later(*arguments: Any) -> Any:
         writer = made(*arguments)
@@ -140,7 +141,7 @@ def test_every_kind_of_source_is_compared_at_the_end(
         writer.write = written
         return writer
 
-    monkeypatch.setattr(job, finish, later)
+    monkeypatch.setattr(run, finish, later)
     with pytest.raises(OSError, match=r"x\.\w+ has changed while it was (scored|being read)"):
         fastlstm.score(model, source, destination)
     assert not Path("y.npy").exists()
@@ -258,7 +259,7 @@ def test_who_would_write_need_not_wait_for_results_that_are_held_up(model, monke
         source = path = "r.npz"
         np.savez(path, values=X.reshape(-1, INPUTS), offsets=np.arange(N + 1) * T)
 
-    read, chunks = [], Job._checked_chunks
+    read, chunks = [], Run._checked_chunks
 
     def counted(*arguments: Any) -> Any:
         for chunk in chunks(*arguments):
@@ -280,9 +281,9 @@ def test_who_would_write_need_not_wait_for_results_that_are_held_up(model, monke
         os.pwrite(file, np.zeros_like(X[:100]).tobytes(), 2048)
         os.close(file)
 
-    monkeypatch.setattr(Job, "_checked_chunks", counted)
+    monkeypatch.setattr(Run, "_checked_chunks", counted)
     # the run goes on, to show what was scored
-    monkeypatch.setattr(Job, "_check_source", lambda job: job.reader.close())
+    monkeypatch.setattr(Run, "_check_source", lambda run: run.reader.close())
     monkeypatch.setattr(npy.NpyFile, "_check", lambda file: None)
     at_chunk(monkeypatch, 1, write_over_it)
     fastlstm.score(model, source, "y.npy", window=T if kind == "windows" else None)
@@ -373,11 +374,13 @@ def test_sequences_in_a_missing_chunk_of_zarr_are_bad(model, capsys, version, ch
     if version == 3 and int(zarr.__version__.partition(".")[0]) < 3:
         pytest.skip("this zarr does not write format 3")
     source = sparse("x.zarr", chunks, version)
-    with pytest.raises(ValueError, match=r"sequence 20 is bad: .*store lacks .*fill_missing=True"):
+    with pytest.raises(
+        ValueError, match=r"sequence 20 is bad: a missing chunk \(fill_missing=True"
+    ):
         fastlstm.score(model, source, "y.npy")
     model.save("m.npz")
     assert cli.main(["score", str(source), "--model", "m.npz", "-o", "y.npy", "--restart"]) == 1
-    assert "lacks (--fill-missing takes the fill value" in capsys.readouterr().err
+    assert "a missing chunk (--fill-missing would score the fill value)" in capsys.readouterr().err
     x = X.copy()
     x[20:40] = 0
     expected = model.predict(x)
@@ -441,7 +444,7 @@ def test_sequences_in_a_chunk_of_hdf5_that_was_never_written_are_bad(model, chun
     with h5py.File("x.h5", "w") as file:
         dataset = file.create_dataset("x", X.shape, X.dtype, chunks=chunks)
         dataset[:20], dataset[40:] = X[:20], X[40:]
-    with pytest.raises(ValueError, match=r"sequence 20 is bad: a chunk .* lacks .*fill_missing"):
+    with pytest.raises(ValueError, match=r"sequence 20 is bad: a missing chunk .*fill_missing"):
         fastlstm.score(model, "x.h5", "y.npy")
     expected = model.predict(x)
     fastlstm.score(model, "x.h5", "y.npy", restart=True, fill_missing=True)
@@ -453,7 +456,7 @@ def test_sequences_in_a_chunk_of_hdf5_that_was_never_written_are_bad(model, chun
 
 
 def test_fill_missing_is_for_zarr(model):
-    with pytest.raises(ValueError, match=r"fill_missing says nothing about \.npy"):
+    with pytest.raises(ValueError, match=r"fill_missing does not apply to \.npy"):
         fastlstm.score(model, save("x.npy"), "y.npy", fill_missing=True)
 
 
@@ -464,7 +467,7 @@ def test_pipes_and_devices_are_refused(model):
     save("ok.npy")
     for name in ("x.npy", "z.npy"):
         with pytest.raises(
-            ValueError, match=rf"{name} is a pipe or a device.*; the source - reads"
+            ValueError, match=rf"{name} is a pipe or a device.*; to read standard input, give -"
         ):
             fastlstm.score(model, name, "y.npy")
         with pytest.raises(ValueError, match=rf"{name} is a pipe or a device") as error:
@@ -513,5 +516,7 @@ def test_attributes_of_text_are_not_read(model):
     with h5py.File(save("x.h5"), "r+") as file:
         file["x"].attrs["units"] = "m"
         file["x"].attrs["_FillValue"] = "none"
-    with pytest.raises(ValueError, match="expected a number as attribute _FillValue, got text"):
+    with pytest.raises(
+        ValueError, match="expected the attribute _FillValue to be a number, got text"
+    ):
         fastlstm.score(model, "x.h5", "y.npy")

@@ -17,32 +17,18 @@ from model_files import fc, random, tensors
 from networks import Maker
 from pyarrow import feather
 from pyarrow import parquet as pq
+from scoring_files import MODELS, X
 
 import fastlstm
-from fastlstm import Dense, Embedding, Layer
+from fastlstm import Embedding
 from fastlstm.scoring import memory
 from fastlstm.scoring.bad_rows import find_bad_rows
 from fastlstm.scoring.chunk import Chunk
-from fastlstm.scoring.run import Job
 from fastlstm.scoring.outputs import Wanted
+from fastlstm.scoring.run import Run
 from fastlstm.scoring.sources.layout import Layout
 
 GATES = ("forget_gate", "input_gate", "candidate_cell", "cell_state", "output_gate", "hidden_state")
-
-
-def make_model(inputs: int = 2, outputs: int = 2) -> fastlstm.LSTM:
-    rng = np.random.default_rng(5)
-
-    def draw(*shape: int) -> np.ndarray:
-        return rng.normal(scale=0.5, size=shape).astype("float32")
-
-    first = Layer(draw(12, inputs), draw(12, 3), draw(12), draw(12))
-    second = Layer(draw(16, 3), draw(16, 4), draw(16), draw(16))
-    return fastlstm.LSTM([first, second], head=Dense(draw(outputs, 4), draw(outputs)))
-
-
-MODELS = {inputs: make_model(inputs) for inputs in (1, 2)}
-X = np.random.default_rng(6).normal(size=(403, 9, 2)).astype("float32")
 
 
 @pytest.fixture
@@ -378,7 +364,7 @@ def test_unknown_ids(here, small_chunks, windows):
 WRONG = {
     "no such source": ({"source": "no.npy"}, FileNotFoundError, "there is no file no.npy"),
     "no match": ({"source": "no*.npy"}, FileNotFoundError, r"no file matches no\*.npy"),
-    "an empty folder": ({"source": "empty"}, FileNotFoundError, "there are no files in it"),
+    "an empty folder": ({"source": "empty"}, FileNotFoundError, "no file in this folder ends in"),
     "a suffix": ({"source": "x.txt"}, ValueError, "expected a source ending in .npy"),
     "text": ({"source": "text.npy"}, ValueError, "text.npy: expected an .npy file of numbers"),
     "half a file": ({"source": "half.npy"}, ValueError, "half.npy: expected an .npy file"),
@@ -395,16 +381,16 @@ WRONG = {
     "little memory": (
         {"memory": "1MB"},
         ValueError,
-        '1 MB of memory are too little .*: give memory="',
+        '1 MB of memory is too little .*: give memory="',
     ),
     "a long window": ({"window": 10}, ValueError, "at least the 10 steps of a window, got 9"),
     "no window": ({"window": 0}, ValueError, "expected window to be an integer of 1 or more"),
     "a stride alone": (
         {"stride": 2},
         ValueError,
-        "stride=2 says how far windows are apart: give window",
+        "stride=2 is the distance between windows: give window too",
     ),
-    "columns": ({"column": "a"}, ValueError, "column says nothing about an array"),
+    "columns": ({"column": "a"}, ValueError, "column does not apply to an array"),
     "lengths": ({"lengths": np.array([1])}, ValueError, "expected lengths of shape"),
     "threads": ({"threads": 0}, ValueError, "expected threads to be an integer of 1 or more"),
 }
@@ -432,7 +418,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(here, call, kin
 
 def test_a_file_that_becomes_shorter_is_an_error(here, small_chunks, monkeypatch):
     from fastlstm.scoring import scorer
-    from fastlstm.scoring.sources import pages
+    from fastlstm.scoring.sources.arrays import pages
 
     # with a lease, cutting it would wait for the very thread that cuts it
     monkeypatch.setattr(pages, "_lease", lambda descriptor: False)
@@ -463,19 +449,21 @@ def test_sizes(text, size):
 
 def test_a_window_of_few_bytes_is_as_much_work_as_any(here):
     np.save("x.npy", np.zeros((2_000_000, 2), "float32"))
-    layout = fastlstm.scoring.sources.Layout(window=1000)
-    wanted = fastlstm.scoring.outputs.Wanted(False, False, False)
-    with fastlstm.scoring.run.Job(
+    layout = Layout(window=1000)
+    wanted = Wanted(False, False, False)
+    with fastlstm.scoring.run.Run(
         MODELS[2], "x.npy", "y.npy", layout=layout, wanted=wanted, memory="1GB"
-    ) as job:
+    ) as run:
         per_window = 1000 * MODELS[2]._engine.work_a_step
-        assert job.chunk_bytes() / 8 * per_window == pytest.approx(memory.MOST_WORK, rel=0.01)
+        assert run.chunk_bytes() / 8 * per_window == pytest.approx(memory.MOST_WORK, rel=0.01)
 
 
 def test_no_file_of_the_result_replaces_the_source(here):
     np.save("y.h_n.npy", X)
     before = Path("y.h_n.npy").read_bytes()
-    with pytest.raises(ValueError, match=r"y.h_n.npy would be written beside .* is the source"):
+    with pytest.raises(
+        ValueError, match=r"y.h_n.npy is the source, and a result beside .* over it"
+    ):
         fastlstm.score(MODELS[2], "y.h_n.npy", "y.npy", state=True)
     assert Path("y.h_n.npy").read_bytes() == before
     assert os.listdir() == ["y.h_n.npy"]
@@ -498,15 +486,15 @@ def test_what_a_chunk_takes_beside_its_results_counts(tmp_path):
     np.save(tmp_path / "s.npy", np.zeros(100, np.float32))
 
     def chunk(name, state, **layout):
-        job = Job(
+        run = Run(
             model,
             tmp_path / name,
             tmp_path / "y.npy",
             layout=Layout(**layout),
             wanted=Wanted(False, state, False),
         )
-        with job:
-            return job.chunk_bytes()
+        with run:
+            return run.chunk_bytes()
 
     assert chunk("x.npy", True) * 64 < 500e6 < chunk("x.npy", False) * 64
     windows = chunk("s.npy", False, window=5) // 4

@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dask.distributed import Client, LocalCluster
-from test_scoring import MODELS, X
+from scoring_files import MODELS, X
 
 import fastlstm
 from fastlstm import cli
 from fastlstm.scoring import cluster, scorer
+from fastlstm.scoring.run import Run
+from fastlstm.scoring.sources.layout import Layout
 
 MODEL = MODELS[2]
 
@@ -137,12 +139,10 @@ def test_an_interrupted_run_goes_on(client, monkeypatch, pieces):
 def test_a_piece_of_many_chunks_is_taken_up_within(client, monkeypatch):
     """Only the local part: chunks that are done are passed over."""
     pieces = [cluster.Piece(str(Path("x.npy").absolute()))]
-    layout = fastlstm.scoring.run.Layout()
-    job = fastlstm.scoring.run.Job(
-        MODEL, "x.npy", "y.npy", layout=layout, wanted=scorer.Wanted(False, False, False)
-    )
-    with job:
-        chunks = cluster.score_piece(job.scorer, layout, pieces[0]) * 3
+    layout = Layout()
+    run = Run(MODEL, "x.npy", "y.npy", layout=layout, wanted=scorer.Wanted(False, False, False))
+    with run:
+        chunks = cluster.score_piece(run.scorer, layout, pieces[0]) * 3
 
     class Local:
         def submit(self, function, *arguments, **options):
@@ -156,15 +156,15 @@ def test_a_piece_of_many_chunks_is_taken_up_within(client, monkeypatch):
         def cancel(self, futures):
             pass
 
-    every = list(cluster.score_pieces(Local(), job.scorer, layout, pieces, None, 0))
+    every = list(cluster.score_pieces(Local(), run.scorer, layout, pieces, None, 0))
     assert [entry[2] for entry in every] == [(0, 1), (0, 2), (1, 0)]
-    rest = list(cluster.score_pieces(Local(), job.scorer, layout, pieces, [0, 2], 806))
+    rest = list(cluster.score_pieces(Local(), run.scorer, layout, pieces, [0, 2], 806))
     assert [entry[2] for entry in rest] == [(1, 0)]
     assert rest[0][0].rows[0] == 806
 
 
 WRONG = {
-    "long format": ({"source": "tables", "time": "t"}, ValueError, "several files, which a cl"),
+    "long format": ({"source": "tables", "time": "t"}, ValueError, "cannot be scored on a cluster"),
     "standard input": ({"source": "-"}, ValueError, "cannot read standard input"),
     "no cluster": ({"dask": "tcp://127.0.0.1:1"}, OSError, "Timed out|refused|connect"),
 }

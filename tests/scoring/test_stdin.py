@@ -163,7 +163,7 @@ def test_arrow_stream_in_long_format(pipe, size):
     with pytest.raises(ValueError, match="rows sorted by 'when' in each sequence"):
         Read("-", model, size, id="who", time="when", window=3)
     pipe(stream(table.take([*range(1, 30), 0])))
-    with pytest.raises(ValueError, match="one in column 'who' comes again"):
+    with pytest.raises(ValueError, match="an id in column 'who' comes again"):
         Read("-", model, size, id="who", time="when")
 
 

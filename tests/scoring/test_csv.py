@@ -11,7 +11,7 @@ from helpers import assert_same_bits
 from table_sources import Read, check_everywhere, make_embedding_model, make_model
 
 import fastlstm
-from fastlstm.scoring.sources import csv
+from fastlstm.scoring.sources.tables import csv
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def quick_parsing(monkeypatch):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Parse some lines at a time."""
-    monkeypatch.setattr(csv, "LEAST_BLOCK", 250)
+    monkeypatch.setattr(csv, "LEAST_BYTES", 250)
 
 
 def write(path, text):
@@ -157,10 +157,12 @@ def test_ends_of_lines(tmp_path, end, last):
 def test_an_index_of_pandas_is_no_step(tmp_path):
     path = tmp_path / "x.csv"
     pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}).to_csv(path)
-    with pytest.raises(ValueError, match=r"column '' looks like an index.*index=False"):
+    with pytest.raises(
+        ValueError, match=r"column '' looks like the index of a pandas data frame.*index=False"
+    ):
         Read(path, make_model())
     pd.read_csv(path).to_csv(path, index=False)
-    with pytest.raises(ValueError, match="column 'Unnamed: 0' looks like an index"):
+    with pytest.raises(ValueError, match="column 'Unnamed: 0' looks like the index"):
         Read(path, make_model())
     named = path.read_text().replace("Unnamed: 0", "row")
     read = Read(write(path, named), make_model(), id="row")  # as the message says
@@ -217,7 +219,10 @@ def test_a_step_that_is_broken_in_long_format(tmp_path):
     assert read.bad == {2: "unparsable"}
     lines[9] = "2,1"
     path = write(tmp_path / "x.csv", "who,when,x\n" + "\n".join(lines))
-    with pytest.raises(ValueError, match=r"expected column 'who' in every row.*\(unparsable\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"got null in row 9 of the lines from byte 11 \(unparsable\)",
+    ):
         Read(path, model, id="who", time="when")
 
 
@@ -238,7 +243,7 @@ WRONG = [
     ("a,b,c\n1,2,3\n", {"id": "i"}, "no column 'i'"),
     ("a,b,a\n1,2,3\n", {}, "several columns 'a'"),
     ("a;b\n1;2\n", {}, r"no numbers in a;b"),
-    ("a,b\n1,2\n", {"column": "a"}, "column says nothing about a CSV file"),
+    ("a,b\n1,2\n", {"column": "a"}, "column does not apply to a CSV file"),
 ]
 
 
@@ -250,7 +255,7 @@ def test_what_is_no_table_of_sequences(tmp_path, text, layout, error):
 
 
 def test_columns_that_make_no_whole_steps(tmp_path):
-    with pytest.raises(ValueError, match=r"2 columns a step.* got 3 of them"):
+    with pytest.raises(ValueError, match=r"2 columns for each step.* got 3 of them"):
         Read(write(tmp_path / "x.csv", "a,b,c\n1,2,3\n"), make_model(2))
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet
 import zarr
 from networks import Maker
 
-from fastlstm import LSTM
+from fastlstm import LSTM, Dense, Layer
 from fastlstm.scoring import memory
 from fastlstm.scoring.chunk import Chunk
 from fastlstm.scoring.outputs import GATES
@@ -29,6 +29,21 @@ N, T, INPUTS = 301, 7, 3
 def make_model(outputs: int = 2) -> LSTM:
     m = Maker(3, "float32")
     return LSTM([m.both(INPUTS, 4), m.layer(8, 5)], m.dense(5, outputs))
+
+
+def two_layers(inputs: int = 2, outputs: int = 2) -> LSTM:
+    rng = np.random.default_rng(5)
+
+    def draw(*shape: int) -> Array:
+        return rng.normal(scale=0.5, size=shape).astype("float32")
+
+    first = Layer(draw(12, inputs), draw(12, 3), draw(12), draw(12))
+    second = Layer(draw(16, 3), draw(16, 4), draw(16), draw(16))
+    return LSTM([first, second], head=Dense(draw(outputs, 4), draw(outputs)))
+
+
+MODELS = {inputs: two_layers(inputs) for inputs in (1, 2)}
+X = np.random.default_rng(6).normal(size=(403, 9, 2)).astype("float32")
 
 
 def make_sequences(seed: int = 0) -> tuple[Array, Array]:
@@ -167,10 +182,10 @@ class Keeping:
 
 def keep_columns(monkeypatch: Any, batch: pa.RecordBatch) -> None:
     """Have every source carry columns along from now on."""
-    from fastlstm.scoring import job
+    from fastlstm.scoring import run
 
-    whole = job.open_source
-    monkeypatch.setattr(job, "open_source", lambda *args: Keeping(whole(*args), batch))
+    whole = run.open_source
+    monkeypatch.setattr(run, "open_source", lambda *args: Keeping(whole(*args), batch))
 
 
 def assert_rows(actual: Rows, wanted: Rows, what: str) -> None:

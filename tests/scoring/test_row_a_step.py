@@ -15,7 +15,7 @@ from pyarrow import parquet as pq
 from table_sources import Read, check_everywhere, make_embedding_model, make_model, ragged
 
 import fastlstm
-from fastlstm.scoring.sources import order, sorting
+from fastlstm.scoring.sources.tables import order, sorting
 
 IDS = {
     "integers": lambda n: 1000 - 7 * n,
@@ -150,7 +150,10 @@ def test_without_duckdb_the_error_says_what_to_do(tmp_path, rng, monkeypatch):
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r'"fastlstm\[duckdb\]"; or sort the table by its ids'):
+    with pytest.raises(
+        ImportError,
+        match=r'"fastlstm\[duckdb\]"\), sort the table by id and time, or give more memory',
+    ):
         Read(path, make_model(), id="who", time="when", features=("x0",))
 
 
@@ -314,7 +317,7 @@ def test_an_index_of_pandas_is_no_input(tmp_path):
     with pytest.raises(ValueError, match=r"column '__index_level_0__' looks like.*index=False"):
         Read(path, model, id="who", features=None, time="x")
     frame.to_csv(tmp_path / "x.csv")
-    with pytest.raises(ValueError, match=r"column '' looks like an index.*index=False.*features"):
+    with pytest.raises(ValueError, match=r"column '' looks like the index.*index=False.*features"):
         Read(tmp_path / "x.csv", model, time="who")
     read = Read(tmp_path / "x.csv", model, time="who", features=("", "x"))  # if it is meant
     assert_same_bits(read.scores, model.predict(np.array([[5, 1.0], [7, 2.0]])))
@@ -338,7 +341,11 @@ WRONG = [
     ({"time": "when"}, ValueError, r"got 2 \(who, x\): name 1 column in features"),
     ({"time": "l", "features": ("x",)}, TypeError, "expected times that can be sorted"),
     ({"id": "l", "features": ("x",)}, TypeError, "expected ids in column 'l'"),
-    ({"time": "when", "column": "l"}, ValueError, "column says nothing"),
+    (
+        {"time": "when", "column": "l"},
+        ValueError,
+        "column does not apply to a table with one row for each step",
+    ),
     ({"features": ("x",), "keep": ("k",)}, ValueError, "no column 'k'"),
 ]
 
@@ -355,7 +362,10 @@ def test_rows_without_id_or_time(tmp_path, name):
     columns = {"who": [1, 1, 2], "when": [1, 2, 1], "x": [1.0, 2.0, 3.0]}
     columns[name][2] = None
     path = write(tmp_path / "x.parquet", pa.table(columns), 2)
-    with pytest.raises(ValueError, match=f"expected column '{name}' in every row, got null at row"):
+    with pytest.raises(
+        ValueError,
+        match=f"expected a value in column '{name}' of every row, got null in row 0 of row group 1",
+    ):
         Read(path, make_model(), id="who", time="when")
 
 
@@ -364,7 +374,9 @@ def test_nan_is_no_id_and_no_time(tmp_path, name):
     columns = {"who": [1.0, 1.0, 2.0], "when": [1.0, 2.0, 3.0], "x": [1.0, 2.0, 3.0]}
     columns[name][1] = float("nan")
     path = write(tmp_path / "x.parquet", pa.table(columns))
-    with pytest.raises(ValueError, match=f"column '{name}' in every row, got NaN at row 1"):
+    with pytest.raises(
+        ValueError, match=f"column '{name}' of every row, got NaN in row 1 of row group 0"
+    ):
         Read(path, make_model(), id="who", time="when", features=("x",))
 
 
@@ -375,7 +387,9 @@ def test_a_null_behind_what_told_that_a_table_is_scattered(tmp_path, monkeypatch
     monkeypatch.setattr(sorting, "IN_MEMORY", 0)
     ids = [1, 2, 1, *[3] * 20, None, 3]
     path = write(tmp_path / "x.parquet", pa.table({"who": ids, "x": np.zeros(len(ids))}), rows=3)
-    with pytest.raises(ValueError, match="expected column 'who' in every row, got null at row"):
+    with pytest.raises(
+        ValueError, match="expected a value in column 'who' of every row, got null in row"
+    ):
         Read(path, make_model(), 1, id="who", features=("x",))
 
 

@@ -11,7 +11,8 @@ from networks import Maker
 from fastlstm import LSTM, Embedding
 from fastlstm.scoring.bad_rows import find_bad_rows
 from fastlstm.scoring.outputs import Wanted, compute
-from fastlstm.scoring.sources import Layout, open_source
+from fastlstm.scoring.sources.layout import Layout
+from fastlstm.scoring.sources.open import open_source
 
 WANTED = Wanted(False, False, False)
 

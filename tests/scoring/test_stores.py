@@ -22,8 +22,10 @@ from scoring_files import INPUTS, N, T
 import fastlstm
 from fastlstm import Ragged
 from fastlstm.scoring import ledger
-from fastlstm.scoring.sources import Layout, chunked, npz
-from fastlstm.scoring.sources import open_source as open_any
+from fastlstm.scoring.sources.arrays import npz, stored_in_chunks
+from fastlstm.scoring.sources.layout import Layout
+from fastlstm.scoring.sources.model_input import ModelInput
+from fastlstm.scoring.sources.open import open_source as open_any
 
 SIZES = (1, 700, 3777, 10**7)
 
@@ -158,7 +160,7 @@ def test_chunked_stores(model, tmp_path, kind, form, size, monkeypatch):
 @pytest.mark.parametrize("most", [0, 10**6])
 @pytest.mark.parametrize("dtype", ["f4", ">f8", "f2", "i4", "u1", "bool"])
 def test_dtypes(model, tmp_path, dtype, most, monkeypatch):
-    monkeypatch.setattr(chunked, "MOST_HELD", most)
+    monkeypatch.setattr(stored_in_chunks, "MOST_HELD", most)
     sf.small_chunks(monkeypatch, 1000)
     x = (abs(sf.make_sequences()[0]) * 2).astype(dtype)
     save_chunks(str(tmp_path / "x.zarr"), x, chunks=(20, 3, 3))
@@ -184,10 +186,10 @@ def test_chunks_are_decoded_once(model, size, window):
             return x[index]
 
     array = Counting()
-    file = chunked.ChunkedFile("x", array, dict, lambda: None)
+    file = stored_in_chunks.ChunkedFile("x", array, dict, lambda: None)
     from fastlstm.scoring.sources.arrays.reader import ArrayReader
 
-    reader = ArrayReader(file, Layout(window=window), model)
+    reader = ArrayReader(file, Layout(window=window), ModelInput.of(model))
     assert sum(c.count for c in reader.chunks(size, None)) == N * (1 if window is None else 3)
     assert array.seen == list(range(8))
     assert reader.held == 2 * 40 * T * INPUTS * 4
@@ -229,7 +231,9 @@ def test_written_by_xarray(model, tmp_path, zarr_format):
     assert_same_bits(scores(model, f"{tmp_path}/x.zarr:/x"), model.predict(x))
     packed = {"x": {"dtype": "i2", "scale_factor": 0.001, "_FillValue": -1}}
     data.to_zarr(tmp_path / "packed.zarr", encoding=packed, **options)
-    with pytest.raises(ValueError, match=r"scale_factor = .*not supported; write it unpacked"):
+    with pytest.raises(
+        ValueError, match=r"scale_factor = .*not supported; write the array unpacked"
+    ):
         scores(model, tmp_path / "packed.zarr")
 
 
@@ -346,18 +350,21 @@ def test_memory_is_bounded(model, tmp_path, compressed):
     ("arrays", "message"),
     [
         ({}, "got nothing"),
-        ({"a": 1, "b": 2}, "expected x, x and lengths, or values and offsets; got a, b"),
+        ({"a": 1, "b": 2}, "expected the arrays x, x and lengths, or values and offsets; got a, b"),
         ({"x": np.zeros((4, 3))}, "at least the 30 steps of a window, got 4"),
         ({"x": np.zeros((4, 3, 2))}, r"x.npz: x: expected x of shape \(N, T, 3\)"),
         ({"x": np.zeros((4, 3, 3)), "lengths": [1, 2]}, "lengths"),
-        ({"x": np.zeros((4, 3, 3)), "lengths": [1, 2, 3, 4]}, "lengths does not go with window"),
+        (
+            {"x": np.zeros((4, 3, 3)), "lengths": [1, 2, 3, 4]},
+            "lengths cannot be combined with window",
+        ),
         ({"x": np.array([None])}, "expected an array of numbers"),
         ({"x": np.zeros((2, 2, 3), "datetime64[s]")}, "expected real numbers"),
         ({"values": np.zeros((4, 2)), "offsets": [0, 4]}, "expected shape .sum of lengths, 3"),
         ({"values": np.zeros((4, 3)), "offsets": [0, 5]}, "expected them within 0 ... 4"),
         ({"values": np.zeros((4, 3)), "offsets": [0, 3, 2]}, "not to decrease"),
         ({"values": np.zeros((4, 3)), "offsets": [0.5]}, "expected integers"),
-        ({"values": np.zeros((4, 3)), "offsets": [0, 4]}, "window says nothing about values"),
+        ({"values": np.zeros((4, 3)), "offsets": [0, 4]}, "window does not apply to values"),
         ({"values": np.zeros((4, 3), "U2"), "offsets": [0, 4]}, "expected real numbers"),
     ],
 )
@@ -451,7 +458,7 @@ def test_something_else_under_that_name(model, tmp_path, suffix):
         scores(model, path)
     path.unlink()
     path.mkdir()
-    with pytest.raises((ValueError, FileNotFoundError), match=rf"{kinds}|there are no files"):
+    with pytest.raises((ValueError, FileNotFoundError), match=rf"{kinds}|no file in this folder"):
         scores(model, path)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         scores(model, tmp_path / f"y{suffix}")
