@@ -8,6 +8,7 @@ import signal
 from copy import deepcopy
 from pathlib import Path
 
+import helpers
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ from scoring_files import MODELS, X
 
 import fastlstm
 from fastlstm import cli
+from fastlstm.engine.run import engine
 from fastlstm.scoring import cluster, scorer
 from fastlstm.scoring.run import Run
 from fastlstm.scoring.sources.layout import Layout
@@ -33,7 +35,13 @@ def client():
         LocalCluster(silence_logs=logging.CRITICAL, **options) as workers,
         Client(workers) as client,
     ):
+        client.run(few_kernels)
         yield client
+
+
+def few_kernels() -> None:
+    """Have a worker compile the kernels that this process does, as the fixture of that name."""
+    engine.choose_tile = helpers.choose_of_few_tiles
 
 
 @pytest.fixture(autouse=True)

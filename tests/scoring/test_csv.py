@@ -11,7 +11,7 @@ from helpers import assert_same_bits
 from table_sources import Read, check_everywhere, make_embedding_model, make_model
 
 import fastlstm
-from fastlstm.scoring.sources.tables import csv
+from fastlstm.scoring.sources.tables import csv, sorting
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +19,12 @@ def quick_parsing(monkeypatch):
     """Without pyarrow's cure of a leak in Python 3.10, which looks at all objects every time."""
     name = "pyarrow.lib._break_traceback_cycle_from_frame"
     monkeypatch.setattr(name, lambda frame: None, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def sorted_in_memory(monkeypatch):
+    """DuckDB takes long for small chunks, and has tests of its own."""
+    monkeypatch.setattr(sorting, "IN_MEMORY", 2**30)
 
 
 @pytest.fixture

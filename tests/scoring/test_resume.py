@@ -114,7 +114,7 @@ def finished() -> bool:
     ("seconds", "apart"),
     [
         pytest.param(1e9, 1, marks=pytest.mark.full),
-        (0.0, 5),
+        (0.0, 7),
         pytest.param(0.0, 1, marks=pytest.mark.slow),
     ],
     ids=["commits once", "commits often", "commits often, all events"],

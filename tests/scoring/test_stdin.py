@@ -8,7 +8,6 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -82,16 +81,6 @@ def score_in_process(folder, model, data, **options):
 def test_npy_through_a_pipe(tmp_path):
     model, x = make_model(), np.random.default_rng(0).normal(size=(30_000, 9)).astype("f4")
     assert_same_bits(score_in_process(tmp_path, model, npy(x)), model.predict(x))
-
-
-def test_arrow_stream_of_duckdb_through_a_pipe(tmp_path):
-    with duckdb.connect() as base:
-        reader = base.sql(
-            "SELECT i AS id, [i, i + 1, i + 2]::FLOAT[] AS x FROM range(5000) AS t(i)"
-        ).to_arrow_table()
-    model = make_model()
-    y = score_in_process(tmp_path, model, stream(reader, 700))
-    assert_same_bits(y, model.predict(np.arange(5000)[:, None] + np.arange(3.0)))
 
 
 @pytest.mark.parametrize("size", [1, 100, 10_000])
@@ -205,8 +194,9 @@ def test_it_cannot_be_resumed(pipe, tmp_path):
 
 
 def test_a_writer_that_dies_between_two_batches(tmp_path):
-    """Without its mark a stream looks whole, and is not."""
-    table = pa.table({"s": [[1.0, 2.0]] * 10})
+    """Without its mark a stream looks whole, and is not. Both come through a pipe."""
+    x = np.random.default_rng(8).normal(size=(10, 2))
+    table = pa.table({"s": x.tolist()})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=5)
@@ -217,6 +207,9 @@ def test_a_writer_that_dies_between_two_batches(tmp_path):
         (tmp_path / "x.arrows").write_bytes(data)
         run = subprocess.run(command, input=data, cwd=tmp_path, capture_output=True, timeout=300)
         assert run.returncode == code
+        if code == 0:
+            scores = np.loadtxt(tmp_path / "y.csv", "f4", delimiter=",", skiprows=1)[:, 1:]
+            assert_same_bits(scores, make_model().predict(x))
     assert b"ended without the mark of a complete Arrow stream" in run.stderr
     with pytest.raises(OSError, match=r"x.arrows ended without the mark"):
         fastlstm.score(make_model(), tmp_path / "x.arrows", tmp_path / "z.csv")
@@ -239,16 +232,12 @@ def test_closed_standard_streams_are_told(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot ask a pipe whether it is empty")
-@pytest.mark.parametrize("kind", ["npy", "arrow"])
-def test_an_error_does_not_wait_for_input_that_never_comes(tmp_path, kind):
+def test_an_error_does_not_wait_for_input_that_never_comes(tmp_path):
     """The process ends, too: no thread holds a lock of standard input."""
     model = make_model()
     x = np.ones((2000, 9), np.float32)
-    if kind == "npy":
-        data = npy(x)[:30_000]
-    else:
-        lists = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), 9)
-        data = stream(pa.table({"x": lists}), 500)[:30_000]
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(x.reshape(-1)), 9)
+    data = stream(pa.table({"x": lists}), 500)[:30_000]
     path = model.save(tmp_path / "model.npz")
     code = FULL + SCORE
     arguments = [str(path), str(tmp_path / "y.npy"), repr({})]

@@ -420,7 +420,7 @@ def test_damaged_archives(model, tmp_path, compressed):
             scores(model, path)
     refused = others = 0
     rng = np.random.default_rng(1)
-    places = [*range(0, 180, 7), *rng.integers(180, len(whole) - 160, 10), *range(-150, 0, 4)]
+    places = [*range(0, 180, 13), *rng.integers(180, len(whole) - 160, 5), *range(-150, 0, 7)]
     for at in places:
         data = bytearray(whole)
         data[at] ^= 0x55
