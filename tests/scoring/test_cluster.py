@@ -19,7 +19,7 @@ from scoring_files import MODELS, X
 import fastlstm
 from fastlstm import cli
 from fastlstm.engine.run import engine
-from fastlstm.scoring import cluster, scorer
+from fastlstm.scoring import cluster, run, scorer
 from fastlstm.scoring.run import Run
 from fastlstm.scoring.sources.layout import Layout
 
@@ -136,7 +136,7 @@ def test_an_interrupted_run_goes_on(client, monkeypatch, pieces):
             yield entry
 
     with monkeypatch.context() as patch:
-        patch.setattr(cluster, "score_pieces", interrupted)
+        patch.setattr(run, "score_pieces", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fastlstm.score(MODEL, "x.npy", "y.npy", dask=client)
     summary = fastlstm.score(MODEL, "x.npy", "y.npy", dask=client, resume=True)
@@ -148,9 +148,9 @@ def test_a_piece_of_many_chunks_is_taken_up_within(client, monkeypatch):
     """Only the local part: chunks that are done are passed over."""
     pieces = [cluster.Piece(str(Path("x.npy").absolute()))]
     layout = Layout()
-    run = Run(MODEL, "x.npy", "y.npy", layout=layout, wanted=scorer.Wanted(False, False, False))
-    with run:
-        chunks = cluster.score_piece(run.scorer, layout, pieces[0]) * 3
+    scoring = Run(MODEL, "x.npy", "y.npy", layout=layout, wanted=scorer.Wanted(False, False, False))
+    with scoring:
+        chunks = cluster.score_piece(scoring.scorer, layout, pieces[0]) * 3
 
     class Local:
         def submit(self, function, *arguments, **options):
@@ -164,9 +164,9 @@ def test_a_piece_of_many_chunks_is_taken_up_within(client, monkeypatch):
         def cancel(self, futures):
             pass
 
-    every = list(cluster.score_pieces(Local(), run.scorer, layout, pieces, None, 0))
+    every = list(cluster.score_pieces(Local(), scoring.scorer, layout, pieces, None, 0))
     assert [entry[2] for entry in every] == [(0, 1), (0, 2), (1, 0)]
-    rest = list(cluster.score_pieces(Local(), run.scorer, layout, pieces, [0, 2], 806))
+    rest = list(cluster.score_pieces(Local(), scoring.scorer, layout, pieces, [0, 2], 806))
     assert [entry[2] for entry in rest] == [(1, 0)]
     assert rest[0][0].rows[0] == 806
 

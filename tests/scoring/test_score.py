@@ -18,6 +18,7 @@ from networks import Maker
 from pyarrow import feather
 from pyarrow import parquet as pq
 from scoring_files import MODELS, X
+from table_sources import check_everywhere
 
 import fastlstm
 from fastlstm import Embedding
@@ -147,6 +148,16 @@ def test_several_files_follow_each_other(here, small_chunks):
     for source in ("in", "in/*.npy", Path("in")):
         fastlstm.score(MODELS[2], source, "y.npy")
         np.testing.assert_array_equal(np.load("y.npy"), MODELS[2].predict(X))
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_several_files_are_read_from_any_position(here, window):
+    Path("in").mkdir()
+    for i, part in enumerate(np.split(X[:30], [7, 7, 20])):
+        np.save(f"in/part-{i}.npy", part)
+    read = check_everywhere("in", MODELS[2], (1, 300), window=window)
+    expected = X[:30] if window is None else np.concatenate([windows_of(s, 4, 1) for s in X[:30]])
+    np.testing.assert_array_equal(read.scores, MODELS[2].predict(expected))
 
 
 def test_a_model_file_and_another_dtype(here):
