@@ -262,9 +262,8 @@ def _unlock(folder: Path, lock: IO[bytes]) -> None:
     """
     path = folder / "lock"
     try:
-        path.unlink(
-            missing_ok=True
-        )  # still held: a run that gets the lock now sees that it is gone
+        # while it is held: a run that gets the lock now sees that its file is gone
+        path.unlink(missing_ok=True)
         lock.close()
     except PermissionError:  # Windows does not remove an open file
         lock.close()

@@ -130,7 +130,7 @@ class behind(Generic[Item]):
             if self.error is None:
                 try:
                     self.act(item)
-                except BaseException as error:  # it is raised where items come from
+                except BaseException as error:  # raised where items come from
                     self.error = error
 
     def __enter__(self) -> behind[Item]:

@@ -310,6 +310,25 @@ def test_bad_rows_without_steps_are_null(model, source):
     assert scores[0] == []
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".zarr"])
+def test_bad_rows_without_steps_are_nan_in_arrays(model, tmp_path, suffix):
+    """Zeros, as padding has them, would look like results."""
+    lengths = np.array([2, T, 3, 0])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    values = sf.make_sequences()[0].reshape(-1, 3)[: offsets[-1]]
+    np.savez(tmp_path / "x.npz", values=values, offsets=offsets)
+    options: dict[str, Any] = {"return_sequences": True, "on_bad_row": "nan", "max_steps": T - 1}
+    fastlstm.score(model, tmp_path / "x.npz", tmp_path / f"y{suffix}", **options)
+    if suffix == ".npy":
+        scores = np.load(tmp_path / "y.npy")
+    else:
+        scores = zarr.open_group(tmp_path / "y.zarr", mode="r")["score"][...]
+    assert scores.shape == (4, T - 1, 2)
+    assert np.isnan(scores[1]).all()
+    assert (scores[0, 2:] == 0).all()
+    assert (scores[3] == 0).all()
+
+
 def test_nan_is_read_back_from_csv(model, source):
     x = np.load(source)
     x[1] = np.nan

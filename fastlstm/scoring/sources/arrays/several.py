@@ -15,7 +15,7 @@ from fastlstm.scoring.sources.layout import Layout
 
 __all__ = ["joined"]
 
-BEHIND = 2  # when a reader yields a chunk, the one before may still wait to be scored
+BEHIND = 2  # once so many later chunks are taken, a chunk has been scored
 
 
 def joined(readers: Iterable[Reader], layout: Layout) -> Reader:

@@ -56,9 +56,12 @@ class ChunkedFile(ArrayFile):
         self.chunk_rows = int(array.chunks[0]) if array.chunks else 0  # of a stored chunk
         size = self.chunk_rows * math.prod(self.shape[1:]) * self.dtype.itemsize
         self.holds = 0 < size <= MOST_HELD
-        # decoded twice over: what is kept, and what is being read
+        # twice: the rows that are kept, and those that are being decoded
         self.held = 2 * min(size, self.dtype.itemsize * math.prod(self.shape)) if self.holds else 0
-        self.last: tuple[int, Array] = -1, np.empty(0)  # which rows of chunks are kept, and they
+        self.last: tuple[int, Array] = (
+            -1,
+            np.empty(0),
+        )  # the number of the chunk whose rows are kept, and the rows
 
     def read(self, rows: slice, steps: slice) -> Array:
         first, last, _ = rows.indices(self.shape[0])

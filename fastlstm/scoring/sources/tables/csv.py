@@ -110,7 +110,7 @@ class CsvFile(FileOnDisk, TableFile):
         bad: set[int] = set()
         try:
             table, wrong = self._parse(block, types)
-        except pa.ArrowInvalid:  # of some cell: parse numbers one by one
+        except pa.ArrowInvalid:  # some cell is not a number: find out which
             texts = {n: pa.string() if kinds[n] else kind for n, kind in types.items()}
             table, wrong = self._parse(block, texts)
             columns = {}
