@@ -54,6 +54,12 @@ def make_sequences(seed: int = 0) -> tuple[Array, Array]:
     return rng.normal(size=(N, T, INPUTS)).astype(np.float32), lengths
 
 
+def windows_of(series: np.ndarray, window: int, stride: int) -> np.ndarray:
+    """All windows (N, window, I) of a series (L, I), materialised."""
+    every = np.lib.stride_tricks.sliding_window_view(series, window, axis=0)
+    return np.ascontiguousarray(every[::stride].swapaxes(1, 2))
+
+
 def expected(model: LSTM, x: Array, lengths: Array | None, every: bool) -> dict[str, Rows]:
     """All results as the model itself gives them."""
     y = model.predict(x, lengths=lengths, return_sequences=every)
