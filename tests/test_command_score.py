@@ -349,20 +349,20 @@ ADVICE = {  # what came before, the call, and what its error says in Python and 
     "a stride alone": (
         None,
         {"stride": 2},
-        "stride=2 says how far windows are apart: give window too",
-        "--stride 2 says how far windows are apart: give --window too",
+        "stride=2 is the distance between windows: give window too",
+        "--stride 2 is the distance between windows: give --window too",
     ),
     "columns": (
         None,
         {"features": ["a"]},
-        "features says nothing about an array",
-        "--features says nothing about an array",
+        "features does not apply to an array",
+        "--features does not apply to an array",
     ),
     "a store": (
         None,
         {"fill_missing": True},
-        "fill_missing says nothing about .npy files: it is for Zarr and HDF5",
-        "--fill-missing says nothing about .npy files: it is for Zarr and HDF5",
+        "fill_missing does not apply to .npy files, only to Zarr and HDF5",
+        "--fill-missing does not apply to .npy files, only to Zarr and HDF5",
     ),
     "little memory": (
         None,
@@ -373,10 +373,10 @@ ADVICE = {  # what came before, the call, and what its error says in Python and 
     "a long table": (
         None,
         {"source": "x.csv"},
-        "x.csv: expected columns of numbers, 2 columns a step, beside id and keep; got 1 of them: "
-        "the columns are a (int64). A table with one row a step needs time or features",
-        "x.csv: expected columns of numbers, 2 columns a step, beside --id and --keep; got 1 of "
-        "them: the columns are a (int64). A table with one row a step needs --time or --features",
+        "x.csv: expected columns of numbers, 2 columns for each step, beside id and keep; got 1 of them: "
+        "the columns are a (int64). A table with one row for each step needs time or features",
+        "x.csv: expected columns of numbers, 2 columns for each step, beside --id and --keep; got 1 of "
+        "them: the columns are a (int64). A table with one row for each step needs --time or --features",
     ),
     "a column": (
         None,

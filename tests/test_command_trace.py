@@ -332,7 +332,7 @@ def test_ids_of_unequal_length(folder, monkeypatch, source):
 def test_only_what_is_needed_is_read(sources, model, capsys, monkeypatch):
     """Of an array the chosen rows, of another source chunks up to the last chosen row."""
     from fastlstm.commands.trace import rows
-    from fastlstm.scoring.sources.npy import NpyFile
+    from fastlstm.scoring.sources.arrays.npy import NpyFile
 
     monkeypatch.setattr(rows, "CHUNK", 1)
     read = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastlstm.commands.parsers import positive
 
 if TYPE_CHECKING:
-    from fastlstm.scoring.sources import Layout
+    from fastlstm.scoring.sources.layout import Layout
 
 __all__ = ["SOURCE", "add_layout", "given_layout"]
 
@@ -60,7 +60,7 @@ def add_layout(parser: argparse.ArgumentParser, keep: str) -> argparse._Argument
 
 def given_layout(options: argparse.Namespace) -> Layout:
     """Return what the options say."""
-    from fastlstm.scoring.sources import Layout
+    from fastlstm.scoring.sources.layout import Layout
 
     return Layout(
         lengths=options.lengths,

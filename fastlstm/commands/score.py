@@ -14,7 +14,7 @@ from fastlstm.commands.parsers import DTYPES, new_parser, positive
 
 if TYPE_CHECKING:
     from fastlstm.commands.parsers import Commands
-    from fastlstm.scoring.job import Job
+    from fastlstm.scoring.run import Run
 
 # --memory counts the whole process, except where it held more than this before: then `main` was
 # called from another program, whose memory is not ours to count.
@@ -122,18 +122,20 @@ def run(options: argparse.Namespace) -> None:
             "standard output cannot take the scores and the summary: --json needs -o FILE"
         )
     progress = wants_progress(options.progress)
-    with _job(options) as job:
-        name_unused(job.model)
+    with _scoring(options) as scoring:
+        name_unused(scoring.model)
         if options.dry_run:
-            _print_plan(job, options.json)
+            _print_dry_run(scoring, options.json)
             return
         try:
-            summary = job.run(resume=options.resume, restart=options.restart, progress=progress)
+            summary = scoring.score(
+                resume=options.resume, restart=options.restart, progress=progress
+            )
         except BaseException:
-            if job.resumable:
+            if scoring.resumable:
                 print(
-                    f"fastlstm: {job.partial_folder} holds what is done: the same command with "
-                    "--resume goes on from there",
+                    f"fastlstm: {scoring.partial_folder} holds what is done: the same command "
+                    "with --resume goes on from there",
                     file=sys.stderr,
                 )
             raise
@@ -143,12 +145,12 @@ def run(options: argparse.Namespace) -> None:
         print(summary, file=sys.stderr)
 
 
-def _job(options: argparse.Namespace) -> Job:
-    from fastlstm.scoring.job import Job
+def _scoring(options: argparse.Namespace) -> Run:
     from fastlstm.scoring.memory import resident_bytes
     from fastlstm.scoring.outputs import Wanted
+    from fastlstm.scoring.run import Run
 
-    return Job(
+    return Run(
         options.model,
         options.source,
         options.output,
@@ -165,11 +167,11 @@ def _job(options: argparse.Namespace) -> Job:
     )
 
 
-def _print_plan(job: Job, as_json: bool) -> None:
-    from fastlstm.scoring.plan import make_plan
+def _print_dry_run(scoring: Run, as_json: bool) -> None:
+    from fastlstm.scoring.dry_run import dry_run
 
-    plan = make_plan(job)
-    print(json.dumps(plan.as_dict()) if as_json else plan)
+    found = dry_run(scoring)
+    print(json.dumps(found.as_dict()) if as_json else found)
 
 
 def wants_progress(asked: bool | None) -> bool:

@@ -84,7 +84,8 @@ def run(options: argparse.Namespace) -> None:
 
     from fastlstm.commands.trace.files import check_destination, draw, write_table
     from fastlstm.commands.trace.rows import check_numbers, expanded, read_rows
-    from fastlstm.scoring.sources import open_source, split_inner
+    from fastlstm.scoring.sources.open import open_source
+    from fastlstm.scoring.sources.paths import split_inner
 
     output: Path = options.output
     drawn = output.suffix in DRAWINGS

@@ -13,7 +13,7 @@ from fastlstm.calls.windows import Windows
 from fastlstm.messages import Message
 from fastlstm.scoring.bad_rows import with_remedy
 from fastlstm.scoring.chunk import Chunk, Reader
-from fastlstm.scoring.sources.arrays import ArrayReader
+from fastlstm.scoring.sources.arrays.reader import ArrayReader
 
 __all__ = ["check_numbers", "expanded", "read_rows"]
 
