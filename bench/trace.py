@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from bench.harness import figures, run
+from bench.harness import figures
 from bench.harness.engines import entrants
 from bench.harness.goals import Goal, at_least
 from bench.harness.limits import FILL, PEAK
 from bench.harness.own import OWN, TRACE
 from bench.harness.report import trace_report
-from bench.harness.run import Run
+from bench.harness.run import Run, add_common_options
 from bench.harness.stored import Result
 from bench.harness.workload import Workload
 
@@ -25,7 +25,7 @@ LEAST_TIMES = 3.0  # as fast as any other engine
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    run.add_options(parser, list(SIZES), ENGINES, ("trace",), rounds=7, dtypes=("float32",))
+    add_common_options(parser, list(SIZES), ENGINES, ("trace",), rounds=7, dtypes=("float32",))
 
 
 def measure(run: Run) -> None:

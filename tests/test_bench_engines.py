@@ -18,7 +18,7 @@ from bench.harness.internals import predict_by_reference
 from bench.harness.report import LACKS
 from bench.harness.worker import Worker
 from bench.harness.workload import Workload
-from bench.networks.kinds import KINDS
+from bench.networks import KINDS
 from bench.rivals import prange, python_loop
 
 SEED = Workload("seed", 5, 7, 1, 1, 1, "float64")
@@ -134,7 +134,7 @@ import bench_results
 from bench.harness import accuracy
 from bench.harness.engines import ENGINES
 from bench.harness.workload import Workload
-from bench.networks.kinds import KINDS, NetworkWorkload
+from bench.networks import KINDS, NetworkWorkload
 
 def error(engine, work):
     x = work.inputs()

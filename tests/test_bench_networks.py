@@ -10,12 +10,11 @@ from bench_results import cells, missed, result, timed, workload_row
 from helpers import some_of
 
 from bench import __main__ as bench
-from bench import show
+from bench import networks, show
 from bench.harness import accuracy
 from bench.harness.engines import ENGINES
 from bench.harness.internals import predict_by_reference
-from bench.networks import command, report
-from bench.networks.kinds import KINDS, NetworkWorkload
+from bench.networks import KINDS, NetworkWorkload
 from fastlstm import Bidirectional, Embedding
 
 
@@ -97,19 +96,19 @@ def found(*rows):
     ],
 )
 def test_a_cost_has_a_goal(name, own, wanted):
-    (goal,) = command.goals(found(stored_row(name, own, 1.0)))
+    (goal,) = networks.goals(found(stored_row(name, own, 1.0)))
     assert (goal.wanted, goal.met) == (wanted, False)
-    assert not missed(command, found(stored_row(name, 0.9 * own, 1.0)))
+    assert not missed(networks, found(stored_row(name, 0.9 * own, 1.0)))
 
 
 def test_a_cost_is_taken_within_each_round():
     row = stored_row("peephole", 1.0, 1.0)
     row["engines"]["fastlstm"]["seconds"] = [2.0, 4.0, 60.0, None]
     row["engines"]["fastlstm, plain"]["seconds"] = [1.0, 2.0, 10.0, 5.0]
-    assert report.costs(row) == (2.0, 2.0, 4.0)
+    assert networks.costs(row) == (2.0, 2.0, 4.0)
     del row["engines"]["fastlstm, plain"]
-    assert report.costs(row) is None
-    assert not list(command.goals(found(row)))
+    assert networks.costs(row) is None
+    assert not list(networks.goals(found(row)))
 
 
 def test_the_table_of_networks():
@@ -124,11 +123,11 @@ def test_the_table_of_networks():
     assert line[12:14] == ["none", "1.02"]
     assert "- `peephole`: OpenVINO is wrong, by up to 0.3." in text
     assert "No other engine was faster" in text
-    assert "10.0 (`peephole`) times as fast" in command.readme(found(row))
+    assert "10.0 (`peephole`) times as fast" in networks.readme(found(row))
 
 
 def test_losses_are_printed():
-    text = report.overview([stored_row("embedding", 0.4, 0.5, PyTorch=0.2)])
+    text = networks.overview([stored_row("embedding", 0.4, 0.5, PyTorch=0.2)])
     assert "- `embedding` in float32: PyTorch is 2.00 x as fast" in text
     assert cells(text, "| embedding")[7] == f"**{8_192 * 64 / 0.2e6:.2f}**"
 

@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Iterator
 
 from bench.compare import cold, idle, limits, ragged, rows, small, threads
-from bench.harness import run
 from bench.harness.goals import Goal
-from bench.harness.run import Run
+from bench.harness.run import Run, add_common_options
 from bench.harness.stored import Result
 from bench.harness.workload import WORKLOADS
 
@@ -27,7 +26,7 @@ readme = rows.readme
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    run.add_options(parser, list(WORKLOADS), rows.ENGINES, list(SECTIONS), rounds=5)
+    add_common_options(parser, list(WORKLOADS), rows.ENGINES, list(SECTIONS), rounds=5)
 
 
 def measure(run: Run) -> None:

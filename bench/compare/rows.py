@@ -49,7 +49,7 @@ LEAST_PEAK = {"big": 0.88, "hydro": 0.82, "hydro_s": 0.75}
 LEAST_FLOAT64 = {"PyTorch": 3.0, "numpy": 1.5}
 LEAST_TWO_THREADS = 1.9
 FEW_TILES = ("big", "b32", "b8", "amp", "vad")  # too few to share among threads evenly
-EXACT = ("{:.3e}", "{:.3e}")
+SCIENTIFIC = ("{:.3e}", "{:.3e}")
 
 
 def measure(run: Run) -> list[Row]:
@@ -75,7 +75,7 @@ def goals(rows: Sequence[Row], threads: int) -> Iterator[Goal]:
         own, torch = (figures.measured(row).get(name, {}) for name in (OWN, "PyTorch"))
         for kind, word in (("rms_error", "rms error"), ("max_error", "largest error")):
             what = f"{row['name']}: {word}, PyTorch's at most"
-            yield from at_most(what, torch.get(kind), own.get(kind), EXACT)
+            yield from at_most(what, torch.get(kind), own.get(kind), SCIENTIFIC)
     for row in single:
         least, share = LEAST_PEAK.get(row["name"]), figures.peak_share(row)
         yield from at_least(f"{row['name']}: part of the FMA peak", least, share, SHARE)
@@ -105,7 +105,7 @@ def readme(result: Result) -> str:
         f"{gains(single)} {losses(rows)}",
     ]
     if double:
-        texts.append(f"In float64, it is {float64(double)}.")
+        texts.append(f"In float64, fastlstm is {float64(double)}.")
     return "\n\n".join(texts)
 
 

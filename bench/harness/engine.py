@@ -71,7 +71,7 @@ class Engine:
     enters: tuple[str, ...] = ()  # keys of CONTESTS
     needs: tuple[str, ...] = ()  # modules that must be installed
     versions: tuple[str, ...] = ()  # packages that its speed depends on, beside the machine
-    steady: bool = False  # of the same versions it is as fast as ever: `diff` measures by it
+    steady: bool = False  # same versions, same speed: `diff` measures others by it
     dtypes: tuple[str, ...] = ("float32", "float64")
     from_file: bool = False  # `build` takes the path of the input file, not the input
     most_work: float = math.inf  # operations a call; a larger workload loses sequences ...

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from bench.harness import figures
-from bench.harness.limits import LIMITS
-from bench.harness.own import ONE_THREAD, OWN
+from bench.harness.limits import LIMITS, PEAK
+from bench.harness.own import ONE_THREAD, OWN, TRACE
 from bench.harness.stored import Result, Row
 from bench.harness.tables import (
     error,
@@ -95,7 +94,7 @@ def cell(row: Row, label: str, rate: Callable[[Row, str], float | None] = figure
 
 
 def fastest_in_bold(row: Row, labels: Sequence[str]) -> list[str]:
-    """The cells of some engines, fastlstm's or that of the engine that was faster in bold."""
+    """The cells of some engines, that of the fastest in bold."""
     best = figures.best_rival(row)
     times = figures.times(row, best)
     first = best if times is not None and times < 1 else OWN
@@ -157,15 +156,17 @@ def losses(rows: Sequence[Row], own: str = OWN, others: str = "other engine") ->
     return "Where fastlstm is not the fastest:\n\n" + "\n".join(lines)
 
 
-def gains(rows: Sequence[Row], own: str = OWN, others: str = "other engine") -> str:
-    """From how many to how many times as fast as the best other engine of each row."""
+def gains(
+    rows: Sequence[Row], own: str = OWN, subject: str = "fastlstm", others: str = "other engine"
+) -> str:
+    """From how many to how many times as fast as the fastest of the others on each row."""
     found = [(times, row["name"]) for row in rows if (times := times_best(row, own)) is not None]
     if not found:
         return f"No {others} was measured."
     (least, where), (most, there) = min(found), max(found)
     return (
-        f"Beside the fastest {others} of each row, it is {number(least)} (`{where}`) to "
-        f"{number(most)} (`{there}`) times as fast."
+        f"On each row, {subject} is {number(least)} (`{where}`) to {number(most)} (`{there}`) "
+        f"times as fast as the fastest {others}."
     )
 
 
@@ -178,11 +179,11 @@ def trace_report(rows: Sequence[Row]) -> str:
     """`trace` beside what else there is: another engine, `predict`, filling as much memory."""
     header = ["row", "dtype", "N", "T", "H", "engine", "ms", "quartiles", "x trace"]
     header += ["largest error"]
-    lines: list[list[Any]] = []
+    lines = []
     for row in rows:
         for label, engine in figures.measured(row).items():
-            if label != "peak":
-                times = figures.times(row, "trace", label)
+            if label != PEAK:
+                times = figures.times(row, TRACE, label)
                 line = [row["name"], row["dtype"], *(f"{row[k]:,}" for k in "NTH")]
                 line += ["predict" if label == OWN else label, number(1e3 * engine["median"])]
                 line += [quartiles_ms(engine), number(times), error(engine, "max_error")]

@@ -22,7 +22,7 @@ LEAST_QUICK = 16  # ... but no fewer than these
 FILE_PACKAGES = ("pyarrow",)  # that read and write the files of `score`
 
 
-def add_options(
+def add_common_options(
     parser: argparse.ArgumentParser,
     rows: Sequence[str],
     engines: Sequence[str],

@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from bench.harness import run
 from bench.harness.goals import Goal
 from bench.harness.report import rows_report, trace_report
-from bench.harness.run import Run
+from bench.harness.run import Run, add_common_options
 from bench.harness.stored import Result
 from bench.loop import memory, rows, start, trace
 
@@ -19,7 +18,7 @@ SECTIONS = ("rows", "first", "trace", "start", "memory")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    run.add_options(parser, rows.NAMES, rows.ENGINES, SECTIONS, rounds=7)
+    add_common_options(parser, rows.NAMES, rows.ENGINES, SECTIONS, rounds=7)
 
 
 def measure(run: Run) -> None:

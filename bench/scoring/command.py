@@ -12,16 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.harness import run
 from bench.harness.engine import not_installed
 from bench.harness.engines import entrants
 from bench.harness.goals import SHARE, Goal, at_least, at_most
 from bench.harness.limits import READ_FILE
 from bench.harness.own import OWN, SCORE, SCORE_NPY
-from bench.harness.run import Run
+from bench.harness.run import Run, add_common_options
 from bench.harness.stored import Result
 from bench.scoring import memory
-from bench.scoring.files import KINDS, FileWorkload
+from bench.scoring.files import INPUTS, FileWorkload
 from bench.scoring.report import readme, section, share, times_npy
 
 __all__ = ["add_options", "goals", "measure", "readme", "report"]
@@ -35,7 +34,7 @@ MOST_BYTES = 500e6  # the default of `memory`; here of the whole process
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    run.add_options(parser, list(KINDS), ENGINES, SECTIONS, rounds=5, dtypes=("float32",))
+    add_common_options(parser, list(INPUTS), ENGINES, SECTIONS, rounds=5, dtypes=("float32",))
     parser.add_argument(
         "--folder", type=Path, metavar="PATH", help="where files lie meanwhile (default: temporary)"
     )
@@ -91,14 +90,14 @@ def report(result: Result) -> list[str]:
 
 def goals(result: Result) -> Iterator[Goal]:
     for row in result.get("scoring", []):
-        name, kind = row["name"], KINDS[row["name"]]
+        name, file = row["name"], INPUTS[row["name"]]
         of_memory, of_slower = share(row, (OWN,)), share(row, (OWN, READ_FILE))
         yield from at_least(
-            f"{name}: of the rate in memory", kind.least_of_memory, of_memory, SHARE
+            f"{name}: of the rate in memory", file.least_of_memory, of_memory, SHARE
         )
         what = f"{name}: of the slower of predict and reading"
-        yield from at_least(what, kind.least_of_slower, of_slower, SHARE)
-        yield from at_most(f"{name}: times as long as from .npy", kind.most_of_npy, times_npy(row))
+        yield from at_least(what, file.least_of_slower, of_slower, SHARE)
+        yield from at_most(f"{name}: times as long as from .npy", file.most_of_npy, times_npy(row))
     for row in result.get("scoring_memory", []):
         peak = row["engines"].get(SCORE, {}).get("peak")
         if peak is not None:

@@ -15,15 +15,15 @@ from bench.harness.workload import Workload
 from fastlstm import LSTM
 from tests.shapes import make_model
 
-__all__ = ["KINDS", "FileWorkload"]
+__all__ = ["INPUTS", "FileWorkload"]
 
 Array = npt.NDArray[Any]
 
 AT_ONCE = 100_000  # sequences that are drawn
 
 
-class Kind(NamedTuple):
-    """The sizes of a workload, the kind of file that it is read from, and its goals."""
+class Input(NamedTuple):
+    """A file of sequences to score: its sizes and kind, and the goals."""
 
     sizes: tuple[int, int, int, int, int]  # N, T, I, H, layers
     suffix: str
@@ -32,10 +32,10 @@ class Kind(NamedTuple):
     most_of_npy: float | None = None  # times as long as from .npy
 
 
-KINDS = {
-    "npy_1": Kind((10_000_000, 100, 1, 1, 1), ".npy", least_of_slower=0.7),
-    "npy_32": Kind((1_000_000, 100, 1, 32, 1), ".npy", least_of_memory=0.9),
-    "parquet_32": Kind((1_000_000, 100, 1, 32, 1), ".parquet", most_of_npy=1.5),
+INPUTS = {
+    "npy_1": Input((10_000_000, 100, 1, 1, 1), ".npy", least_of_slower=0.7),
+    "npy_32": Input((1_000_000, 100, 1, 32, 1), ".npy", least_of_memory=0.9),
+    "parquet_32": Input((1_000_000, 100, 1, 32, 1), ".parquet", most_of_npy=1.5),
 }
 
 
@@ -50,12 +50,12 @@ class FileWorkload(Workload):
 
     @classmethod
     def named(cls, name: str, dtype: str) -> FileWorkload:
-        return cls(name, *KINDS[name].sizes, dtype)
+        return cls(name, *INPUTS[name].sizes, dtype)
 
     @property
     def suffix(self) -> str:
         """That of the file that is read."""
-        return KINDS[self.name].suffix
+        return INPUTS[self.name].suffix
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from bench.harness.own import OWN, SCORE, SCORE_NPY
 from bench.harness.report import cell, failed_cells, fewer, gains, losses, measured_on
 from bench.harness.stored import Result, Row
 from bench.harness.tables import error, number, span, table
-from bench.scoring.files import KINDS
+from bench.scoring.files import INPUTS
 
 OWN_HEADERS = {SCORE: "`fastlstm.score`"}  # before the rivals in a table, and after them:
 MORE_HEADERS = {
@@ -52,7 +52,7 @@ def overview(rows: Sequence[Row], memory: Sequence[Row]) -> str:
     header += [f"MB: {headers[k]}" for k in weighed]
     lines = []
     for row in rows:
-        line = [row["name"], f"`{KINDS[row['name']].suffix}`", f"{row['N']:,} x {row['T']}"]
+        line = [row["name"], f"`{INPUTS[row['name']].suffix}`", f"{row['N']:,} x {row['T']}"]
         line += [f"{row['H']}", *(cell(row, k, sequences) for k in timed)]
         line += [megabytes(peaks.get(row["name"], {}).get(k, {})) for k in weighed]
         lines.append(line)
@@ -103,6 +103,6 @@ def readme(result: Result) -> str:
             f"{measured_on(result, ('onnxruntime', 'numpy', 'pyarrow'))}. Millions of sequences "
             "a second, float32; MB: the peak memory of the process.",
             overview(rows, result.get("scoring_memory", [])),
-            gains(rows, SCORE, OTHERS),
+            gains(rows, SCORE, OWN_HEADERS[SCORE], OTHERS),
         ]
     )

@@ -1,17 +1,41 @@
-"""The kinds of network that are measured, and what each is held against."""
+"""`python -m bench networks`: two directions, peepholes, projections, embeddings, activations.
+
+Each kind of network beside the other engines that compute it, and beside a plain network: what it
+costs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.harness import figures, rounds
+from bench.harness.engines import entrants
+from bench.harness.goals import Goal, at_most
+from bench.harness.own import OWN, PLAIN
+from bench.harness.report import (
+    cell,
+    every_engine,
+    fastest_in_bold,
+    gains,
+    losses,
+    measured_on,
+    of_each_dtype,
+    times_best,
+)
+from bench.harness.run import Run, add_common_options
+from bench.harness.stored import Result, Row
+from bench.harness.tables import number, sizes, span, table
 from bench.harness.workload import Workload
 from fastlstm import LSTM, Bidirectional, Embedding, Layer
 from tests.shapes import make_input, make_model
+
+ENGINES = (OWN, PLAIN, *entrants("networks"))
 
 Array = npt.NDArray[Any]
 
@@ -196,3 +220,88 @@ KINDS = {
     "relu": Kind((4_096, 100, 8, 32, 1), "relu for tanh", "tanh", relu, one_direction),
     "coupled": Kind((4_096, 100, 8, 32, 1), "forget gate 1 - i", "its own", coupled, one_direction),
 }
+
+
+# --- measuring ---------------------------------------------------------------------------------
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    sections, dtypes = ("networks",), ("float32",)
+    add_common_options(parser, list(KINDS), ENGINES, sections, rounds=5, dtypes=dtypes)
+
+
+def measure(run: Run) -> None:
+    rows = run.result["networks"] = []
+    for dtype in run.options.dtypes:
+        for name in run.options.rows:
+            workload = NetworkWorkload.named(name, dtype)
+            row = run.time(workload, run.options.engines)
+            rows.append(row | {"plain_flops": workload.with_sequences(row["N"]).plain_flops})
+
+
+# --- what the results say ----------------------------------------------------------------------
+
+
+def report(result: Result) -> list[str]:
+    rows = result["networks"]
+    tables = [every_engine(dtype, some) for dtype, some in of_each_dtype(rows).items()]
+    return [f"## Kinds of network: millions of time steps a second\n\n{overview(rows)}", *tables]
+
+
+def goals(result: Result) -> Iterator[Goal]:
+    for row in result.get("networks", []):
+        kind, cost = KINDS[row["name"]], costs(row)
+        what = f"{row['name']}: against {kind.beside}"
+        yield from at_most(what, kind.most, cost and cost[1])
+
+
+def costs(row: Row) -> tuple[float, float, float] | None:
+    """Times as long as the plain network: quartile, median, quartile of the ratios within rounds.
+
+    For as many operations of matrix products, where the kind is held against that.
+    """
+    engines = figures.measured(row)
+    if OWN not in engines or PLAIN not in engines:
+        return None
+    by = row["plain_flops"] / row["flops"] if KINDS[row["name"]].by_work else 1.0
+    ratios = rounds.ratios(engines[OWN]["seconds"], engines[PLAIN]["seconds"])
+    return rounds.quartiles([None if r is None else by * r for r in ratios])
+
+
+def overview(rows: Sequence[Row]) -> str:
+    """Rates of all engines, what each kind costs, and where fastlstm is not the fastest."""
+    labels = [k for k in dict.fromkeys(k for row in rows for k in row["engines"]) if k != PLAIN]
+    header = ["row", "what", "N", "T", "I", "H", *labels, "x best other", "beside", "takes x"]
+    header += ["quartiles"]
+    lines = []
+    for row in rows:
+        kind, cost = KINDS[row["name"]], costs(row)
+        line = [row["name"], kind.what, *sizes(row), *fastest_in_bold(row, labels)]
+        line += [number(times_best(row)), kind.beside]
+        line += ["", ""] if cost is None else [number(cost[1]), span((cost[0], cost[2]))]
+        lines.append(line)
+    return "\n\n".join([table(header, lines, 2), notes(rows), losses(rows)])
+
+
+def notes(rows: Sequence[Row]) -> str:
+    """Why some cells hold no rate."""
+    lines = ["`-`: the engine's LSTM does not have it; `fails`: it refuses the model.", ""]
+    for row in rows:
+        for label, engine in row["engines"].items():
+            if cell(row, label) == "wrong":
+                apart = f"{engine['max_error']:.1g}"
+                lines.append(f"- `{row['name']}`: {label} is wrong, by up to {apart}.")
+    return "\n".join(lines)
+
+
+def readme(result: Result) -> str:
+    """The section of the README."""
+    rows = result["networks"]
+    return "\n\n".join(
+        [
+            f"{measured_on(result)}. Millions of time steps a second, float32; *takes x*: times "
+            "as long as the network beside it.",
+            overview(rows),
+            gains(rows),
+        ]
+    )
