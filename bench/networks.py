@@ -40,7 +40,7 @@ ENGINES = (OWN, PLAIN, *entrants("networks"))
 Array = npt.NDArray[Any]
 
 VOCABULARY = 20_000
-SHORTER = 4  # a projection gives so many times fewer numbers than there are hidden units
+SHORTER = 4  # hidden units for each number that a projection gives
 
 
 class Kind(NamedTuple):

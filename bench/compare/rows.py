@@ -25,7 +25,7 @@ from bench.harness.workload import Workload
 
 ENGINES = (OWN, ONE_THREAD, *entrants("compare"), PEAK)
 
-# In float32 on two threads, at least so many times as fast as the best other engine.
+# Times as fast as the best other engine, at least: in float32, on two threads.
 LEAST_TIMES_BEST = {
     "seed": 18.0,
     "tiny": 5.0,

@@ -12,8 +12,8 @@ from bench.harness.workload import Workload
 
 Array = npt.NDArray[Any]
 
-MOST_CHECK_WORK = 4e10  # the comparison takes no more operations than this, but at least ...
-LEAST_CHECKED = 32  # ... so many sequences are compared
+MOST_CHECK_WORK = 4e10  # operations that the comparison may take ...
+LEAST_CHECKED = 32  # ... unless fewer than these sequences would be compared
 # An engine with a larger error computes something else: bfloat16 is at 1e-3 and above.
 MOST_ERROR = {"float32": 1e-4, "float64": 1e-11}
 

@@ -31,7 +31,7 @@ class ChildError(RuntimeError):
 
 @contextmanager
 def thread_count(threads: int) -> Iterator[None]:
-    """Let processes that are started within the block use so many threads."""
+    """Let processes that are started within the block use this many threads."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     try:

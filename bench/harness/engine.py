@@ -17,19 +17,19 @@ from fastlstm import LSTM
 
 Array = npt.NDArray[Any]
 
-# What another engine may enter, and what `Engine.build` is to make for it: a call that returns ...
+# What another engine may enter, and what the call that `Engine.build` makes for it returns.
 CONTESTS = {
     "compare": "the last hidden states (N, H) of one or two layers",
-    "idle": "the same, after a pause",
-    "dense": "the same, beside sequences of unequal length",
-    "ragged": "the same of sequences of `workload.real_lengths()`",
-    "call": "the same of one short sequence",
-    "step": "nothing, having run one step from the state of the step before",
-    "loop": "the same as `compare`, for a loop that one would write oneself",
-    "first call": "the same; what counts is the first call of a process",
-    "trace": "the last hidden states, having written all values of every step to memory",
+    "idle": "as `compare`, after a pause",
+    "dense": "as `compare`; sequences of full length, beside those of `ragged`",
+    "ragged": "as `compare`; sequence n has `workload.real_lengths()[n]` steps",
+    "call": "as `compare`; one short sequence",
+    "step": "None, after running one step from the state of the step before",
+    "loop": "as `compare`, by a loop that one would write oneself",
+    "first call": "as `loop`; what counts is the first call of a process",
+    "trace": "as `compare`, after writing all values of every step to memory",
     "networks": "the results of `workload.model()`, a network of any kind",
-    "score": "the scores (N, 1), having read a file and written one",
+    "score": "the scores (N, 1), after reading one file and writing another",
 }
 
 
@@ -74,9 +74,9 @@ class Engine:
     steady: bool = False  # same versions, same speed: `diff` measures others by it
     dtypes: tuple[str, ...] = ("float32", "float64")
     from_file: bool = False  # `build` takes the path of the input file, not the input
-    most_work: float = math.inf  # operations a call; a larger workload loses sequences ...
-    share: int = 1  # ... until their number is a multiple of this
-    most_sequences: int | None = None
+    most_work: float = math.inf  # operations a call; of more, only some sequences are timed ...
+    share: int = 1  # ... a multiple of this
+    most_sequences: int | None = None  # that are timed
     flops: float | None = None  # operations of a call, if not the workload's
     first_score: FirstScore | None = None
 

@@ -32,7 +32,7 @@ def at_least(
 def at_most(
     what: str, most: float | None, got: float | None, form: tuple[str, str] = TIMES
 ) -> Iterator[Goal]:
-    """The goal that a figure is no larger than a limit, likewise."""
+    """The goal that a figure is no larger than a limit; none if there is no limit or figure."""
     if most is not None and got is not None:
         yield Goal(what, f"<= {form[0].format(most)}", form[1].format(got), got <= most)
 

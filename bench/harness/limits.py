@@ -58,7 +58,7 @@ def build_read_file(workload: Any, path: Path, threads: int) -> Ready:
 
 
 def multiply_adds(dtype: str, threads: int, flops: float) -> Callable[[], None]:
-    """A function that does so many operations as fast as so many threads can."""
+    """A function that does this many operations, as fast as the threads can."""
     multiply_add, size = build_multiply_adds(dtype, CHAINS)
     numbers = [np.full(1 + size, 0.5, dtype) for _ in range(threads)]
     rounds = round(flops / (2 * size * threads))
@@ -73,7 +73,7 @@ def multiply_adds(dtype: str, threads: int, flops: float) -> Callable[[], None]:
 
 
 def reading(threads: int, size: int) -> Callable[[], None]:
-    """A function that reads so many bytes of memory once, as fast as so many threads can."""
+    """A function that reads this many bytes of memory once, as fast as the threads can."""
     import numba
 
     @numba.njit(nogil=True, fastmath=True)  # the sum may become several, in vectors

@@ -117,7 +117,7 @@ def every_engine(dtype: str, rows: Sequence[Row]) -> str:
 
 
 def failed_cells(label: str, engine: Row, columns: int) -> list[str]:
-    """An engine's name and its reason, in a line of so many more columns."""
+    """An engine and the reason why it failed, in a line with this many columns."""
     return [label, f"failed: {engine['failed']}", *[""] * (columns - 2)]
 
 

@@ -17,7 +17,7 @@ from bench.harness.turns import time_engines
 from bench.harness.workload import Workload
 
 DTYPES = ("float32", "float64")
-QUICK = 16  # a quick run has so many times fewer sequences ...
+QUICK = 16  # a quick run takes one sequence in so many ...
 LEAST_QUICK = 16  # ... but no fewer than these
 FILE_PACKAGES = ("pyarrow",)  # that read and write the files of `score`
 

@@ -1,4 +1,4 @@
-"""Engines on one workload: by turns, round after round, each with its error."""
+"""Engines on one workload: they take turns, round after round; their times and errors."""
 
 from __future__ import annotations
 

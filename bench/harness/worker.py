@@ -27,7 +27,7 @@ __all__ = ["EngineError", "Worker"]
 
 Array = npt.NDArray[Any]
 
-IDLE_CALLS = 4  # that count in a turn, where there is a pause before each
+IDLE_CALLS = 4  # in a turn with a pause before each call; one more comes first
 
 
 class EngineError(RuntimeError):
@@ -76,7 +76,7 @@ class Worker:
         self._pause()
 
     def turn(self, seconds: float) -> float:
-        """Have the engine call for so many seconds; return one call's, scaled to all sequences."""
+        """Let the engine run for this long; return the seconds of one call on all sequences."""
         started = time.perf_counter()
         self._resume()
         self._connection.send(seconds)
@@ -150,10 +150,10 @@ def serve(
 
 
 def take_turn(call: Callable[[], Any], seconds: float, idle: float = 0.0) -> float:
-    """Call until so many seconds have passed, and return the median of the calls' seconds.
+    """Call until `seconds` have passed; return the median of the seconds of one call.
 
-    The first call finds the caches full of other engines' data, so it counts only if there is no
-    other. With a pause of `idle` seconds before each call, `IDLE_CALLS` more calls follow it.
+    The first call finds the caches full of other engines' data, so it counts only if it is the
+    only one. If there is a pause of `idle` seconds before each call, `IDLE_CALLS` calls count.
     """
     times: list[float] = []
     while len(times) <= IDLE_CALLS if idle else not times or sum(times) < seconds:

@@ -53,7 +53,7 @@ class Workload:
     idle: float = 0.0  # seconds without work before each call
 
     most_checked: ClassVar[int] = 4096  # sequences whose results are compared with float64
-    most_seconds: ClassVar[float] = 12.0  # an engine that has used up so many sits out later rounds
+    most_seconds: ClassVar[float] = 12.0  # before an engine sits out the later rounds
 
     @classmethod
     def named(cls, name: str, dtype: str) -> Workload:

@@ -18,7 +18,7 @@ from bench.loop.start import first_calls
 ENGINES = (OWN, ONE_THREAD, *entrants("loop"), PEAK)
 FIRST_CALLS = (OWN, *entrants("first call"))
 
-# In float32 on two threads, at least so many times as fast as the NumPy loop.
+# Times as fast as the NumPy loop, at least: in float32, on two threads.
 LEAST_TIMES_NUMPY = {
     "seed": 45.0,
     "tiny": 16.0,

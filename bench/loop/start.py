@@ -57,7 +57,7 @@ def measure(run: Run) -> dict[str, Any]:
 
 
 def import_seconds(repeats: int, threads: int) -> dict[str, list[float]]:
-    """Seconds of each of `IMPORTS`, by turns, not counting the start of Python itself."""
+    """Seconds of each of `IMPORTS`, in turn, not counting the start of Python itself."""
     seconds: dict[str, list[float]] = {name: [] for name in IMPORTS}
     for _ in range(repeats + 1):
         for name, statement in IMPORTS.items():
@@ -100,7 +100,7 @@ def first_calls(
 def main(engine: str, name: str, dtype: str, N: str, threads: str) -> None:
     """Run in the child."""
     work = Workload.named(name, dtype).with_sequences(int(N))
-    x = np.zeros((work.N, work.T, work.I), dtype)  # random numbers would take time, too
+    x = np.zeros((work.N, work.T, work.I), dtype)  # drawing numbers would take time of its own
     ENGINES[engine].build(work, x, int(threads)).call()
     print("done", flush=True)
 

@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 
 
 def limit_threads(threads: int) -> None:
-    """Give XLA so many cores: it starts as many threads as it finds of them."""
+    """Give XLA this many cores: it starts as many threads as it finds cores."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[:threads])

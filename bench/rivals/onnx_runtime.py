@@ -80,7 +80,7 @@ def bind(run: Any, steps: Array, out: Array) -> Any:
 
 
 def build_call(workload: Workload, x: Array, threads: int) -> Ready:
-    """A plain `run` for few short sequences, as one calls it from Python."""
+    """A plain `run` for few short sequences, as one would call it from Python."""
     run = session(model_bytes(workload.model(), workload.N, workload.T), 1)
     steps = time_first(x)
     return Ready(lambda: run.run(None, {"x": steps})[0], "run(), 1 thread")
@@ -122,7 +122,7 @@ def score_ways(workload: Any, path: Path, threads: int) -> dict[str, Callable[[]
 
 
 def score(workload: Any, path: Path, threads: int, size: int) -> Call:
-    """Read, score and write so many sequences at a time."""
+    """Read, score and write chunks of this size."""
     run = session(model_bytes(workload.model(), "N", workload.T), threads)
     destination = path.with_name("onnx.npy")
 

@@ -20,7 +20,7 @@ def compile_model(workload: Workload, N: int, threads: int, streams: int) -> Any
     import openvino as ov
 
     settings = {
-        "INFERENCE_PRECISION_HINT": "f32",  # by itself it would compute in bfloat16
+        "INFERENCE_PRECISION_HINT": "f32",  # its own choice would be bfloat16
         "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": streams,

@@ -77,7 +77,7 @@ def check_space(workload: FileWorkload, folder: Path) -> None:
 
 
 def rates(run: Run, workload: FileWorkload, path: Path) -> dict[str, Any]:
-    """Time the engines, by turns."""
+    """Time the engines."""
     twice = workload.suffix == ".npy"  # then `SCORE_NPY` is `SCORE`
     labels = [k for k in run.options.engines if not (twice and k == SCORE_NPY)]
     return run.time(workload, labels, input_file=path)

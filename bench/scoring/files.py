@@ -112,7 +112,7 @@ class FileWorkload(Workload):
         return column.flatten().to_numpy().reshape(-1, self.T, self.I)[: self.N]
 
     def chunks(self, path: Path, size: int) -> Iterator[Array]:
-        """The first N sequences of the file ``(n, T, I)``, so many at a time."""
+        """The first N sequences of the file, in chunks ``(n, T, I)`` of this size."""
         if self.suffix == ".npy":
             x = np.load(path, "r")
             for first in range(0, self.N, size):
