@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fastlstm.calls.sources import count_of
 from fastlstm.model import LSTM
-from fastlstm.network.dense import Embedding
+from fastlstm.network.embedding import Embedding
 
 __all__ = ["ModelInput"]
 
