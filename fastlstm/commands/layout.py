@@ -34,13 +34,13 @@ def add_layout(parser: argparse.ArgumentParser, keep: str) -> argparse._Argument
     group.add_argument("--column", help="the column of lists to read, if a table has several")
     group.add_argument("--id", help="the column that says which sequence a row is of")
     group.add_argument(
-        "--time", help="in a table with one step a row: the column that orders the steps"
+        "--time", help="with one row for each step: the column that orders the steps"
     )
     group.add_argument(
         "--features",
         nargs="+",
-        help="in a table with one step a row: the columns of the inputs (default: all other "
-        "columns of numbers)",
+        help="with one row for each step: the columns of the inputs (default: all other columns "
+        "of numbers)",
     )
     group.add_argument("--keep", nargs="+", default=[], help=keep)
     group.add_argument(

@@ -74,7 +74,7 @@ def add_parser(commands: Commands) -> None:
         help=f"the table ({', '.join(TABLES)}) or drawing ({', '.join(DRAWINGS)}) to write "
         "(default: -, CSV on standard output)",
     )
-    add_layout(parser, keep="columns that are not steps, in a CSV file with one sequence a row")
+    add_layout(parser, keep="columns that are not steps, in CSV with one row for each sequence")
     add_hints(parser)
 
 
