@@ -14,8 +14,8 @@ from networks import Maker
 
 from fastlstm import LSTM, Embedding, Layer, Ragged, State, UnsupportedModelError, reference
 from fastlstm.engine.plan import plan
-from fastlstm.engine.run import chain_job, jobs
 from fastlstm.engine.run import engine as run
+from fastlstm.engine.run import job
 
 pytestmark = pytest.mark.usefixtures("few_kernels", "small_groups")
 
@@ -29,9 +29,9 @@ GUARD = 256
 def small_groups(monkeypatch):
     """Rows go through the network a few at a time, and on several threads."""
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
-    monkeypatch.setattr(chain_job, "LEAST_WORK_A_GROUP", 1.0)
-    monkeypatch.setattr(chain_job, "CACHE_BYTES", 4096)
-    monkeypatch.setattr(jobs, "GROUP_BYTES", 4096)
+    monkeypatch.setattr(job, "LEAST_WORK_A_GROUP", 1.0)
+    monkeypatch.setattr(job, "CACHE_BYTES", 4096)
+    monkeypatch.setattr(job, "COPIED_BYTES", 4096)
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
         A shape does not fit the model, or a length its array.
     """
     if type(x) is np.ndarray and x.ndim == 3 and x.shape[2] == n_inputs and lengths is None:
-        return PaddedSource(check_numbers(x, "x"), None)
+        return PaddedSource(x if x.dtype.kind in NUMBER_KINDS else check_numbers(x, "x"), None)
     model = _sizes(n_inputs, n_hidden)
     if isinstance(x, Ragged):
         _no_lengths(lengths, "a Ragged")

@@ -53,8 +53,8 @@ class _KernelCache(FunctionCache):
     """
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        # Numba adds the pickled closure, in which helpers are new ones in every process. What
-        # is in it has a part in the file's name.
+        # Numba adds the pickled closure, whose helpers are different ones in every process. What
+        # is in it is part of the file's name.
         return sig, codegen.magic_tuple()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -74,9 +74,7 @@ class _KernelCache(FunctionCache):
                 super().save_overload(sig, data)
 
 
-def compile_kernel(
-    function: Callable[..., None], variant: str, signature: Any
-) -> Callable[..., None]:
+def compile_kernel(function: Callable[..., None], variant: str, signature: Any) -> Any:
     """Compile `function` for one signature, or load it from the disk cache.
 
     Parameters
@@ -90,8 +88,8 @@ def compile_kernel(
 
     Returns
     -------
-    callable
-        The compiled kernel. It releases the GIL.
+    dispatcher
+        The compiled kernel, to be called with arguments of the signature. It releases the GIL.
 
     Raises
     ------

@@ -137,6 +137,11 @@ class Network(Weights):
         return tuple(cell for layer in self.recurrent for cell in layer.cells)
 
     @lazy
+    def learns_state(self) -> bool:
+        """Whether some layer has a state of its own to begin with."""
+        return any(k.h_0 is not None or k.c_0 is not None for k in self.cells)
+
+    @lazy
     def masked_input(self) -> float | None:
         """What marks a masked step: an input's value, or an id."""
         first = self.layers[0]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastlstm.engine.run.source import Rows
 from fastlstm.network.layers import Layer
 
 Array = npt.NDArray[Any]
@@ -26,28 +27,25 @@ class StateRows:
         h, c = (np.zeros(n_rows * sum(sizes), self.dtype) for sizes in self.sizes)
         return h, c
 
-    def take(self, whole: Pair | None, n_rows: int, rows: Any, n: int) -> Pair | None:
-        """Return the state of some rows of `n_rows`."""
-        if whole is None:
-            return None
+    def take(self, whole: Pair, n_rows: int, rows: Rows, n: int) -> Pair:
+        """Return the state of n rows of `n_rows`."""
         part = self.zeros(n)
         for of_all, of_some in self._pairs(whole, part, n_rows, n):
             of_some[...] = of_all[rows]
         return part
 
-    def put(self, whole: Pair, part: Pair, n_rows: int, rows: Any, n: int) -> None:
-        """Write the state of some rows back."""
+    def put(self, whole: Pair, part: Pair, n_rows: int, rows: Rows, n: int) -> None:
+        """Write the state of n rows back."""
         for of_all, of_some in self._pairs(whole, part, n_rows, n):
             of_all[rows] = of_some
 
-    def _pairs(self, whole: Pair, part: Pair, n_rows: int, n: int) -> list[tuple[Array, Array]]:
-        pairs = []
+    def _pairs(self, whole: Pair, part: Pair, n_rows: int, n: int) -> Iterator[tuple[Array, Array]]:
         for of_all, of_some, sizes in zip(whole, part, self.sizes, strict=True):
             at = 0
             for size in sizes:
-                pairs.append((
-                    of_all[at * n_rows : (at + size) * n_rows].reshape(n_rows, size),
-                    of_some[at * n : (at + size) * n].reshape(n, size),
-                ))  # fmt: skip
-                at += size
-        return pairs
+                end = at + size
+                yield (
+                    of_all[at * n_rows : end * n_rows].reshape(n_rows, size),
+                    of_some[at * n : end * n].reshape(n, size),
+                )
+                at = end
