@@ -19,7 +19,7 @@ from fastlstm import cli
 from fastlstm.commands import versions
 from fastlstm.commands.hints import HINTS as FLAGS
 from fastlstm.commands.hints import READS, given_hints
-from fastlstm.formats import HINTS
+from fastlstm.loading import READERS
 from fastlstm.network import reading
 
 COMMANDS = ("demo", "info", "convert", "verify", "score", "trace", "speed", "versions")
@@ -205,7 +205,7 @@ def test_a_misspelt_flag_is_refused_by_name(capsys):
 
 def test_hints_are_the_same_words_everywhere():
     """In what readers take, in `load`, `score` and the commands, whose dtype is one for all."""
-    words = {name for names in HINTS.values() for name in names}
+    words = {name for reader in READERS.values() for name in reader.HINTS}
     assert {*inspect.signature(fastlstm.load).parameters} - {"path"} == words
     assert words <= {*inspect.signature(fastlstm.score).parameters}
     assert {*FLAGS} == words - {"dtype"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import fastlstm
-from fastlstm.formats import contents
+from fastlstm.loading import contents
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -42,7 +42,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from fastlstm.formats.check import verify
+    from fastlstm.check import verify
 
     model = load_model(options.model, options)
     print(verify(model, options.x, options.expected, options.tolerance))

@@ -17,7 +17,7 @@ import numpy as np
 import fastlstm
 from fastlstm.engine.compiling import clock
 from fastlstm.engine.run.progress import Progress
-from fastlstm.formats import load
+from fastlstm.loading import load
 from fastlstm.messages import Message, Option, separated
 from fastlstm.model import LSTM
 from fastlstm.scoring.bad_rows import POLICIES, BadRow

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from fastlstm.formats import contents, load
+from fastlstm.loading import contents, load
 from fastlstm.network.activations import LINEAR
 from fastlstm.network.dense import SOFTMAX, Dense
 from fastlstm.network.embedding import Embedding

@@ -1,6 +1,6 @@
 """Networks from ONNX: a whole graph that is one chain, or one LSTM operator of any graph.
 
-The graph is never run. It is followed with ids in the place of numbers (`network`), for two
+The graph is never run. It is followed with ids in the place of numbers (`flow`), for two
 examples of sizes where it leaves them open, and both must come out as the same network.
 """
 
@@ -10,27 +10,28 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.budget import OverBudget, charge, returned
+from fastlstm.formats.found import Found
+from fastlstm.formats.onnx.flow import Flow, Ids
 from fastlstm.formats.onnx.graph import Constants, Refused, Walk
-from fastlstm.formats.onnx.network import Ids, Network
 from fastlstm.formats.onnx.node import Origins, nodes_of, one_operator
 from fastlstm.formats.onnx.operator import INPUTS
-from fastlstm.formats.onnx.outputs import Description, describe
+from fastlstm.formats.onnx.outputs import network_of
 from fastlstm.formats.onnx.tensors import Folder
 from fastlstm.formats.onnx.unsupported import refuse_without_lstm
 from fastlstm.formats.trust import WrongChoice, about, opened
-from fastlstm.messages import Message, Option, message_of, spelt
+from fastlstm.messages import Message, Option, message_of
+from fastlstm.network.network import Network
 
-if TYPE_CHECKING:
-    from fastlstm.model import LSTM
+__all__ = ["HINTS", "contents", "from_model", "read"]
 
-__all__ = ["contents", "from_onnx", "load"]
+HINTS: Final = ("node",)
 
 Array = npt.NDArray[Any]
 
@@ -46,69 +47,32 @@ INTEGERS: Final = (2, 3, 4, 5, 6, 7, 12, 13)
 ROLES: Final = {1: ("T",), 2: ("NT", "TN", "TF"), 3: ("NTF", "TNF")}
 
 
-def load(path: str | os.PathLike[str], node: str | None = None) -> LSTM:
-    """Read an ``.onnx`` file; see `from_onnx`."""
-    return from_onnx(path, node)
+def read(path: Path, *, node: str | None = None) -> Found:
+    """The network of an ``.onnx`` file; `node` is that of `fastlstm.from_onnx`."""
+    with _naming(path), opened(path) as file:
+        return Found(_network_of(_parsed(file), path.parent, node))
 
 
-@spelt
-def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
-    """A network from an ONNX file or model: the whole graph, or one LSTM operator of it.
-
-    The model takes ``(N, T, I)`` and gives ``(N, T, outputs)`` whatever order of axes the graph
-    has: ONNX' own is ``(T, N, I)``. An input ``sequence_lens`` is `lengths` of a call, inputs
-    ``initial_h`` and ``initial_c`` are its `state`; a constant initial state is kept as the
-    learned one. Past a length, where ONNX applies a dense layer to zeros, the model gives zeros.
-
-    A whole graph is one chain from one input to one output: embedding, dense layers and
-    activations around stacked LSTM operators of one or two directions, the last step, the final
-    states, the largest or mean output or all steps. Other outputs may be final states, of a layer,
-    of all or of one direction; a call of the model returns them. Of what only moves numbers, such
-    as Transpose, Reshape, Slice and Concat, any use is read, if sequences, steps and outputs end
-    up in order. A graph that runs for one sequence at a time is computed for each.
-
-    Parameters
-    ----------
-    path_or_model : path or onnx.ModelProto
-        Data beside the file is read if it is in the file's folder or below.
-    node : str, optional
-        The name of one LSTM node, or of one of its outputs: the operator alone is taken, with
-        what it needs of constants.
-
-    Returns
-    -------
-    LSTM
-        Weights of ``float16`` and ``bfloat16`` are widened to ``float32``.
+def from_model(model: Any, node: str | None) -> Found:
+    """The network of an ``onnx.ModelProto``.
 
     Raises
     ------
-    UnsupportedModelError
-        For a graph that is no such chain, or an option that is not computed: the node is named.
-    ModelFormatError
-        If the file is damaged, or the graph contradicts itself.
-    ValueError
-        If there is no such `node`, or several: the LSTM nodes are listed.
     TypeError
-        If the first argument is neither a path nor a model.
-    ImportError
-        If the package onnx is missing.
+        If it is something else.
+    ValueError, ModelFormatError, UnsupportedModelError
+        As `fastlstm.from_onnx`.
     """
-    if isinstance(path_or_model, (str, os.PathLike)):
-        path = Path(path_or_model)
-        with _naming(path), opened(path) as file:
-            return _build(_read(file), path.parent, node)
-    if not (hasattr(path_or_model, "graph") and hasattr(path_or_model, "opset_import")):
-        raise TypeError(
-            f"expected a path or an onnx.ModelProto, got {type(path_or_model).__name__}"
-        )
+    if not (hasattr(model, "graph") and hasattr(model, "opset_import")):
+        raise TypeError(f"expected a path or an onnx.ModelProto, got {type(model).__name__}")
     with _naming():
-        return _build(path_or_model, None, node)
+        return Found(_network_of(model, None, node))
 
 
 def contents(path: Path) -> tuple[str, dict[str, str]]:
     """What kind of file it is, its LSTM nodes, and what each of its tensors is."""
     with _naming(path), opened(path) as file:
-        model = _read(file)
+        model = _parsed(file)
         graph = model.graph
         found = {
             node.name or node.output[0]: "LSTM operator"
@@ -144,7 +108,7 @@ def _naming(path: Path | None = None) -> Iterator[None]:
         raise ModelFormatError(said(flaw)) from error
 
 
-def _read(file: IO[bytes]) -> Any:
+def _parsed(file: IO[bytes]) -> Any:
     """A file as a ``ModelProto``."""
     try:
         from onnx import ModelProto
@@ -161,9 +125,7 @@ def _read(file: IO[bytes]) -> Any:
     return model
 
 
-def _build(model: Any, folder: Folder, node: str | None) -> LSTM:
-    from fastlstm.model import LSTM
-
+def _network_of(model: Any, folder: Folder, node: str | None) -> Network:
     versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
     if len(versions) != 1 or not model.HasField("graph") or not model.graph.output:
         raise ModelFormatError("expected a graph with outputs and one version of ONNX' operators")
@@ -174,32 +136,20 @@ def _build(model: Any, folder: Folder, node: str | None) -> LSTM:
         )
     graph, constants = model.graph, Constants(folder)
     if node is not None:
-        return LSTM([one_operator(graph, constants, opset, node)])
-    found: LSTM | None = None
-    for description in _descriptions(graph, constants, opset):
-        try:
-            other = LSTM(**description)
-        except UnsupportedModelError:
-            raise
-        except ValueError as error:
-            raise UnsupportedModelError(str(error)) from None
-        if found is not None and not _same(found, other):
+        return Network.of([one_operator(graph, constants, opset, node)])
+    first, *others = _networks(graph, constants, opset)
+    for other in others:
+        if other.parts != first.parts or other.return_sequences != first.return_sequences:
             raise UnsupportedModelError(
                 "what the graph computes depends on the number of sequences or steps"
             )
-        found = other
-    assert found is not None
-    return found
-
-
-def _same(a: LSTM, b: LSTM) -> bool:
-    return a.layers == b.layers and a.head == b.head and a.options == b.options
+    return first
 
 
 # The whole graph
 
 
-def _descriptions(graph: Any, constants: Constants, opset: int) -> list[Description]:
+def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
     """The graph with the axes of its input as they turn out to be, for each example of sizes."""
     data, others = _inputs(graph)
     dims = _dims(data)
@@ -211,7 +161,7 @@ def _descriptions(graph: Any, constants: Constants, opset: int) -> list[Descript
         raise UnsupportedModelError(f"input {data.name!r} of {len(dims or ())} axes")
     axes = [(role, k) for role in roles for k in _features(dims, role, graph, constants)]
 
-    def followed(examples: Sequence[tuple[int, int]]) -> list[Description]:
+    def followed(examples: Sequence[tuple[int, int]]) -> list[Network]:
         """The graph for the first axes that it fits, for one or all examples."""
         refused: list[Refused] = []
         for role, features in axes:
@@ -266,7 +216,7 @@ def _walk(
     role: str,
     features: int,
     example: tuple[int, int],
-) -> Description:
+) -> Network:
     """The graph for an input whose axes are those of `role`."""
     dims = _dims(data) or [None] * len(role)
     sizes = {"N": 1, "T": example[1], "F": 1}
@@ -278,9 +228,10 @@ def _walk(
     if N * T * F > MAX_IDS:
         raise UnsupportedModelError(fixed)
     exact = not _open(graph)
-    network = Network(FLOATS.get(data.type.tensor_type.elem_type, np.float32))
+    dtype = FLOATS.get(data.type.tensor_type.elem_type, np.float32)
+    flow = Flow(dtype, constants.parts)
     charge(4 * N * T * F)
-    ids = network.add(N, T, F).ids  # (N, T, F)
+    ids = flow.add(N, T, F).ids  # (N, T, F)
     order = [("NTF").index(letter) for letter in role]
     rest = [k for k in range(3) if k not in order]  # axes of size 1 that the input lacks
     ids = ids.transpose([*order, *rest]).reshape([ids.shape[k] for k in order])
@@ -291,9 +242,9 @@ def _walk(
         if size > MAX_IDS or not size:
             raise UnsupportedModelError(f"input {name!r} of shape {shape}")
         charge(4 * size)
-        source = network.add(1, 1, size, read=f"input {name}")
+        source = flow.add(1, 1, size, read=f"input {name}")
         given[name] = Ids(source.ids.reshape(shape))
-    walk = Walk(constants, opset, network, given, exact)
+    walk = Walk(constants, opset, flow, given, exact)
     try:
         outputs = walk.run(graph)
     except OverBudget:
@@ -307,7 +258,7 @@ def _walk(
             raise UnsupportedModelError(f"output {output.name!r} does not depend on the input")
     try:
         named = {k.name: v.array for k, v in zip(graph.output, outputs, strict=True)}
-        return describe(network, named)
+        return network_of(flow, named)
     except UnsupportedModelError as error:
         raise _NotSo(Refused(error, walk.place + 1)) from None
 

@@ -1,4 +1,4 @@
-"""A network against what somebody else computes: a framework's live model, or numbers in a file."""
+"""A model beside what somebody else computes: its framework, live, or numbers in a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,8 @@ from fastlstm import reference
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.trust import opened
 from fastlstm.messages import Message, Option
-
-if TYPE_CHECKING:
-    from fastlstm.model import LSTM
+from fastlstm.model import LSTM
+from fastlstm.network.reading import READS
 
 __all__ = ["Distance", "allowed_error", "check_keras", "check_module", "compare", "verify"]
 
@@ -47,14 +46,14 @@ class Distance(NamedTuple):
 
 
 def compare(ours: Array, theirs: Array) -> Distance:
-    """The largest difference of two arrays of the same shape, of which one number is finite.
+    """The largest difference between two arrays of the same shape.
 
-    NaN agrees with NaN and infinity with itself, with nothing else.
+    NaN agrees with NaN alone, and infinity with the same infinity.
 
     Raises
     ------
     ValueError
-        If there are no numbers to compare.
+        If `theirs` holds no finite number.
     """
     a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     if not np.isfinite(b).any():
@@ -70,12 +69,11 @@ def compare(ours: Array, theirs: Array) -> Distance:
 
 
 def allowed_error(model: LSTM, x: Array, ours: Array, dtype: npt.DTypeLike | None = None) -> float:
-    """How far another engine may be apart from `ours` on `x`, if it computes in `dtype`.
+    """How far another engine may be from `ours` on `x`, if it computes in `dtype`.
 
-    16 times the error of float32 in this network on these inputs (how far the NumPy loop in
-    float32 is from that in float64, on them and on inputs like them), and at least 16 units in
-    the last place of the largest number.
-    For float64 the same, in float64's units.
+    16 times the error that float32 makes in this network (how far the NumPy loop in float32 is
+    from that in float64, on these inputs and on some like them), and at least 16 units in the
+    last place of the largest number. For float64 the same, in float64's units.
 
     Parameters
     ----------
@@ -100,7 +98,7 @@ def allowed_error(model: LSTM, x: Array, ours: Array, dtype: npt.DTypeLike | Non
 
 
 def _likes(x: Array) -> Iterator[Array]:
-    """Some of these inputs, and others like them: a few numbers may be right by chance."""
+    """Some of these inputs, and some like them: a few numbers may agree by chance."""
     some = x[:: -(-len(x) // MOST_ROWS) or 1]
     yield some
     yield some[:, ::-1]
@@ -151,7 +149,7 @@ def check_keras(keras_model: Any, model: LSTM, x: Any) -> None:
 
 
 def _inputs(model: LSTM, x: Any, what: str | Option) -> Array:
-    """Inputs as both sides take them: an array (N, T, I), or ids (N, T)."""
+    """Inputs as the model and its framework both take them: an array (N, T, I), or ids (N, T)."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(x, torch.Tensor):
         x = x.detach().cpu().numpy()
@@ -192,10 +190,10 @@ def _require(model: LSTM, x: Array, results: list[Array], whose: str) -> None:
         f"the network does not compute what {whose} does: they are {found.largest:.3g} apart "
         f"({found}), where {model.dtype} explains {allowed:.2g}"
     ]
-    for read in ("final", "last", "max", "mean"):
+    for read in READS:
         if read == model.read or model.return_sequences:
             continue
-        other = type(model)(model.layers, model.head, **model.options | {"read": read})
+        other = LSTM(model.layers, model.head, **model.options | {"read": read})
         nearest = _nearest(other.predict(x), results)
         if nearest is not None and nearest.within(allowed):
             said += ["; they agree with ", Option("read", read)]
@@ -204,7 +202,7 @@ def _require(model: LSTM, x: Array, results: list[Array], whose: str) -> None:
 
 
 def _nearest(ours: Array, results: list[Array]) -> Distance | None:
-    """The smallest distance to one of the results that have our shape, but for axes of 1."""
+    """The distance to the nearest of the results that have our shape, axes of length 1 aside."""
     shape = [k for k in ours.shape if k != 1]
     fitting = [k.reshape(ours.shape) for k in results if [n for n in k.shape if n != 1] == shape]
     finite = [k for k in fitting if np.isfinite(k).any()]
@@ -228,7 +226,7 @@ def _keras_array(value: Any) -> Array:
 
 
 def _torch_results(module: Any, model: LSTM, x: Array) -> Iterator[Array]:
-    """What a module gives for inputs: fed batch first, and time first if it may want that."""
+    """What a module gives for the inputs, fed batch first, and time first if it may want that."""
     torch = sys.modules["torch"]
     module = _widened(torch, module)
     parameter = next(iter(module.parameters()))
@@ -273,7 +271,7 @@ def _run(torch: Any, module: Any, inputs: Any) -> list[Any]:
 
 
 def _widened(torch: Any, module: Any) -> Any:
-    """The module, or where it is of half precision a copy in float32, as the network is."""
+    """The module; of a module of half precision a copy in float32, as the network is."""
     narrow = (torch.float16, torch.bfloat16)
     if any(parameter.dtype in narrow for parameter in module.parameters()):
         import copy
@@ -299,7 +297,7 @@ def _evaluating(torch: Any, module: Any) -> Iterator[None]:
 
 
 def verify(model: LSTM, x: Path, expected: Path, tolerance: float | None = None) -> str:
-    """How far a model's scores are from those in a file, in words.
+    """Say how far the scores of a model are from those in a file.
 
     Parameters
     ----------

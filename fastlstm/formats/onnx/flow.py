@@ -10,8 +10,9 @@ a permutation that mixes up axes cannot pass for another one.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +26,11 @@ from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.network import AnyLayer
 
-__all__ = ["Ids", "Network", "Source"]
+__all__ = ["Flow", "Ids", "PartsBuilt", "Values"]
 
 Array = npt.NDArray[Any]
+P = TypeVar("P")
+
 MAX_IDS = (1 << 31) - 1
 
 
@@ -43,7 +46,7 @@ Start = tuple[tuple[str, int] | None, tuple[str, int] | None]
 
 
 @dataclass(eq=False)
-class Source:
+class Values:
     """The K numbers of each sequence at each step, or of each sequence, that a layer gives.
 
     The id of number k of sequence n at step t is ``first + (n * T + t) * K + k``; there is only
@@ -57,7 +60,7 @@ class Source:
     layers: tuple[AnyLayer, ...] = ()  # from the input on, at each step
     head: tuple[Dense, ...] = ()  # of what was read
     read: str | None = None  # None: all steps; "cells": the last cell states
-    parent: Source | None = None  # before the last layer
+    parent: Values | None = None  # before the last layer
     lengths: str | None = None  # the graph's input of them
     states: dict[str, Array] = field(default_factory=dict)  # ids of h and c (D, N, H) at the end
     starts: tuple[Start, ...] = ()  # of each direction, as far as they are inputs of the graph
@@ -82,24 +85,63 @@ class Source:
 class Rows:
     """Rows of K ids as a layer reads them: each from one sequence and step of one source."""
 
-    source: Source
+    source: Values
     n: Array  # of each row
     t: Array
     order: Array  # (K,) which numbers of the source
 
 
-class Network:
-    """The sources of a graph, and the layers between them."""
+class PartsBuilt:
+    """The parts of a network that were built, by what they were built of.
 
-    def __init__(self, dtype: npt.DTypeLike = np.float32) -> None:
+    A graph is followed several times. The parts that it comes to are built the first time, and
+    found again while the numbers that they are built of are the same.
+    """
+
+    def __init__(self) -> None:
+        self._built: dict[Hashable, list[tuple[Sequence[Array | None], Any]]] = {}
+
+    def get(self, key: Hashable, arrays: Sequence[Array | None], build: Callable[[], P]) -> P:
+        """The part of these options and numbers."""
+        alike = self._built.setdefault(key, [])
+        for before, part in alike:
+            if len(before) == len(arrays) and all(map(_same, before, arrays)):
+                found: P = part
+                return found
+        part = build()
+        alike.append((arrays, part))
+        return part
+
+    def dense(
+        self, weight: Array, bias: Array | None = None, activation: Activation | str = LINEAR
+    ) -> Dense:
+        """A dense layer."""
+        return self.get(
+            ("dense", activation),
+            (weight, bias),
+            lambda: Dense(weight, bias, activation=activation),
+        )
+
+
+def _same(a: Array | None, b: Array | None) -> bool:
+    if a is None or b is None or a is b:
+        return a is b
+    return a.dtype == b.dtype and np.array_equal(a, b)
+
+
+class Flow:
+    """The values that flow through a graph, and the layers between them."""
+
+    def __init__(self, dtype: npt.DTypeLike = np.float32, parts: PartsBuilt | None = None) -> None:
         self.dtype = np.dtype(dtype)  # of the input
-        self.sources: list[Source] = []
+        self.parts = PartsBuilt() if parts is None else parts
+        self.sources: list[Values] = []
         self.firsts: list[int] = []  # the first id of each
         self.largest = 0  # numbers of one source
-        self.joined: dict[tuple[Source, Source], Source] = {}
-        self.read: dict[tuple[Source, str], Source] = {}
+        self.joined: dict[tuple[Values, Values], Values] = {}
+        self.read: dict[tuple[Values, str], Values] = {}
 
-    def add(self, N: int, T: int, K: int, **about: Any) -> Source:
+    def add(self, N: int, T: int, K: int, **about: Any) -> Values:
         """A new source."""
         first = 0
         if self.sources:
@@ -107,7 +149,7 @@ class Network:
             first = last.first + last.N * last.T * last.K
         if first + N * T * K > MAX_IDS:
             raise UnsupportedModelError(f"more than {MAX_IDS} numbers of all its tensors")
-        source = Source(first, N, T, K, **about)
+        source = Values(first, N, T, K, **about)
         self.sources.append(source)
         self.firsts.append(first)
         self.largest = max(self.largest, N * T * K)
@@ -145,7 +187,7 @@ class Network:
             source, t = self.reading(source, "final"), t * 0
         return Rows(source, n[:, 0], t[:, 0], k[0])
 
-    def located(self, ids: Array) -> tuple[Source, Array, Array, Array]:
+    def located(self, ids: Array) -> tuple[Values, Array, Array, Array]:
         """The source of all ids, and of each the sequence, the step and the number."""
         if not ids.size:
             raise UnsupportedModelError("reads no numbers at all")
@@ -153,7 +195,7 @@ class Network:
         with lent(4 * ids.nbytes):
             return self._located(ids)
 
-    def _located(self, ids: Array) -> tuple[Source, Array, Array, Array]:
+    def _located(self, ids: Array) -> tuple[Values, Array, Array, Array]:
         first, last = (bisect_right(self.firsts, int(k)) - 1 for k in (ids.min(), ids.max()))
         if first == last:
             source = self.sources[first]
@@ -176,7 +218,7 @@ class Network:
             n[at], t[at], k[at] = n_i, t_i, k_i + shift
         return source, n, t, k
 
-    def _join(self, a: Source, b: Source) -> tuple[Source, tuple[int, int]]:
+    def _join(self, a: Values, b: Values) -> tuple[Values, tuple[int, int]]:
         """Two layers that read the same, one from each end, as one; where their numbers begin."""
         tops = [source.layers[-1] if source.layers else None for source in (a, b)]
         same = a.parent is b.parent and a.read == b.read and a.lengths == b.lengths
@@ -204,7 +246,7 @@ class Network:
             )
         return self.joined[a, b], (0, a.K)
 
-    def _ends(self, source: Source, t: Array, k: Array) -> bool:
+    def _ends(self, source: Values, t: Array, k: Array) -> bool:
         """Whether each direction is read where it has read everything."""
         if source.read is not None or not isinstance(top := source.top, Bidirectional):
             return False
@@ -212,7 +254,7 @@ class Network:
             return False
         return np.array_equal(t, np.where(k < source.K // 2, source.T - 1, 0))
 
-    def reading(self, source: Source, read: str) -> Source:
+    def reading(self, source: Values, read: str) -> Values:
         """What was read of all steps of a source."""
         if (source, read) not in self.read:
             self.read[source, read] = self.add(
@@ -256,7 +298,7 @@ class Network:
             )
         if flipped and lengths is not None:
             raise UnsupportedModelError("steps in reverse order, with sequence_lens")
-        layer = self._reading(operator, rows.order, flipped)
+        layer = self._layer(operator, rows.order, flipped)
         D, H = len(layer.cells), layer.hidden_size
         about = {"layers": (*source.layers, layer), "parent": source, "lengths": lengths}
         top = self.add(N, T, D * H, starts=starts, **about)
@@ -273,24 +315,18 @@ class Network:
             return {"Y": y.transpose(2, 0, 1, 3), "Y_h": h.swapaxes(0, 1), "Y_c": c.swapaxes(0, 1)}
         return {"Y": y, "Y_h": h, "Y_c": c}
 
-    def _reading(self, operator: Operator, order: Array, flipped: bool) -> Layer | Bidirectional:
-        cells = operator.cells
-        if len(order) != cells[0].input_size:
+    def _layer(self, operator: Operator, order: Array, flipped: bool) -> Layer | Bidirectional:
+        if len(order) != operator.input_size:
             raise UnsupportedModelError(
-                f"expected {cells[0].input_size} inputs as W has, got {len(order)}"
+                f"expected {operator.input_size} inputs as W has, got {len(order)}"
             )
-        if flipped and len(cells) == 2:
+        if flipped and len(operator.directions) == 2:
             raise UnsupportedModelError("a bidirectional operator on steps in reverse order")
-        back = np.argsort(order)
-        turned = {"forward": "reverse", "reverse": "forward"}
-        changed = []
-        for cell in cells:
-            charge(cell.w_ih.nbytes + cell.w_hh.nbytes)
-            about = {name: value for name, value in cell._fields().items() if name != "w_ih"}
-            if flipped:
-                about["direction"] = turned[cell.direction]
-            changed.append(Layer(cell.w_ih[:, back], **about))
-        return Operator(tuple(changed), operator.batch_first).layer
+        return self.parts.get(
+            (*operator.options, flipped),
+            (*operator.arrays, order),
+            lambda: operator.layer(order, flipped),
+        )
 
     def embedding(self, table: Array, ids: Array) -> Array:
         """The ids of the vectors of a table, for those of the input."""
@@ -298,7 +334,8 @@ class Network:
         if rows.source.layers:
             raise UnsupportedModelError("a table that is not read by the input's integers")
         charge(2 * table.nbytes)
-        return self._derived(rows, ids.shape, Embedding(table))
+        layer = self.parts.get("embedding", (table,), lambda: Embedding(table))
+        return self._derived(rows, ids.shape, layer)
 
     def dense(self, weight: Array, ids: Array) -> Array:
         """The ids of ``x @ weight.T`` over the last axis."""
@@ -308,7 +345,8 @@ class Network:
                 f"a product of {rows.source.K} numbers with weights of shape {weight.shape}"
             )
         charge(2 * weight.nbytes)
-        return self._derived(rows, ids.shape[:-1], Dense(weight[:, np.argsort(rows.order)]))
+        layer = self.parts.dense(weight[:, np.argsort(rows.order)])
+        return self._derived(rows, ids.shape[:-1], layer)
 
     def affine(self, ids: Array, scale: Array | None, shift: Array | None) -> Array:
         """The ids of ``scale * x`` or ``x + shift``, given in the shape of ids."""
@@ -318,22 +356,23 @@ class Network:
         )
         last = _last(rows.source)
         if scale is None and last is not None and last.bias is None and last.activation == LINEAR:
-            return self._replacing(rows, ids.shape, Dense(last.weight, shift))
+            return self._replacing(rows, ids.shape, self.parts.dense(last.weight, shift))
         if scale is None:
             scale = np.ones(rows.source.K, shift.dtype)  # type: ignore[union-attr]
         charge(24 * rows.source.K**2)  # two, of up to 8 bytes, and one
-        return self._derived(rows, ids.shape[:-1], Dense(np.diag(scale), shift), rows.order)
+        layer = self.parts.dense(np.diag(scale), shift)
+        return self._derived(rows, ids.shape[:-1], layer, rows.order)
 
     def activation(self, ids: Array, activation: Activation | str) -> Array:
         """The ids of an activation of each number, or of softmax over the last axis."""
         rows = self.rows(ids)
         last = _last(rows.source)
         if last is not None and last.activation == LINEAR:
-            changed = Dense(last.weight, last.bias, activation=activation)
+            changed = self.parts.dense(last.weight, last.bias, activation)
             return self._replacing(rows, ids.shape, changed)
         dtype = rows.source.layers[-1].dtype if rows.source.layers else self.dtype
         charge(24 * rows.source.K**2)
-        unit = Dense(np.eye(rows.source.K, dtype=dtype), activation=activation)
+        unit = self.parts.dense(np.eye(rows.source.K, dtype=dtype), None, activation)
         return self._derived(rows, ids.shape[:-1], unit, rows.order)
 
     def over_time(self, ids: Array, axis: int, read: str) -> Array:
@@ -385,7 +424,7 @@ class Network:
         return np.asarray(ids.reshape(*shape, K))
 
 
-def _last(source: Source) -> Dense | None:
+def _last(source: Values) -> Dense | None:
     """The dense layer that gives the source, if one does."""
     last = (source.layers if source.read is None else source.head)[-1:]
     return last[0] if last and isinstance(last[0], Dense) else None

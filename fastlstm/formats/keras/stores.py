@@ -1,7 +1,7 @@
 """Where a Keras model's weights are: a tree of groups, a list for each layer, or a live model.
 
-Each of the three gives the weights of a part of a layer, such as ``layers/lstm/cell``, and says
-at the end what was left over.
+Each of these stores gives the weights of a layer, or of what is in it, such as
+``layers/lstm/cell``, and says at the end what was left over.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.keras.graph import Part, unique_names
+from fastlstm.errors import ModelFormatError
+from fastlstm.formats.floats import widened
+from fastlstm.formats.keras.graph import KerasLayer, unique_names
 
-__all__ = ["Listed", "Live", "Source", "Tree", "widened"]
+__all__ = ["Listed", "Live", "Store", "Tree"]
 
 Array = npt.NDArray[Any]
 
@@ -25,29 +26,14 @@ KERAS_1: Final = {"kernel": "W", "recurrent_kernel": "U", "bias": "b", "embeddin
 KINDS: Final = "|".join(KERAS_1)
 
 
-class Source(Protocol):
+class Store(Protocol):
     """The weights of a model."""
 
-    def take(self, part: Part, inside: str, names: Sequence[str]) -> list[Array]:
-        """The weights of these names of a layer, or of what is inside of it: ``"cell"``."""
+    def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
+        """The weights of these names of a layer, or of what is in it, such as its ``"cell"``."""
 
     def rest(self) -> list[str]:
         """The names of the weights that nobody took."""
-
-
-def widened(name: str, array: Array) -> Array:
-    """Weights as float32 or float64.
-
-    Raises
-    ------
-    UnsupportedModelError
-        If they are no floats, such as quantised ones.
-    """
-    if array.dtype.name in ("float16", "bfloat16"):
-        return array.astype(np.float32)
-    if array.dtype.name not in ("float32", "float64"):
-        raise UnsupportedModelError(f"{name}: expected floats, got {array.dtype}")
-    return array
 
 
 class Tree:
@@ -57,18 +43,18 @@ class Tree:
         self._arrays = arrays
         self._rest = dict.fromkeys(arrays)
 
-    def take(self, part: Part, inside: str, names: Sequence[str]) -> list[Array]:
-        """See `Source`."""
-        group = "/".join(filter(None, (part.path, inside, "vars")))
+    def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
+        """As `Store`."""
+        group = "/".join(filter(None, (layer.path, inside, "vars")))
         found = [f"{group}/{k}" for k in range(len(names))]
         for name, what in zip(found, names, strict=True):
             if name not in self._rest:
-                raise ModelFormatError(f"{part}: there is no {what} under {name}")
+                raise ModelFormatError(f"{layer}: there is no {what} under {name}")
             del self._rest[name]
         return [widened(name, self._arrays[name]) for name in found]
 
     def rest(self) -> list[str]:
-        """See `Source`."""
+        """As `Store`."""
         return [name for name in self._rest if not re.search(r"(^|/)seed_generator/", name)]
 
 
@@ -94,12 +80,12 @@ class Listed:
         self._arrays: Mapping[str, Any] = {}
         self._left: list[str] = []
 
-    def take(self, part: Part, inside: str, names: Sequence[str]) -> list[Array]:
-        """See `Source`."""
-        if part.top != self._top:
-            self._enter(part)
+    def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
+        """As `Store`."""
+        if layer.top != self._top:
+            self._enter(layer)
         left = list(self._left)
-        for hint in (part.name, *re.findall("forward_|backward_", inside)):
+        for hint in (layer.name, *re.findall("forward_|backward_", inside)):
             left = [name for name in left if hint in name] or left
         if (
             left
@@ -108,48 +94,48 @@ class Listed:
             and re.search(r"_W_[icfo](:0)?$|^param_\d+$", left[0])
             and len(left) >= 4 * len(names)
         ):
-            return self._gates(part, left, names)
-        return [self._array(part, *pair) for pair in self._pairs(part, left, names)]
+            return self._gates(layer, left, names)
+        return [self._array(layer, *pair) for pair in self._pairs(layer, left, names)]
 
-    def _enter(self, part: Part) -> None:
+    def _enter(self, layer: KerasLayer) -> None:
         if self._left:
             raise ModelFormatError(f"weights that no layer reads: {self._left}")
         found = next(self._groups, None)
-        if found is None or (self._named and found[0] != part.top):
+        if found is None or (self._named and found[0] != layer.top):
             raise ModelFormatError(
-                f"expected weights of {part} next, got {found and repr(found[0])}"
+                f"expected weights of {layer} next, got {found and repr(found[0])}"
             )
-        self._top, self._name, self._arrays = part.top, *found
+        self._top, self._name, self._arrays = layer.top, *found
         self._left = list(self._arrays)
 
     def _pairs(
-        self, part: Part, left: list[str], names: Sequence[str]
+        self, layer: KerasLayer, left: list[str], names: Sequence[str]
     ) -> Iterator[tuple[str, str]]:
         if len(left) < len(names):
-            raise ModelFormatError(f"{part}: expected weights {list(names)}, got {left}")
+            raise ModelFormatError(f"{layer}: expected weights {list(names)}, got {left}")
         for name, what in zip(left, names, strict=False):
             said = re.search(rf"(?:^|/)({KINDS})(?:_\d+)?(?::0)?$|_([WUb])(?::0)?$", name)
             if said and said[1] != what and said[2] != KERAS_1[what]:
-                raise ModelFormatError(f"{part}: expected the {what}, got {name!r}")
+                raise ModelFormatError(f"{layer}: expected the {what}, got {name!r}")
             yield name, what
 
-    def _array(self, part: Part, name: str, what: str) -> Array:
+    def _array(self, layer: KerasLayer, name: str, what: str) -> Array:
         self._left.remove(name)
-        return widened(f"{part}, {what}", self._arrays[name])
+        return widened(f"{layer}, {what}", self._arrays[name])
 
-    def _gates(self, part: Part, left: list[str], names: Sequence[str]) -> list[Array]:
+    def _gates(self, layer: KerasLayer, left: list[str], names: Sequence[str]) -> list[Array]:
         """Keras 1 stored each gate by itself: W_i, U_i, b_i, then those of c, f and o."""
         gates: dict[str, dict[str, Array]] = {}
         for k, gate in enumerate(GATES_OF_KERAS_1):
             for name, what in zip(left[k * len(names) :], names, strict=False):
                 said = re.search(r"_([WUb]_[icfo])(:0)?$", name)
                 if said and said[1] != f"{KERAS_1[what]}_{gate}":
-                    raise ModelFormatError(f"{part}: expected the {what} of {gate}, got {name!r}")
-                gates.setdefault(what, {})[gate] = self._array(part, name, what)
+                    raise ModelFormatError(f"{layer}: expected the {what} of {gate}, got {name!r}")
+                gates.setdefault(what, {})[gate] = self._array(layer, name, what)
         return [np.concatenate([gates[what][g] for g in "ifco"], axis=-1) for what in names]
 
     def rest(self) -> list[str]:
-        """See `Source`."""
+        """As `Store`."""
         return self._left + [f"{group}/{name}" for group, arrays in self._groups for name in arrays]
 
 
@@ -160,10 +146,10 @@ class Live:
         self._model = model
         self._taken = 0
 
-    def take(self, part: Part, inside: str, names: Sequence[str]) -> list[Array]:
-        """See `Source`."""
+    def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
+        """As `Store`."""
         found: Any = self._model
-        for step in filter(None, f"{part.path}/{inside}".split("/")):
+        for step in filter(None, f"{layer.path}/{inside}".split("/")):
             if isinstance(found, (list, tuple)):
                 kinds = unique_names([type(one).__name__ for one in found])
                 found = found[kinds.index(step)]
@@ -172,12 +158,12 @@ class Live:
         arrays = [np.asarray(array) for array in found.get_weights()]
         if len(arrays) != len(names):
             raise ValueError(
-                f"{part}: expected weights {list(names)}, got {len(arrays)} arrays"
+                f"{layer}: expected weights {list(names)}, got {len(arrays)} arrays"
                 + ("" if arrays else "; is the model built?")
             )
         self._taken += len(arrays)
-        return [widened(f"{part}, {what}", a) for what, a in zip(names, arrays, strict=True)]
+        return [widened(f"{layer}, {what}", a) for what, a in zip(names, arrays, strict=True)]
 
     def rest(self) -> list[str]:
-        """See `Source`."""
+        """As `Store`."""
         return [weight.name for weight in self._model.weights[self._taken :]]
