@@ -44,7 +44,9 @@ def open_archive(path: str, layout: Layout, model: ModelInput) -> Reader:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # it cannot be opened; otherwise its directory points outside the file
         raise ValueError(f"{path}: expected an .npz archive: {error}") from None
     with archive:
         arrays = {i.filename.removesuffix(".npy"): i for i in archive.infolist()}
