@@ -44,9 +44,7 @@ def open_archive(path: str, layout: Layout, model: ModelInput) -> Reader:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise  # it cannot be opened; otherwise its directory points outside the file
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise ValueError(f"{path}: expected an .npz archive: {error}") from None
     with archive:
         arrays = {i.filename.removesuffix(".npy"): i for i in archive.infolist()}
@@ -92,6 +90,8 @@ class Member(NpyFile):
         most = info.compress_size * (1 if stored else DEFLATE)
         if info.compress_size > os.path.getsize(path) or info.file_size > most:
             raise ValueError(f"{name} is damaged: it cannot hold {info.file_size:,} bytes")
+        if info.header_offset < 0:
+            raise ValueError(f"{name} is damaged: it would begin before the archive")
         with _damage(name), archive.open(info) as stream:
             header = read_header(stream.read(HEADER_BYTES), name, "an array")
         if header.size != info.file_size - header.offset:
