@@ -14,11 +14,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fastlstm.calls.ragged import Ragged
     from fastlstm.calls.trace import Trace
+    from fastlstm.commands.versions import show_versions
     from fastlstm.errors import ModelFormatError, UnsupportedModelError
-    from fastlstm.formats import load
-    from fastlstm.formats.keras import from_keras
-    from fastlstm.formats.onnx import from_onnx
-    from fastlstm.formats.torch import from_torch
+    from fastlstm.loading import from_keras, from_onnx, from_torch, load
     from fastlstm.model import LSTM, warmup
     from fastlstm.network.activations import Activation
     from fastlstm.network.dense import Dense
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from fastlstm.network.state import State
     from fastlstm.scoring import score
     from fastlstm.tutorial import lstm_forward
-    from fastlstm.versions import show_versions
 
 __all__ = [
     "LSTM",
@@ -63,13 +60,13 @@ _HOME = {
     "State": "network.state",
     "Trace": "calls.trace",
     "UnsupportedModelError": "errors",
-    "from_keras": "formats.keras",
-    "from_onnx": "formats.onnx",
-    "from_torch": "formats.torch",
-    "load": "formats",
+    "from_keras": "loading",
+    "from_onnx": "loading",
+    "from_torch": "loading",
+    "load": "loading",
     "lstm_forward": "tutorial",
     "score": "scoring",
-    "show_versions": "versions",
+    "show_versions": "commands.versions",
     "warmup": "model",
 }
 

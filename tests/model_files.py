@@ -10,9 +10,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fastlstm import LSTM, Dense, Layer
+from fastlstm import LSTM, Dense, Layer, load
 from fastlstm.errors import ModelFormatError
-from fastlstm.formats import load
+from fastlstm.formats.description import described
+from fastlstm.formats.native import VERSION
 
 IN_TORCH = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -60,7 +61,9 @@ NAN = random(12)
 NAN[5] = np.nan
 
 
-OWN = {"format": "fastlstm", "version": "1", "network": {"layers": 2, "return_sequences": False}}
+# A file of two layers of 3 hidden units without a head, as `save` writes it.
+OWN_NETWORK, OWN_TENSORS = described(make_model(head=False, sizes=(2, 3, 3)).network)
+OWN = {"format": "fastlstm", "version": VERSION, "network": OWN_NETWORK}
 
 
 def write_tensors(path, named, metadata=None):

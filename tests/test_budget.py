@@ -182,7 +182,7 @@ BOMBS = {
 
 CHILD = """
 import sys, time
-import fastlstm, fastlstm.formats.torch.files, fastlstm.formats.json_models, fastlstm.formats.onnx
+import fastlstm, fastlstm.loading
 try:
     import onnx
 except ImportError:

@@ -3,15 +3,27 @@
 import json
 import os
 import sys
+from dataclasses import fields
+from typing import get_args
 
 import numpy as np
 import pytest
-from model_files import assert_same, make_model, random, refused, tensors, write_tensors
+from model_files import (
+    OWN,
+    OWN_TENSORS,
+    assert_same,
+    make_model,
+    random,
+    refused,
+    write_tensors,
+)
 
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, load
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.description import KINDS, OPTIONS
 from fastlstm.formats.native import SUFFIXES
 from fastlstm.network.activations import Activation
+from fastlstm.network.network import Part
 
 
 @pytest.fixture(params=SUFFIXES)
@@ -109,16 +121,15 @@ def test_every_network(tmp_path, suffix, what, dtype):
     assert hash(again) == hash(model)
 
 
-def test_plain_networks_are_written_for_older_readers(tmp_path):
-    def version(model):
-        content = json.loads(model.save(tmp_path / "model.json").read_text())
-        return content["fastlstm"]["version"]
+def test_every_kind_of_part_can_be_saved():
+    """Each is in the table of kinds, and the types of its fields in the table of options."""
+    assert {*KINDS.values()} == {*get_args(Part)}
+    for kind in KINDS.values():
+        for field in fields(kind):
+            assert field.type in {*OPTIONS, "Array", "Array | None", "Layer"}, (kind, field.name)
 
-    assert version(make_model()) == version(make_model(return_sequences=True)) == "1"
-    assert {version(model) for model in NETWORKS.values()} == {"2"}
 
-
-def test_the_second_version_is_documented(tmp_path):
+def test_the_description_is_documented(tmp_path):
     content = json.loads(NETWORKS["deep head"].save(tmp_path / "model.json").read_text())
     cell = {
         "kind": "lstm",
@@ -126,26 +137,49 @@ def test_the_second_version_is_documented(tmp_path):
         "coupled": False,
         "clip": None,
     }
-    assert content["fastlstm"]["network"] == {
-        "layers": [
-            {
-                "kind": "bidirectional",
-                "forward": cell | {"direction": "forward"},
-                "backward": cell | {"direction": "reverse"},
-                "merge": "concat",
-            }
-        ],
-        "head": [
-            {"kind": "dense", "activation": ["elu", 0.3]},
-            {"kind": "dense", "activation": ["linear"]},
-        ],
-        "return_sequences": True,
-        "read": "final",
-        "mask_value": None,
-        "skip": 0,
+    assert content["fastlstm"] == {
+        "format": "fastlstm",
+        "version": "3",
+        "network": {
+            "parts": [
+                {
+                    "kind": "bidirectional",
+                    "forward": cell | {"direction": "forward"},
+                    "backward": cell | {"direction": "reverse"},
+                    "merge": "concat",
+                },
+                {"kind": "read", "how": "final"},
+                {"kind": "dense", "activation": ["elu", 0.3]},
+                {"kind": "dense", "activation": ["linear"]},
+            ],
+            "return_sequences": True,
+        },
+        "tensors": sorted(content["tensors"]),
     }
-    assert "layers.0.backward.w_hh" in content["tensors"]
-    assert "head.1.weight" in content["tensors"]
+    assert "parts.0.backward.w_hh" in content["tensors"]
+    assert "parts.2.weight" in content["tensors"]
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (
+            "1",
+            "files of version 3, got version 1, .* save the model again: .*, or fastlstm convert",
+        ),
+        (
+            "2",
+            "files of version 3, got version 2, .* save the model again: .*, or fastlstm convert",
+        ),
+        ("4", "files of version 3, got '4'; a later fastlstm has written it"),
+        ("x" * 500, "files of version 3, got 'x{79}; a later"),
+        ("", "files of version 3, got ''; a later"),
+    ],
+)
+def test_files_of_another_version(tmp_path, suffix, version, message):
+    path = tmp_path / f"model{suffix}"
+    write_tensors(path, OWN_TENSORS, OWN | {"version": version})
+    refused(path, message, UnsupportedModelError)
 
 
 def changed(content, path, value):
@@ -161,19 +195,19 @@ def changed(content, path, value):
     return content
 
 
-FIRST = ("layers", 0)
+FIRST, READ, HEAD = (("parts", k) for k in range(3))
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message", "kind"),
     [
-        ((*FIRST, "zoneout"), 0.1, r"options of layers.0 \['zoneout'\]", UnsupportedModelError),
+        ((*FIRST, "zoneout"), 0.1, r"options of parts.0 \['zoneout'\]", UnsupportedModelError),
         (("dropout",), 0.1, r"options \['dropout'\]", UnsupportedModelError),
-        ((*FIRST, "kind"), "gru", "layers.0: .* of kind 'gru'", UnsupportedModelError),
+        ((*FIRST, "kind"), "gru", "parts.0: .* of kind 'gru'", UnsupportedModelError),
         (
             (*FIRST, "forward", "kind"),
             "dense",
-            "layers.0.forward: there is no tensor layers.0.forward.weight",
+            "parts.0.forward: there is no tensor parts.0.forward.weight",
             ModelFormatError,
         ),
         (
@@ -182,21 +216,21 @@ FIRST = ("layers", 0)
             "activation 'cubic'",
             UnsupportedModelError,
         ),
-        ((*FIRST, "forward"), None, "layers.0.forward: expected an obj", ModelFormatError),
+        ((*FIRST, "forward"), None, "parts.0.forward: expected an obj", ModelFormatError),
         ((*FIRST, "forward", "clip"), KeyError, "there is no clip", ModelFormatError),
-        ((*FIRST, "forward", "clip"), -1, "layers.0.forward is damaged: clip", ModelFormatError),
+        ((*FIRST, "forward", "clip"), -1, "parts.0.forward is damaged: clip", ModelFormatError),
         ((*FIRST, "forward", "clip"), True, "clip to be a number or null", ModelFormatError),
         ((*FIRST, "forward", "coupled"), "no", "coupled to be true or false", ModelFormatError),
-        ((*FIRST, "forward", "activations"), ["tanh"] * 3, "3 activations", ModelFormatError),
-        ((*FIRST, "forward", "direction"), "reverse", "layers.0 is damaged", ModelFormatError),
-        ((*FIRST, "merge"), "max", "layers.0 is damaged: merge", ModelFormatError),
-        (("head", 0, "activation"), [1], "an activation or 'softmax'", ModelFormatError),
-        (("head",), None, "expected a list of head", ModelFormatError),
-        (("head",), [], r"unknown tensors \['head.0.bias', ", ModelFormatError),
-        (("read",), "first", "read: expected one of", ModelFormatError),
-        (("skip",), 1.5, "skip to be a number of inputs", ModelFormatError),
-        (("skip",), 99, "skip: expected", ModelFormatError),
-        (("mask_value",), 10**400, "damaged", ModelFormatError),
+        ((*FIRST, "forward", "activations"), ["tanh"] * 3, "three activations", ModelFormatError),
+        ((*FIRST, "forward", "direction"), "reverse", "parts.0 is damaged", ModelFormatError),
+        ((*FIRST, "merge"), "max", "parts.0 is damaged: merge", ModelFormatError),
+        ((*HEAD, "activation"), [1], "an activation or 'softmax'", ModelFormatError),
+        (("parts",), None, "expected a list of parts", ModelFormatError),
+        (("parts", 3), KeyError, r"belong to no part: \['parts.3.weight'\]", ModelFormatError),
+        ((*READ, "how"), "first", "read: expected one of", ModelFormatError),
+        (READ, {"kind": "add_inputs", "size": 1.5}, "size to be an integer", ModelFormatError),
+        (READ, {"kind": "masking", "value": None}, "value to be a number", ModelFormatError),
+        (READ, {"kind": "masking", "value": 10**400}, "parts.1 is damaged", ModelFormatError),
         (("return_sequences",), 1, "return_sequences to be true or false", ModelFormatError),
     ],
 )
@@ -209,22 +243,14 @@ def test_other_networks_are_refused(tmp_path, path, value, message, kind):
 def test_tensors_of_other_places_are_refused(tmp_path):
     saved = NETWORKS["deep head"].save(tmp_path / "model.json")
     content = json.loads(saved.read_text())
-    content["tensors"]["layers.0.forward.w_xx"] = content["tensors"].pop("layers.0.forward.b_ih")
+    content["tensors"]["parts.0.forward.w_xx"] = content["tensors"].pop("parts.0.forward.b_ih")
     content["fastlstm"]["tensors"] = sorted(content["tensors"])
     saved.write_text(json.dumps(content))
-    refused(saved, r"unknown tensors \['layers.0.forward.w_xx'\]")
-    del content["tensors"]["layers.0.forward.w_xx"], content["tensors"]["layers.0.backward.w_ih"]
+    refused(saved, r"belong to no part: \['parts.0.forward.w_xx'\]")
+    del content["tensors"]["parts.0.forward.w_xx"], content["tensors"]["parts.0.backward.w_ih"]
     content["fastlstm"]["tensors"] = sorted(content["tensors"])
     saved.write_text(json.dumps(content))
-    refused(saved, "layers.0.backward: there is no tensor layers.0.backward.w_ih")
-
-
-def test_the_first_version_holds_plain_layers_only(tmp_path, suffix):
-    named = tensors((2, 3)) | {f"{n}_reverse": a for n, a in tensors((2, 3)).items()}
-    own = {"format": "fastlstm", "version": "1"}
-    path = tmp_path / f"model{suffix}"
-    write_tensors(path, named, own | {"network": {"layers": 1, "return_sequences": False}})
-    refused(path, "expected forward layers without options in a file of version 1")
+    refused(saved, "parts.0.backward: there is no tensor parts.0.backward.w_ih")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -289,21 +315,16 @@ def test_saving_to_what_is_not_a_file(tmp_path):
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_saved_npz_and_json_are_plain(tmp_path):
-    """The files are documented: NumPy and json read them without this package."""
+def test_saved_files_are_plain(tmp_path):
+    """The files are documented: NumPy, json and safetensors read them without this package."""
     model = make_model()
     arrays = np.load(model.save(tmp_path / "model.npz"), allow_pickle=False)
-    np.testing.assert_array_equal(arrays["bias_hh_l1"], model.layers[1].b_hh)
-    metadata = {
-        "format": "fastlstm",
-        "version": "1",
-        "network": {"layers": 2, "return_sequences": False},
-        "tensors": sorted(set(arrays) - {"fastlstm"}),
-    }
-    assert json.loads(arrays["fastlstm"].item()) == metadata
+    np.testing.assert_array_equal(arrays["parts.1.b_hh"], model.layers[1].b_hh)
+    metadata = json.loads(arrays["fastlstm"].item())
+    assert metadata["tensors"] == sorted(set(arrays) - {"fastlstm"})
     content = json.loads(model.save(tmp_path / "model.json").read_text())
     assert content["fastlstm"] == metadata
-    assert content["tensors"]["head.bias"] == {
+    assert content["tensors"]["parts.3.bias"] == {
         "dtype": "float32",
         "shape": [2],
         "values": model.head[0].bias.tolist(),
@@ -315,7 +336,7 @@ def test_saved_safetensors_are_plain(tmp_path):
     model = make_model()
     arrays = numpy.load_file(model.save(tmp_path / "model.safetensors"))
     assert len(arrays) == 10
-    np.testing.assert_array_equal(arrays["head.weight"], model.head[0].weight)
+    np.testing.assert_array_equal(arrays["parts.3.weight"], model.head[0].weight)
 
 
 def test_no_options_for_own_files(tmp_path):

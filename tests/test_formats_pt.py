@@ -14,8 +14,9 @@ from model_files import assert_same, fc, refused, tensors
 
 from fastlstm import from_torch, load
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats import budget, contents
+from fastlstm.formats import budget
 from fastlstm.formats.torch.pickles import read_pickle
+from fastlstm.loading import contents
 
 GOLDEN = Path(__file__).parent / "golden" / "torch"
 MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2)

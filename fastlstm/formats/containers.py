@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.archives import open_archive
 from fastlstm.formats.budget import charge
+from fastlstm.formats.floats import from_bfloat16
 from fastlstm.formats.trust import Tensors, numbers, parse_json
 
 __all__ = ["READERS", "WRITERS", "Metadata", "json_tensors"]
@@ -189,7 +190,7 @@ def _open_safetensors(file: IO[bytes]) -> Opened:
         file.seek(start + first)
         array: Array = np.frombuffer(file.read(last - first), dtype).reshape(entry["shape"])
         if entry["dtype"] == "BF16":  # the upper half of a float32
-            array = (array.astype(np.uint32) << 16).view(np.float32)
+            array = from_bfloat16(array)
         return array
 
     metadata = entries.pop("__metadata__", None)

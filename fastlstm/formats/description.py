@@ -1,67 +1,73 @@
-"""Networks as version 2 of the package's own files has them: descriptions, and tensors by place.
+"""Networks in the package's own files: a description of the parts, and tensors by their place.
 
-A description holds every option of a part that is no array: ``{"kind": "lstm", "activations":
-[["sigmoid"], ["tanh"], ["tanh"]], "coupled": false, "clip": null, "direction": "forward"}``. Its
-arrays are tensors named by the part's place, such as ``layers.0.w_ih``.
+A part is described by its kind and by every option that is not an array::
+
+    {"kind": "lstm", "activations": [["sigmoid"], ["tanh"], ["tanh"]], "coupled": false,
+     "clip": null, "direction": "forward"}
+
+Its arrays are tensors named after the place of the part in the network: ``parts.1.w_ih``, and
+``parts.1.backward.w_ih`` in a layer of two directions. What is read is what the fields of the
+part's class say, so that a new kind of part is one line in `KINDS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.torch.names import as_floats
+from fastlstm.formats.floats import widened
 from fastlstm.formats.trust import distrusted
-from fastlstm.network.activations import STANDARD, Activation
-from fastlstm.network.dense import Dense
+from fastlstm.network.activations import Activation
+from fastlstm.network.dense import SOFTMAX, Dense
 from fastlstm.network.embedding import Embedding
+from fastlstm.network.joints import AddInputs
 from fastlstm.network.layers import Bidirectional, Layer
+from fastlstm.network.masking import Masking
 from fastlstm.network.network import Network
+from fastlstm.network.reading import Read
 from fastlstm.network.weights import Weights
 
-if TYPE_CHECKING:
-    from fastlstm.model import LSTM
-
-__all__ = ["built", "described", "refuse_unknown"]
+__all__ = ["KINDS", "OPTIONS", "built", "described"]
 
 Array = npt.NDArray[Any]
 
-_KINDS: Final[dict[str, type[Weights]]] = {
-    "lstm": Layer,
+KINDS: Final[dict[str, type[Weights]]] = {
+    "add_inputs": AddInputs,
     "bidirectional": Bidirectional,
     "dense": Dense,
     "embedding": Embedding,
+    "lstm": Layer,
+    "masking": Masking,
+    "read": Read,
 }
-_NAMES: Final = {kind: name for name, kind in _KINDS.items()}
+_NAMES: Final = {kind: name for name, kind in KINDS.items()}
 
 
-def described(model: LSTM | Network) -> tuple[dict[str, Any], dict[str, Array]]:
-    """A network's description and its tensors."""
+# Writing
+
+
+def described(network: Network) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The description of a network, and its tensors by their place."""
     tensors: dict[str, Array] = {}
-    network = {
-        "layers": [_described(k, f"layers.{i}", tensors) for i, k in enumerate(model.layers)],
-        "head": [_described(k, f"head.{i}", tensors) for i, k in enumerate(model.head)],
-        **model.options,
-    }
-    return network, tensors
+    parts = [_described(part, f"parts.{i}", tensors) for i, part in enumerate(network.parts)]
+    return {"parts": parts, "return_sequences": network.return_sequences}, tensors
 
 
 def _described(part: Weights, place: str, tensors: dict[str, Array]) -> dict[str, Any]:
-    """A part of a network without its arrays, which go to `tensors` by their place."""
+    """The description of a part; its arrays go to `tensors`."""
     description: dict[str, Any] = {"kind": _NAMES[type(part)]}
-    for field in fields(part):  # type: ignore[arg-type]
-        value = getattr(part, field.name)
-        if field.name in _OPTIONS:
-            description[field.name] = _as_json(value)
+    for name, kind in _fields(type(part)):
+        value = getattr(part, name)
+        if kind in OPTIONS:
+            description[name] = _as_json(value)
         elif isinstance(value, Weights):
-            description[field.name] = _described(value, f"{place}.{field.name}", tensors)
+            description[name] = _described(value, f"{place}.{name}", tensors)
         elif value is not None:
-            tensors[f"{place}.{field.name}"] = value
+            tensors[f"{place}.{name}"] = value
     return description
 
 
@@ -70,83 +76,85 @@ def _as_json(value: Any) -> Any:
         return [value.name, *value.numbers]
     if isinstance(value, tuple):
         return [_as_json(item) for item in value]
-    return int(value) if isinstance(value, np.integer) else value
+    return value
 
 
-def built(tensors: Mapping[str, Array], network: dict[str, Any]) -> LSTM:
+def _fields(kind: type[Weights]) -> list[tuple[str, str]]:
+    """The fields of a part and their types, as its class writes them."""
+    return [(field.name, str(field.type)) for field in fields(kind)]  # type: ignore[arg-type]
+
+
+# Reading
+
+
+def built(description: Mapping[str, Any], tensors: Mapping[str, Array]) -> Network:
     """The network that `described` has described.
 
     Raises
     ------
     ModelFormatError
-        If something is missing, is too much, or does not fit.
+        If something is missing, left over, or does not fit.
     UnsupportedModelError
-        If there is an option or a kind of layer that this version does not know.
+        If this version does not know an option or a kind of part.
     """
-    from fastlstm.model import LSTM
-
-    parts: dict[str, list[Any]] = {}
+    parts = description.get("parts")
+    if not isinstance(parts, list):
+        raise ModelFormatError("expected a list of parts in the network")
     used: set[str] = set()
-    for part in ("layers", "head"):
-        descriptions = network.get(part)
-        if not isinstance(descriptions, list):
-            raise ModelFormatError(f"expected a list of {part} in the network")
-        parts[part] = [
-            _built(item, f"{part}.{i}", tensors, used) for i, item in enumerate(descriptions)
-        ]
-    names = ("return_sequences", "read", "mask_value", "skip")
-    refuse_unknown("options", network.keys() - {"layers", "head", *names})
-    options = {name: _option("the network", network, name) for name in names}
+    network = [_built(part, f"parts.{i}", tensors, used) for i, part in enumerate(parts)]
+    every = _option("the network", description, "return_sequences", "bool")
+    _refuse_unknown("options", description.keys() - {"parts", "return_sequences"})
     if spare := tensors.keys() - used:
-        raise ModelFormatError(f"unknown tensors {sorted(spare)}")
+        raise ModelFormatError(f"tensors that belong to no part: {sorted(spare)}")
     with distrusted("the network"):
-        return LSTM(parts["layers"], parts["head"], **options)
+        return Network(tuple(network), every)
 
 
 def _built(
     description: Any, place: str, tensors: Mapping[str, Array], used: set[str], depth: int = 0
 ) -> Any:
-    """The part of a network that `_described` has described; `used` gets its tensors' names."""
+    """The part that `_described` has described; `used` gets the names of its tensors."""
     if not isinstance(description, dict) or not isinstance(description.get("kind"), str):
         raise ModelFormatError(f"{place}: expected an object with a kind")
-    kind = _KINDS.get(description["kind"])
+    kind = KINDS.get(description["kind"])
     if kind is None or depth > 1:
         raise UnsupportedModelError(
-            f"{place}: this version does not compute a layer of kind {description['kind']!r}"
+            f"{place}: this version does not compute a part of kind {description['kind']!r}"
         )
     values: dict[str, Any] = {}
     known = {"kind"}
-    for field in fields(kind):  # type: ignore[arg-type]
-        name = f"{place}.{field.name}"
-        if field.name in _OPTIONS:
-            values[field.name] = _option(place, description, field.name)
-            known.add(field.name)
-        elif kind is Bidirectional:
-            values[field.name] = _built(description.get(field.name), name, tensors, used, depth + 1)
-            known.add(field.name)
-        elif name in tensors:
-            values[field.name] = as_floats(name, tensors[name])
-            used.add(name)
-        elif field.default is MISSING:
-            raise ModelFormatError(f"{place}: there is no tensor {name}")
-    refuse_unknown(f"options of {place}", description.keys() - known)
+    required = {field.name for field in fields(kind) if field.default is MISSING}  # type: ignore[arg-type]
+    for name, of_field in _fields(kind):
+        inside = f"{place}.{name}"
+        if of_field in OPTIONS:
+            values[name] = _option(place, description, name, of_field)
+            known.add(name)
+        elif of_field == "Layer":
+            values[name] = _built(description.get(name), inside, tensors, used, depth + 1)
+            known.add(name)
+        elif inside in tensors:
+            values[name] = widened(inside, tensors[inside])
+            used.add(inside)
+        elif name in required:
+            raise ModelFormatError(f"{place}: there is no tensor {inside}")
+    _refuse_unknown(f"options of {place}", description.keys() - known)
     with distrusted(place):
         return kind(**values)
 
 
-def refuse_unknown(what: str, names: set[str]) -> None:
-    """Refuse names that a later version may have given a meaning."""
+def _refuse_unknown(what: str, names: set[str]) -> None:
+    """Refuse names to which a later version may have given a meaning."""
     if names:
-        raise UnsupportedModelError(f"this version does not compute the {what} {sorted(names)}")
+        raise UnsupportedModelError(f"this version does not know the {what} {sorted(names)}")
 
 
-def _option(place: str, options: Mapping[str, Any], name: str) -> Any:
+def _option(place: str, options: Mapping[str, Any], name: str, kind: str) -> Any:
     if name not in options:
         raise ModelFormatError(f"{place}: there is no {name}")
     value = options[name]
-    expected, fits = _OPTIONS[name]
+    expected, fits = OPTIONS[kind]
     if not fits(value):
-        raise ModelFormatError(f"{place}: expected {name} to be {expected}, got {value!r}")
+        raise ModelFormatError(f"{place}: expected {name} to be {expected}, got {value!r:.80}")
     return value
 
 
@@ -159,32 +167,25 @@ def _is_activation(value: Any) -> bool:
         isinstance(value, list)
         and 1 <= len(value) <= 3
         and isinstance(value[0], str)
-        and all(_is_number(number) for number in value[1:])
+        and all(map(_is_number, value[1:]))
     )
 
 
-# The options of layers and networks that are no arrays: what they are in JSON. The constructors
-# check the rest.
-_Test = Callable[[Any], bool]
-_FLAG: Final[tuple[str, _Test]] = ("true or false", lambda v: type(v) is bool)
-_TEXT: Final[tuple[str, _Test]] = ("text", lambda v: type(v) is str)
-_NUMBER: Final[tuple[str, _Test]] = ("a number or null", lambda v: v is None or _is_number(v))
-_OPTIONS: Final[dict[str, tuple[str, _Test]]] = {
-    "activation": (
+def _are_activations(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(map(_is_activation, value))
+
+
+# How the types of fields stand in JSON. The constructors check the rest.
+OPTIONS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
+    "Activation | str": (
         "an activation or 'softmax'",
-        lambda v: v == "softmax" or _is_activation(v),
+        lambda value: value == SOFTMAX or _is_activation(value),
     ),
-    "activations": (
-        f"{len(STANDARD)} activations",
-        lambda v: isinstance(v, list) and len(v) == 3 and all(map(_is_activation, v)),
-    ),
-    "clip": _NUMBER,
-    "coupled": _FLAG,
-    "direction": _TEXT,
-    "mask_value": _NUMBER,
-    "merge": _TEXT,
-    "padding_id": ("an id or null", lambda v: v is None or type(v) is int),
-    "read": _TEXT,
-    "return_sequences": _FLAG,
-    "skip": ("a number of inputs", lambda v: type(v) is int),
+    "bool": ("true or false", lambda value: type(value) is bool),
+    "float": ("a number", _is_number),
+    "float | None": ("a number or null", lambda value: value is None or _is_number(value)),
+    "int": ("an integer", lambda value: type(value) is int),
+    "int | None": ("an integer or null", lambda value: value is None or type(value) is int),
+    "str": ("text", lambda value: type(value) is str),
+    "tuple[Activation, Activation, Activation]": ("three activations", _are_activations),
 }

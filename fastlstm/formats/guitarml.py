@@ -7,16 +7,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.torch.loader import build
+from fastlstm.formats.torch.hints import Hints
+from fastlstm.formats.torch.state_dict import network_of
 from fastlstm.formats.trust import numbers
-
-if TYPE_CHECKING:
-    from fastlstm.model import LSTM
+from fastlstm.network.network import Network
 
 __all__ = ["network"]
 
@@ -24,8 +23,8 @@ SIZES = ("input_size", "hidden_size", "output_size", "num_layers")
 KNOWN = {*SIZES, "model", "unit_type", "skip", "bias_fl"}
 
 
-def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
-    """The network of a parsed file; it gives the outputs of every step.
+def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> Network:
+    """The network of a parsed file. It gives the outputs of every step.
 
     Whatever stands beside ``model_data`` and ``state_dict`` is about the training and is not
     looked at.
@@ -51,9 +50,9 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
     if type(skip) not in (int, bool) or skip < 0:
         raise ModelFormatError(f"expected a skip of 0 or more, got {skip!r:.80}")
     tensors = {name: numbers(name, values, dtype) for name, values in state.items()}
-    model = build(tensors, head="lin", return_sequences=True, skip=int(skip))
-    found = (model.input_size, model.hidden_size, model.output_size, model.num_layers)
-    for name, size in zip(SIZES, found, strict=True):
+    found = network_of(tensors, Hints(head="lin", return_sequences=True, skip=int(skip))).network
+    sizes = (found.input_size, found.hidden_size, found.output_size, len(found.recurrent))
+    for name, size in zip(SIZES, sizes, strict=True):
         if data.get(name, size) != size:
             raise ModelFormatError(f"{name} is {data[name]!r:.80}, the tensors have {size}")
-    return model
+    return found

@@ -1,90 +1,101 @@
-"""``.json`` and ``.nam`` files: whose they are, by what is in them."""
+"""``.json``, ``.aidax`` and ``.nam`` files: whose they are, by what is in them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
+
+import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError
 from fastlstm.formats import guitarml, nam, native, rtneural
 from fastlstm.formats.containers import json_tensors
-from fastlstm.formats.torch.loader import build, refuse_decoder
+from fastlstm.formats.found import Found
+from fastlstm.formats.torch.hints import HINTS as TORCH_HINTS
+from fastlstm.formats.torch.hints import Hints, refuse_decoder
+from fastlstm.formats.torch.state_dict import network_of
 from fastlstm.formats.trust import Tensors, naming, numbers, opened, read_json
 from fastlstm.messages import Message, separated
+from fastlstm.network.network import Network
 
-if TYPE_CHECKING:
-    from fastlstm.model import LSTM
+__all__ = ["HINTS", "contents", "read"]
 
-__all__ = ["contents", "load"]
+HINTS: Final = (*TORCH_HINTS, "dtype")
 
-OWN, RTNEURAL, TORCH = "fastlstm's own", "RTNeural's", "torch's names"
-GUITARML, NAM = "GuitarML's", "Neural Amp Modeler's"
+Content = dict[str, Any]
+
+OWN, TORCH = "fastlstm's own", "torch's names"
+# Files that say themselves what they are: the key that only they have, whose they are, and what
+# reads them.
+READERS: Final[dict[str, tuple[str, Callable[[Content, npt.DTypeLike], Network]]]] = {
+    "in_shape": ("RTNeural", rtneural.network),
+    "architecture": ("Neural Amp Modeler", nam.network),
+    "model_data": ("GuitarML", guitarml.network),
+}
 
 
-def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
-    """Read a model in JSON; see `fastlstm.load`.
+def read(path: Path, **hints: Any) -> Found:
+    """The network of a JSON file.
 
     Weights of others than this package become ``float32``, in which those models are trained and
-    run; ``dtype="float64"`` takes all digits that the file has. A file with torch's names is
-    RTNeural's: a chain of LSTMs and one linear dense layer needs no hints, and it gives the
-    outputs of every step unless told otherwise.
+    run; ``dtype="float64"`` keeps all digits that the file has. A file with torch's names is taken
+    for RTNeural's: a chain of LSTMs and one linear dense layer needs no hints, and the network
+    gives the outputs of every step unless told otherwise.
     """
-    path = Path(path)
     with opened(path) as file:
         with naming(path):
             content = read_json(file)
-            kind = _kind(content)
-        return _built(path, content, kind, options)
+            key = _key(content)
+        return _network(path, content, key, hints)
 
 
-def _built(path: Path, content: Any, kind: str, options: dict[str, Any]) -> LSTM:
-    if kind == OWN:
+def _network(path: Path, content: Content, key: str, hints: dict[str, Any]) -> Found:
+    if key == OWN:
         with naming(path):
             tensors, metadata = json_tensors(content)
-        return native.from_own(path, tensors, metadata, options)
-    dtype = options.pop("dtype", "float32")
+        return native.from_own(path, tensors, metadata, hints)
+    dtype = hints.pop("dtype", "float32")
     if dtype not in ("float32", "float64"):
-        raise ValueError(f"{path}: expected dtype 'float32' or 'float64', got {dtype!r}")
-    if kind == TORCH:
-        choices = {"prefix", "head", "chain"} & options.keys()
-        hints = rtneural.chain(list(content))
-        given = {"prefix", "ignore"} & options.keys()
-        if not given and options.get("head", hints.get("head")) == hints.get("head"):
-            options = hints | options
-        options = {"return_sequences": True} | options
-        with naming(path, ValueError):  # the caller has to say it, the file may be in order
-            refuse_decoder(options.get("prefix", ""), options.get("chain"))
-        with naming(path, ValueError if choices or not hints else ModelFormatError):
-            return build(_torch_tensors(content, dtype), **options)
-    if options:
-        who = kind.removesuffix("'s")
-        said = f"{path} is a file of {who} and says itself what it is: it does not take "
-        raise TypeError(Message(said, *separated(options)))
+        raise ValueError(f"{path}: expected dtype 'float32' or 'float64', got {dtype!r:.80}")
+    if key == TORCH:
+        return _by_torchs_names(path, content, dtype, hints)
+    whose, read = READERS[key]
+    if hints:
+        said = f"{path} is a file of {whose}, which says itself what it is: it does not take "
+        raise TypeError(Message(said, *separated(hints)))
     with naming(path):
-        if kind == RTNEURAL:
-            return rtneural.network(content, dtype)
-        if kind == NAM:
-            return nam.network(content, dtype)
-        return guitarml.network(content, dtype)
+        return Found(read(content, dtype))
+
+
+def _by_torchs_names(path: Path, content: Content, dtype: str, hints: dict[str, Any]) -> Found:
+    choices = {"prefix", "head", "chain"} & hints.keys()
+    chain = rtneural.chain(list(content))
+    given = {"prefix", "ignore"} & hints.keys()
+    if not given and hints.get("head", chain.get("head")) == chain.get("head"):
+        hints = chain | hints
+    hints = {"return_sequences": True} | hints
+    with naming(path, ValueError):  # the caller has to say it, the file may be in order
+        refuse_decoder(hints.get("prefix", ""), hints.get("chain"))
+    with naming(path, ValueError if choices or not chain else ModelFormatError):
+        return network_of(_torch_tensors(content, dtype), Hints(**hints))
 
 
 def contents(path: Path) -> tuple[str, dict[str, str]]:
     """Whose a file is, and what each of its tensors is, where they have names."""
     with opened(path) as file, naming(path):
         content = read_json(file)
-        kind = _kind(content)
-        if kind == OWN:
+        key = _key(content)
+        if key == OWN:
             tensors, metadata = json_tensors(content)
             return native.kind_of(metadata), tensors.shapes()
-        if kind == TORCH:
-            return kind, _torch_tensors(content, "float32").shapes()
-        return kind, {}
+        if key == TORCH:
+            return TORCH, _torch_tensors(content, "float32").shapes()
+        return f"{READERS[key][0]}'s", {}
 
 
-def _kind(content: Any) -> str:
-    """Whose file it is.
+def _key(content: Any) -> str:
+    """Whose a file is: `OWN`, `TORCH`, or a key of `READERS`.
 
     Raises
     ------
@@ -95,18 +106,13 @@ def _kind(content: Any) -> str:
         raise ModelFormatError(f"expected a JSON object, got {type(content).__name__}")
     if "fastlstm" in content:
         return OWN
-    if "in_shape" in content:
-        return RTNEURAL
-    if "architecture" in content:
-        return NAM
-    if "model_data" in content:
-        return GUITARML
+    for key in READERS:
+        if key in content:
+            return key
     if any("weight_ih" in name for name in content):
         return TORCH
-    raise ModelFormatError(
-        "not a network of fastlstm, of RTNeural ('in_shape'), of Neural Amp Modeler "
-        "('architecture'), of GuitarML ('model_data'), nor tensors with torch's names"
-    )
+    keys = ", ".join(f"of {whose} ({key!r})" for key, (whose, _) in READERS.items())
+    raise ModelFormatError(f"not a network of fastlstm, {keys}, nor tensors with torch's names")
 
 
 def _torch_tensors(content: Mapping[str, Any], dtype: str) -> Tensors:

@@ -8,7 +8,7 @@ head's weight (O, H) and bias (O,).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,7 @@ from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.trust import numbers
 from fastlstm.network.dense import Dense
 from fastlstm.network.layers import Layer
-
-if TYPE_CHECKING:
-    from fastlstm.model import LSTM
+from fastlstm.network.network import Network
 
 __all__ = ["network"]
 
@@ -29,8 +27,8 @@ CONVOLUTIONS = ("WaveNet", "ConvNet")
 SIZES = {"num_layers", "input_size", "hidden_size", "in_channels", "out_channels"}
 
 
-def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
-    """The network of a parsed file, with its initial state; it gives outputs of every step.
+def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> Network:
+    """The network of a parsed file, with its initial state. It gives the outputs of every step.
 
     ``sample_rate`` and ``metadata`` are not looked at: a model's numbers do not depend on them.
 
@@ -41,8 +39,6 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
     UnsupportedModelError
         If the architecture is no LSTM, or has options that this version does not know.
     """
-    from fastlstm.model import LSTM
-
     architecture = content["architecture"]
     if architecture != "LSTM":
         what = ", a network of convolutions" if architecture in CONVOLUTIONS else ""
@@ -67,7 +63,7 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
     if sizes["in_channels"] != sizes["input_size"]:
         raise UnsupportedModelError("config: in_channels and input_size are not the same")
     weights = numbers("weights", content.get("weights"), dtype)
-    return LSTM(*_cut(weights, sizes), return_sequences=True)
+    return Network.of(*_cut(weights, sizes), return_sequences=True)
 
 
 def _cut(weights: npt.NDArray[Any], sizes: Mapping[str, int]) -> tuple[list[Layer], Dense]:

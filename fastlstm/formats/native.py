@@ -1,67 +1,52 @@
-"""The package's own files: a network as named tensors and metadata, and back.
+"""The package's own files: a network as named tensors and metadata.
 
-The metadata are ``{"format": "fastlstm", "version": "1", "network": {...}, "tensors": [names]}``.
-
-Version 1 holds forward layers and one linear head, under torch's names (``weight_ih_l0`` ...
-``head.bias``), with ``network = {"layers": number, "return_sequences": bool}``. It is written
-wherever it suffices, so that older versions of this package read the file.
-
-Version 2 holds every network. Its tensors are named by their place, ``layers.0.w_ih``,
-``layers.1.backward.b_hh``, ``head.0.weight``; what ``network`` is then, see
-`fastlstm.formats.description`.
+The metadata are ``{"format": "fastlstm", "version": "3", "network": {...}, "tensors": [names]}``;
+`fastlstm.formats.description` says what ``network`` holds.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.files import replaced
-from fastlstm.formats.containers import READERS, WRITERS, Metadata
-from fastlstm.formats.description import built, described, refuse_unknown
-from fastlstm.formats.torch.loader import build
-from fastlstm.formats.torch.names import head_from, layers_from
-from fastlstm.formats.trust import distrusted, naming, opened
+from fastlstm.formats.containers import WRITERS, Metadata
+from fastlstm.formats.description import built, described
+from fastlstm.formats.found import Found
+from fastlstm.formats.trust import naming
 from fastlstm.messages import Message, separated
-from fastlstm.network.activations import LINEAR
-from fastlstm.network.layers import Layer
 from fastlstm.network.network import Network
 
-if TYPE_CHECKING:
-    from fastlstm.model import LSTM
-
-__all__ = ["SUFFIXES", "contents", "from_own", "kind_of", "load", "save"]
+__all__ = ["SUFFIXES", "from_own", "kind_of", "save"]
 
 Array = npt.NDArray[Any]
 
 SUFFIXES: Final = tuple(WRITERS)
+VERSION: Final = "3"
+OLDER: Final = ("1", "2")  # written while the package was not released yet
 
 
-# Writing
-
-
-def save(model: LSTM | Network, path: str | os.PathLike[str]) -> Path:
-    """Write a model by the suffix of the path; all or nothing.
+def save(network: Network, path: str | os.PathLike[str]) -> Path:
+    """Write a network, in the format that the suffix of the path names; all or nothing.
 
     The file appears under its name when it is complete and on the disk, so that a reader or a
     crash never meets half of it.
 
     Parameters
     ----------
-    model : LSTM
+    network : Network
     path : path
         Ending in ``.safetensors``, ``.npz`` or ``.json``.
 
     Returns
     -------
     Path
-        Where the model is, for ``load(model.save(path))``.
+        Where the file is.
 
     Raises
     ------
@@ -70,25 +55,17 @@ def save(model: LSTM | Network, path: str | os.PathLike[str]) -> Path:
     OSError
         If the file cannot be written there.
     ImportError
-        If it is ``.safetensors`` and the package safetensors is missing.
+        If it is a ``.safetensors`` and the package safetensors is missing.
     """
     path = Path(path)
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         raise ValueError(f"{path}: expected a suffix of {', '.join(SUFFIXES)}")
-    if _is_plain(model):
-        version, tensors = "1", _plain_tensors(model)
-        network: dict[str, Any] = {
-            "layers": len(model.layers),
-            "return_sequences": model.return_sequences,
-        }
-    else:
-        version = "2"
-        network, tensors = described(model)
+    description, tensors = described(network)
     metadata = {
         "format": "fastlstm",
-        "version": version,
-        "network": network,
+        "version": VERSION,
+        "network": description,
         "tensors": sorted(tensors),  # so that none is lost unnoticed, nor smuggled in
     }
     with replaced(path) as file:
@@ -96,136 +73,59 @@ def save(model: LSTM | Network, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _is_plain(model: LSTM | Network) -> bool:
-    """Whether version 1 can hold it."""
-    options = model.options | {"return_sequences": False}
-    return (
-        options == {"return_sequences": False, "read": "final", "mask_value": None, "skip": 0}
-        and len(model.head) <= 1
-        and all(dense.activation == LINEAR for dense in model.head)
-        and all(isinstance(layer, Layer) and _is_default(layer) for layer in model.layers)
-    )
-
-
-def _is_default(layer: Layer) -> bool:
-    """Whether a layer has nothing but weights and biases."""
-    options = [field for field in fields(layer) if field.kw_only]
-    given = [(getattr(layer, field.name), field.default) for field in options]
-    return all(
-        value is default or (default is not None and value == default) for value, default in given
-    )
-
-
-def _plain_tensors(model: LSTM | Network) -> dict[str, Array]:
-    named: dict[str, Array | None] = {}
-    for k, cell in enumerate(cell for layer in model.recurrent for cell in layer.cells):
-        named[f"weight_ih_l{k}"] = cell.w_ih
-        named[f"weight_hh_l{k}"] = cell.w_hh
-        named[f"bias_ih_l{k}"] = cell.b_ih
-        named[f"bias_hh_l{k}"] = cell.b_hh
-    for dense in model.head:
-        named["head.weight"] = dense.weight
-        named["head.bias"] = dense.bias
-    return {name: tensor for name, tensor in named.items() if tensor is not None}
-
-
-# Reading
-
-
-def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
-    """Read a model that `save` wrote, or torch's tensors; see `fastlstm.load`."""
-    path = Path(path)
-    with opened(path) as file:
-        with naming(path), distrusted("the file"):
-            tensors, metadata = READERS[path.suffix.lower()](file)
-        if metadata is None:
-            with naming(path, wrong_choice=ValueError):
-                return build(tensors, **options)
-        return from_own(path, tensors, metadata, options)
-
-
-def contents(path: Path) -> tuple[str, dict[str, str]]:
-    """Whose a file is, and what each of its tensors is."""
-    with opened(path) as file, naming(path), distrusted("the file"):
-        tensors, metadata = READERS[path.suffix.lower()](file)
-        if metadata is None:
-            return "tensors", tensors.shapes()
-        return kind_of(metadata), tensors.shapes()
-
-
 def kind_of(metadata: Metadata) -> str:
-    """What an own file is called."""
+    """How `fastlstm info` calls such a file."""
     return f"fastlstm's own, version {metadata.get('version')!s:.20}"
 
 
 def from_own(
-    path: Path, tensors: Mapping[str, Array], metadata: Metadata, options: Mapping[str, Any]
-) -> LSTM:
-    """The network of a file that `save` wrote, from its tensors and metadata.
+    path: Path, tensors: Mapping[str, Array], metadata: Metadata, hints: Mapping[str, Any]
+) -> Found:
+    """The network of a file that `save` has written, from its tensors and metadata.
 
     Raises
     ------
     TypeError
-        If there are options.
+        If there are hints: such a file says itself what it is.
     ModelFormatError, UnsupportedModelError
         As `fastlstm.load`.
     """
-    if options:
-        said = [f"{path} was saved by fastlstm and takes no hints, got ", *separated(options)]
+    if hints:
+        said = [f"{path} was saved by fastlstm and takes no hints, got ", *separated(hints)]
         raise TypeError(Message(*said))
     with naming(path):
         if metadata.get("format") != "fastlstm":
             raise ModelFormatError(
-                f"expected the format 'fastlstm', got {metadata.get('format')!r}"
+                f"expected the format 'fastlstm', got {metadata.get('format')!r:.80}"
             )
-        version = metadata.get("version")
-        read = _VERSIONS.get(version) if isinstance(version, str) else None
-        if read is None:
-            raise UnsupportedModelError(
-                f"this fastlstm reads files of version {' and '.join(_VERSIONS)}, "
-                f"got {version!r}; a later fastlstm has written it"
-            )
+        _check_version(metadata.get("version"))
         network = metadata.get("network")
         if not isinstance(network, dict):
-            raise ModelFormatError(f"expected a network in the metadata, got {network!r}")
+            raise ModelFormatError(f"expected a network in the metadata, got {network!r:.80}")
         _require_all(tensors, metadata.get("tensors"))
-        return read(tensors, network)
+        return Found(built(network, tensors))
+
+
+def _check_version(version: Any) -> None:
+    if version == VERSION:
+        return
+    if version in OLDER:
+        raise UnsupportedModelError(
+            f"this fastlstm reads files of version {VERSION}, got version {version}, which was "
+            "written before the first release; save the model again: load what it was made from "
+            "and call its save(), or fastlstm convert"
+        )
+    raise UnsupportedModelError(
+        f"this fastlstm reads files of version {VERSION}, got {version!r:.80}; a later fastlstm "
+        "has written it: upgrade"
+    )
 
 
 def _require_all(tensors: Mapping[str, Any], names: Any) -> None:
     """Compare the tensors with the list of them in the metadata."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ModelFormatError(f"expected a list of tensors in the metadata, got {names!r}")
+        raise ModelFormatError(f"expected a list of tensors in the metadata, got {names!r:.80}")
     if missing := set(names) - tensors.keys():
         raise ModelFormatError(f"tensors are missing: {sorted(missing)}")
     if extra := tensors.keys() - set(names):
         raise ModelFormatError(f"tensors that the metadata do not list: {sorted(extra)}")
-
-
-def _read_plain(tensors: Mapping[str, Array], network: dict[str, Any]) -> LSTM:
-    """Version 1."""
-    from fastlstm.model import LSTM
-
-    refuse_unknown("options", network.keys() - {"layers", "return_sequences"})
-    layers, return_sequences = network.get("layers"), network.get("return_sequences")
-    if type(layers) is not int or type(return_sequences) is not bool:
-        raise ModelFormatError(
-            "expected a number of layers and a return_sequences of true or false, "
-            f"got {layers!r} and {return_sequences!r}"
-        )
-    stack = layers_from(tensors)
-    if len(stack) != layers:
-        raise ModelFormatError(f"expected {layers} layers, found tensors of {len(stack)}")
-    head = head_from(tensors, "head") if "head.weight" in tensors else None
-    model = LSTM(stack, head=head, return_sequences=return_sequences)
-    if not _is_plain(model):
-        raise ModelFormatError("expected forward layers without options in a file of version 1")
-    if spare := tensors.keys() - _plain_tensors(model).keys():
-        raise ModelFormatError(f"unknown tensors {sorted(spare)}")
-    return model
-
-
-_VERSIONS: Final[dict[str, Callable[[Mapping[str, Array], dict[str, Any]], LSTM]]] = {
-    "1": _read_plain,
-    "2": built,
-}

@@ -10,8 +10,8 @@ input), the input added to the output, a gain on the sum. Its files carry ``inpu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,7 @@ from fastlstm.formats.trust import numbers
 from fastlstm.network.activations import LINEAR
 from fastlstm.network.dense import Dense
 from fastlstm.network.layers import Layer
-
-if TYPE_CHECKING:
-    from fastlstm.model import LSTM
+from fastlstm.network.network import Network
 
 __all__ = ["chain", "network"]
 
@@ -33,7 +31,6 @@ Array = npt.NDArray[Any]
 
 NAMED: Final = {"gru": "a GRU", "conv1d": "a convolution", "conv2d": "a convolution"}
 ACTIVATIONS: Final = ("tanh", "relu", "sigmoid", "softmax", "elu")
-DENSE: Final = ("dense", "time-distributed-dense")
 TEST: Final = ("input_batch", "output_batch")
 MODEL_KEYS: Final = {"in_shape", "layers", "in_skip", "in_gain", "out_gain", *TEST}
 LAYER_KEYS: Final = {"type", "name", "activation", "shape", "weights"}
@@ -43,7 +40,7 @@ TOLERANCE: Final = 1e-5  # of outputs up to 1: the networks are float32
 METADATA: Final = {"samplerate", "sample_rate", "esr", "version"}  # numbers about the training
 
 
-def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
+def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> Network:
     """The network of a parsed file. It gives the outputs of every step, as RTNeural does.
 
     ``in_gain``, ``in_skip`` and ``out_gain`` are those of AIDA-X, and its test is computed. Text
@@ -54,44 +51,14 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
     ModelFormatError
         If sizes do not fit together, or the network does not give the outputs that the file has.
     UnsupportedModelError
-        If a layer is none of LSTM, dense layer and activation.
+        If a layer is not an LSTM, a dense layer or an activation.
     """
-    from fastlstm.model import LSTM
-
     _check_settings(content)
-    size = _last(content["in_shape"], "in_shape")
-    if not isinstance(content.get("layers"), list):
-        raise ModelFormatError("expected a list of layers")
-    layers: list[Layer | Dense] = []
-    for k, item in enumerate(content["layers"]):
-        if not isinstance(item, dict) or not isinstance(item.get("type"), str):
-            raise ModelFormatError(f"layer {k}: expected an object with a type")
-        what = f"layer {k} ({item['type']})"
-        units = _last(item.get("shape"), what)
-        if item["type"] == "activation":
-            if units != size or not layers:
-                raise ModelFormatError(f"{what}: expected {size} outputs, got {units}")
-            layers[-1] = _activated(what, layers[-1], item)
-            continue
-        if item["type"] not in ("lstm", *DENSE):
-            named = NAMED.get(item["type"], f"a {item['type']!r:.40}")
-            raise UnsupportedModelError(
-                f"{what} is {named}: fastlstm computes LSTM and dense layers, no other"
-            )
-        if unknown := sorted(item.keys() - LAYER_KEYS):
-            raise UnsupportedModelError(f"{what}: this version does not know the options {unknown}")
-        build = _lstm if item["type"] == "lstm" else _dense
-        layers.append(build(what, item, size, units, dtype))
-        size = units
+    layers = _layers(content, dtype)
     skip = content.get("in_skip", 0)
     if skip not in (0, 1):
         raise UnsupportedModelError(f"in_skip: expected 0 or 1, got {skip!r:.80}")
-
-    def model(layers: Sequence[Layer | Dense]) -> LSTM:
-        last = max((k for k, layer in enumerate(layers) if isinstance(layer, Layer)), default=-1)
-        return LSTM(layers[: last + 1], layers[last + 1 :], return_sequences=True, skip=int(skip))
-
-    found = model(layers)
+    found = _network(layers, int(skip))
     if any(name in content for name in TEST):
         _compare(found, *(content.get(name) for name in TEST))
     before, behind = (_gain(content, name) for name in ("in_gain", "out_gain"))
@@ -99,7 +66,7 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
         return found
     if skip:
         raise UnsupportedModelError(
-            f"in_skip: the input is added to the output, and in_gain or out_gain are not 0 dB; "
+            "in_skip adds the input to the output, and in_gain or out_gain are not 0 dB: "
             f"got {content.get('in_gain', 0)!r:.80} and {content.get('out_gain', 0)!r:.80}"
         )
     if max(found.input_size, found.output_size) > MAX_CHANNELS:
@@ -111,10 +78,42 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> LSTM:
         scale[0, 0] = before
         layers.insert(0, Dense(scale))
     if behind != 1:
-        layers.append(
-            Dense(np.eye(found.output_size, dtype=found.dtype) * found.dtype.type(behind))
-        )
-    return model(layers)
+        unit = np.eye(found.output_size, dtype=found.dtype)
+        layers.append(Dense(unit * found.dtype.type(behind)))
+    return _network(layers, 0)
+
+
+def _network(layers: Sequence[Layer | Dense], skip: int) -> Network:
+    """Layers that are applied at every step; the dense ones behind the last LSTM are the head."""
+    last = max((k for k, layer in enumerate(layers) if isinstance(layer, Layer)), default=-1)
+    return Network.of(layers[: last + 1], layers[last + 1 :], return_sequences=True, skip=skip)
+
+
+def _layers(content: Mapping[str, Any], dtype: npt.DTypeLike) -> list[Layer | Dense]:
+    size = _last(content["in_shape"], "in_shape")
+    if not isinstance(content.get("layers"), list):
+        raise ModelFormatError("expected a list of layers")
+    layers: list[Layer | Dense] = []
+    for k, item in enumerate(content["layers"]):
+        if not isinstance(item, dict) or not isinstance(item.get("type"), str):
+            raise ModelFormatError(f"layer {k}: expected an object with a type")
+        kind, what = item["type"], f"layer {k} ({item['type']})"
+        units = _last(item.get("shape"), what)
+        if kind == "activation":
+            if units != size or not layers:
+                raise ModelFormatError(f"{what}: expected {size} outputs, got {units}")
+            layers[-1] = _activated(what, layers[-1], item)
+            continue
+        if kind not in LAYERS:
+            named = NAMED.get(kind, f"a {kind!r:.40}")
+            raise UnsupportedModelError(
+                f"{what} is {named}: fastlstm computes LSTM and dense layers, no other"
+            )
+        if unknown := sorted(item.keys() - LAYER_KEYS):
+            raise UnsupportedModelError(f"{what}: this version does not know the options {unknown}")
+        layers.append(LAYERS[kind](what, item, size, units, dtype))
+        size = units
+    return layers
 
 
 def _gain(content: Mapping[str, Any], name: str) -> float:
@@ -125,22 +124,22 @@ def _gain(content: Mapping[str, Any], name: str) -> float:
     return float(10 ** (gain / 20)) if gain > -90 else 0.0
 
 
-def _compare(model: LSTM, inputs: Any, outputs: Any) -> None:
-    """Compute the test of a file. It is causal: the first steps do not depend on the others."""
-    x, wanted = (numbers(k, v, model.dtype) for k, v in zip(TEST, (inputs, outputs), strict=True))
+def _compare(network: Network, inputs: Any, outputs: Any) -> None:
+    """Compute the first steps of a file's test, which do not depend on the later ones."""
+    x, wanted = (numbers(k, v, network.dtype) for k, v in zip(TEST, (inputs, outputs), strict=True))
     if x.ndim != 1 or x.shape != wanted.shape:
         raise ModelFormatError(
             f"expected input_batch and output_batch of one length, got {x.shape} and {wanted.shape}"
         )
     if not x.size:
         return
-    if model.input_size > MAX_CHANNELS:
-        raise UnsupportedModelError(f"a test of a network of {model.input_size} inputs")
-    tested = max(1, TESTED // len(model.layers))  # a bounded number of turns of the loop
+    if network.input_size > MAX_CHANNELS:
+        raise UnsupportedModelError(f"a test of a network of {network.input_size} inputs")
+    tested = max(1, TESTED // len(network.layers))  # a bounded number of turns of the loop
     x, wanted = x[:tested], wanted[:tested]
-    steps = np.zeros((1, len(x), model.input_size), model.dtype)
+    steps = np.zeros((1, len(x), network.input_size), network.dtype)
     steps[0, :, 0] = x
-    y = reference.predict(model.network, steps, return_sequences=True)[0, :, 0]
+    y = reference.predict(network, steps, return_sequences=True)[0, :, 0]
     error = np.max(abs(y - wanted))
     if not error <= TOLERANCE * max(1, np.max(abs(wanted))):
         raise ModelFormatError(
@@ -201,6 +200,14 @@ def _dense(
     kernel, *bias = _weights(what, item, ((inputs, units), (units,)), units, dtype)
     dense = Dense(kernel.T, *bias)
     return _activated(what, dense, item) if item.get("activation") else dense
+
+
+# Type of layer: what reads it, of its name, item, inputs, units and dtype.
+LAYERS: Final[dict[str, Callable[..., Layer | Dense]]] = {
+    "dense": _dense,
+    "lstm": _lstm,
+    "time-distributed-dense": _dense,
+}
 
 
 def _activated(what: str, layer: Layer | Dense, item: Mapping[str, Any]) -> Dense:

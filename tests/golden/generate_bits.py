@@ -1,9 +1,9 @@
 """Make ``bits.json`` with this package: ``python tests/golden/generate_bits.py``, some minutes.
 
 Digests of what the networks of ``tests/golden_bits.py`` give, a line for each case. With
-``--check`` the file is compared with, not written, and every case whose bits differ is named;
-``--sample`` takes those cases that have every kind of part. A file that was written anew says
-that bits have changed: a release says so, too.
+``--check`` they are compared with the file, which is left alone: all of them, those of which the
+names follow, or with ``--sample`` some that have every kind of part. A file with other digests
+means other scores for everybody: a release in which bits change says so.
 """
 
 from __future__ import annotations
@@ -42,10 +42,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, do not write")
     parser.add_argument("--sample", action="store_true", help="with --check: some of the cases")
+    parser.add_argument("case", nargs="*", help="with --check: these cases")
     options = parser.parse_args()
-    if options.sample and not options.check:
-        parser.error("--sample goes with --check: the file has all cases")
-    names = golden_bits.SAMPLE if options.sample else list(golden_bits.CASES)
+    if (options.sample or options.case) and not options.check:
+        parser.error("a choice of cases goes with --check: the file has all of them")
+    for unknown in {*options.case} - {*golden_bits.CASES}:
+        parser.error(f"no case is called {unknown!r}: the names are in {golden_bits.GOLDEN.name}")
+    names = golden_bits.SAMPLE if options.sample else options.case or list(golden_bits.CASES)
     # A process for each dtype: they share no kernels.
     parts = [[k for k in names if golden_bits.CASES[k].dtype == d] for d in ("float32", "float64")]
     with ProcessPoolExecutor(len(parts)) as pool:

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.keras import activations
-from fastlstm.formats.keras.graph import Part, unique_names
-from fastlstm.formats.keras.weights import Source
+from fastlstm.formats.keras.graph import KerasLayer, unique_names
+from fastlstm.formats.keras.stores import Store
 from fastlstm.network.activations import Activation
 from fastlstm.network.layers import Bidirectional, Layer
 
-__all__ = ["RECURRENT", "Options", "Recurrent", "bidirectional", "recurrent"]
+__all__ = ["RECURRENT", "Options", "Recurrent", "bidirectional", "recurrent", "wrapped"]
 
 Array = npt.NDArray[Any]
 
@@ -95,28 +95,28 @@ class Recurrent(NamedTuple):
 
 
 def recurrent(
-    part: Part, kind: str, config: Any, inside: str, weights: Source, version: int | None
+    layer: KerasLayer, kind: str, config: Any, inside: str, weights: Store, version: int | None
 ) -> Recurrent:
     """An LSTM, or an RNN of LSTMCells, with its weights.
 
     Parameters
     ----------
-    part : Part
+    layer : KerasLayer
         The layer of the chain that it is, or that wraps it.
     kind, config
         Its class and options.
     inside : str
-        Where it is in the part: ``"forward_layer"``.
+        Where it is in the layer: ``"forward_layer"``.
     """
-    where = str(part) if kind == part.kind else f"{part}, {kind}"
+    where = str(layer) if kind == layer.kind else f"{layer}, {kind}"
     options = Options(where, config, version)
     inside = inside and f"{inside}/"
     if kind == "RNN":
-        layers = _stack(part, options, f"{inside}cell", weights)
+        layers = _stack(layer, options, f"{inside}cell", weights)
     elif kind == "CuDNNLSTM":
-        layers = [_cudnn(part, options, inside, weights)]
+        layers = [_cudnn(layer, options, inside, weights)]
     else:
-        layers = [_cell(part, options, f"{inside}cell", weights)]
+        layers = [_cell(layer, options, f"{inside}cell", weights)]
     if options.flag("time_major"):
         raise UnsupportedModelError(f"{where}: time_major=True: sequences come first here")
     options.take("return_state", default=None)  # who reads it is the matter of the graph
@@ -130,88 +130,99 @@ def recurrent(
     return found
 
 
-def bidirectional(part: Part, weights: Source, version: int | None) -> tuple[Bidirectional, bool]:
+def bidirectional(
+    layer: KerasLayer, weights: Store, version: int | None
+) -> tuple[Bidirectional, bool]:
     """A Bidirectional wrapper, and whether it returns sequences."""
-    options = Options(str(part), part.config, version)
+    options = Options(str(layer), layer.config, version)
     merge = options.take("merge_mode", default="concat")
     if merge is None:
-        raise UnsupportedModelError(f"{part}: merge_mode=None, two outputs, is not computed")
+        raise UnsupportedModelError(f"{layer}: merge_mode=None, two outputs, is not computed")
     first = options.take("layer")
     second = options.take("backward_layer", default=None)
     options.take("return_sequences", "return_state", "go_backwards", default=None)
     options.refuse_rest()
     halves = []
     for inside, half in (("forward_layer", first), ("backward_layer", second)):
-        kind, config = _wrapped(part, half or first)
+        kind, config = wrapped(layer, half or first)
         if half is None:
             config = {**config, "go_backwards": not config.get("go_backwards", False)}
         if kind not in RECURRENT:
-            raise UnsupportedModelError(f"{part} of a {kind}: only an LSTM is computed")
-        halves.append(recurrent(part, kind, config, inside, weights, version))
+            raise UnsupportedModelError(f"{layer} of a {kind}: only an LSTM is computed")
+        halves.append(recurrent(layer, kind, config, inside, weights, version))
     forward, backward = halves
     if forward.backwards or not backward.backwards:
         raise UnsupportedModelError(
-            f"{part}: go_backwards of its layers is {forward.backwards} and "
+            f"{layer}: go_backwards of its layers is {forward.backwards} and "
             f"{backward.backwards}; only False and True are computed"
         )
     if forward.return_sequences != backward.return_sequences:
-        raise ModelFormatError(f"{part}: only one of its layers returns sequences")
+        raise ModelFormatError(f"{layer}: only one of its layers returns sequences")
     if len(forward.layers) > 1 or len(backward.layers) > 1:
-        raise UnsupportedModelError(f"{part} of a stack of cells is not computed")
+        raise UnsupportedModelError(f"{layer} of a stack of cells is not computed")
     behind = replace(backward.layers[0], direction="reverse")
     if forward.layers[0].hidden_size != behind.hidden_size:
-        raise UnsupportedModelError(f"{part}: directions of different units are not computed")
+        raise UnsupportedModelError(f"{layer}: directions of different units are not computed")
     return Bidirectional(forward.layers[0], behind, merge), forward.return_sequences
 
 
-def _wrapped(part: Part, entry: Any) -> tuple[str, dict[str, Any]]:
+def wrapped(layer: KerasLayer, entry: Any) -> tuple[str, dict[str, Any]]:
+    """The class and the options of a layer that another one wraps.
+
+    Raises
+    ------
+    ModelFormatError
+        If it is not a layer.
+    UnsupportedModelError
+        If it is a class of somebody else's.
+    """
     if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict):
-        raise ModelFormatError(f"{part}: expected a layer in it, got {str(entry)[:60]!r}")
+        raise ModelFormatError(f"{layer}: expected a layer in it, got {str(entry)[:60]!r}")
     if ">" in str(entry.get("registered_name")):
-        raise UnsupportedModelError(f"{part} of a custom {entry['registered_name']!r}")
+        raise UnsupportedModelError(f"{layer} of a custom {entry['registered_name']!r}")
     return str(entry.get("class_name")), entry["config"]
 
 
-def _stack(part: Part, options: Options, inside: str, weights: Source) -> list[Layer]:
-    kind, config = _wrapped(part, options.take("cell"))
+def _stack(layer: KerasLayer, options: Options, inside: str, weights: Store) -> list[Layer]:
+    kind, config = wrapped(layer, options.take("cell"))
     if kind == "LSTMCell":
         entries, places = [(kind, config)], [inside]
     elif kind == "StackedRNNCells":
-        stack = Options(f"{part}, {kind}", config, options.version)
+        stack = Options(f"{layer}, {kind}", config, options.version)
         cells = stack.take("cells")
         stack.expect("reverse_state_order", False)
         stack.refuse_rest()
-        entries = [_wrapped(part, cell) for cell in cells]
+        entries = [wrapped(layer, cell) for cell in cells]
         places = [f"{inside}/cells/{name}" for name in unique_names([k for k, _ in entries])]
     else:
-        raise UnsupportedModelError(f"{part} of a {kind}: only LSTMCells are computed")
+        raise UnsupportedModelError(f"{layer} of a {kind}: only LSTMCells are computed")
     layers = []
     for (kind, config), place in zip(entries, places, strict=True):
         if kind != "LSTMCell":
-            raise UnsupportedModelError(f"{part} of a {kind}: only LSTMCells are computed")
-        of_cell = Options(f"{part}, {kind}", config, options.version)
-        layers.append(_cell(part, of_cell, place, weights))
+            raise UnsupportedModelError(f"{layer} of a {kind}: only LSTMCells are computed")
+        of_cell = Options(f"{layer}, {kind}", config, options.version)
+        layers.append(_cell(layer, of_cell, place, weights))
         of_cell.refuse_rest()
     return layers
 
 
-def _cell(part: Part, options: Options, inside: str, weights: Source) -> Layer:
+def _cell(layer: KerasLayer, options: Options, inside: str, weights: Store) -> Layer:
     units = options.take("units", "output_dim")
     gates = options.activation("recurrent_activation", "inner_activation")
     candidate = options.activation("activation")
     if isinstance(gates, str) or isinstance(candidate, str):
         raise UnsupportedModelError(f"{options.where}: softmax in a cell is not computed")
     names = WEIGHTS if options.flag("use_bias", default=True) else WEIGHTS[:2]
-    kernel, recurrent_kernel, *bias = weights.take(part, inside, names)
+    kernel, recurrent_kernel, *bias = weights.take(layer, inside, names)
     _check_shapes(options.where, kernel, recurrent_kernel, bias, units, len(bias))
     activations = (gates, candidate, candidate)
     return Layer(kernel.T, recurrent_kernel.T, *bias, activations=activations)  # both are i f c o
 
 
-def _cudnn(part: Part, options: Options, inside: str, weights: Source) -> Layer:
+def _cudnn(layer: KerasLayer, options: Options, inside: str, weights: Store) -> Layer:
     """Keras 2's layer for GPUs: each gate's matrices are laid out as cuDNN wants them."""
     units = options.take("units")
-    kernel, recurrent_kernel, bias = weights.take(part, inside.rstrip("/"), WEIGHTS)
+    kernel, recurrent_kernel, bias = weights.take(layer, inside.rstrip("/"), WEIGHTS)
     _check_shapes(options.where, kernel, recurrent_kernel, [bias], units, 2)
     sizes = kernel.shape[0], units
     w_ih = [np.reshape(gate.T, sizes, order="F").T for gate in np.hsplit(kernel, 4)]

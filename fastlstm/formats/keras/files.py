@@ -18,7 +18,7 @@ from fastlstm.formats.archives import MAX_RATIO, MAX_UNCHECKED, read_member
 from fastlstm.formats.budget import current
 from fastlstm.formats.keras.graph import version_of
 from fastlstm.formats.keras.hdf5 import Node, root_of
-from fastlstm.formats.keras.weights import Listed, Source, Tree
+from fastlstm.formats.keras.stores import Listed, Store, Tree
 from fastlstm.formats.trust import parse_json
 from fastlstm.messages import Message, Option
 
@@ -34,7 +34,7 @@ class Opened(NamedTuple):
     """What a file holds."""
 
     config: dict[str, Any] | None
-    weights: Source
+    weights: Store
     version: int | None  # the major version of the Keras that wrote it
 
 
@@ -90,7 +90,7 @@ def _own(root: Node) -> list[str]:
     return [name for name in root.members if re.split(r"[\\/]", name)[0] in ("layers", "vars")]
 
 
-def _tree(root: Node) -> Source:
+def _tree(root: Node) -> Store:
     found: dict[str, Node] = {}
     names = _own(root)
     if not any(name.startswith("layers") for name in names):
@@ -105,7 +105,7 @@ def _tree(root: Node) -> Source:
     return Tree(_Arrays(found))
 
 
-def _listed(groups: Node, named: bool) -> Source:
+def _listed(groups: Node, named: bool) -> Store:
     listed: list[tuple[str, Mapping[str, Any]]] = []
     for name in groups.names("layer_names"):
         group = groups.group(name)

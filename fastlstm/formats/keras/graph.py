@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 
-__all__ = ["Part", "chain", "unique_names", "version_of"]
+__all__ = ["KerasLayer", "chain", "unique_names", "version_of"]
 
 Config = dict[str, Any]
 
@@ -19,7 +19,7 @@ MASK_OPERATIONS: Final = ("NotEqual", "Any")
 STATES: Final = {"LSTM": 2, "CuDNNLSTM": 2, "Bidirectional": 4}
 
 
-class Part(NamedTuple):
+class KerasLayer(NamedTuple):
     """One layer of the chain."""
 
     kind: str  # its class
@@ -28,6 +28,7 @@ class Part(NamedTuple):
     path: str  # where its weights are: layers/lstm_1
     top: str  # the name of the layer of the outermost model that it is, or is in
     arguments: Sequence[Any] = ()  # beside the tensor that it reads
+    inside: str = ""  # where its weights are in there, if another layer wraps it
 
     def __str__(self) -> str:
         return f"layer {self.name!r} ({self.kind})"
@@ -42,7 +43,7 @@ class _Node(NamedTuple):
     starts: list[Any]  # the tensors of its initial state
 
 
-def chain(model: Config, path: str = "", top: str = "") -> list[Part]:
+def chain(model: Config, path: str = "", top: str = "") -> list[KerasLayer]:
     """The layers from the input to the output; models inside are unfolded.
 
     Parameters
@@ -50,7 +51,7 @@ def chain(model: Config, path: str = "", top: str = "") -> list[Part]:
     model : dict
         ``{"class_name": "Sequential" or "Functional", "config": ...}``.
     path, top : str
-        Of a model inside another, as in `Part`.
+        Of a model inside another, as in `KerasLayer`.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def chain(model: Config, path: str = "", top: str = "") -> list[Part]:
         if _of(str, name, "a layer's name") in parts:
             raise ModelFormatError(f"two layers are named {name!r}")
         where = f"{path}layers/{own}"
-        parts[name] = Part(_kind(entry), name, settings, where, top or name), entry
+        parts[name] = KerasLayer(_kind(entry), name, settings, where, top or name), entry
     if kind == "Sequential":
         line = [part for part, _ in parts.values()]
     else:
@@ -83,7 +84,7 @@ def chain(model: Config, path: str = "", top: str = "") -> list[Part]:
     return [inner for part in line for inner in _unfolded(part, parts[part.name][1])]
 
 
-def _unfolded(part: Part, entry: Config) -> Iterator[Part]:
+def _unfolded(part: KerasLayer, entry: Config) -> Iterator[KerasLayer]:
     if part.kind in MODELS:
         yield from chain(entry, f"{part.path}/", part.top)
     else:
@@ -117,11 +118,11 @@ def unique_names(kinds: Sequence[str]) -> list[str]:
     return names
 
 
-def _functional(parts: dict[str, tuple[Part, Config]], config: Config) -> list[Part]:
+def _functional(parts: dict[str, tuple[KerasLayer, Config]], config: Config) -> list[KerasLayer]:
     inputs = _tensors(config, "input_layers")
     name: str | None = _output(_tensors(config, "output_layers"), parts)
-    line: list[Part] = []
-    masks: list[tuple[Part, str]] = []
+    line: list[KerasLayer] = []
+    masks: list[tuple[KerasLayer, str]] = []
     nodes = {}
     while name is not None:
         if name not in parts or any(name == part.name for part in line):
@@ -161,7 +162,7 @@ def _input(tensor: Any) -> str:
     return _tensor("the model's inputs", tensor)
 
 
-def _output(tensors: list[Any], parts: dict[str, tuple[Part, Config]]) -> str:
+def _output(tensors: list[Any], parts: dict[str, tuple[KerasLayer, Config]]) -> str:
     """The layer whose output is the model's; others may only be its layers' final states."""
     mains = []
     for tensor in tensors:
@@ -181,7 +182,9 @@ def _output(tensors: list[Any], parts: dict[str, tuple[Part, Config]]) -> str:
     return _tensor("the model's outputs", mains[0])
 
 
-def _starts(parts: dict[str, tuple[Part, Config]], nodes: dict[str, _Node | None]) -> set[str]:
+def _starts(
+    parts: dict[str, tuple[KerasLayer, Config]], nodes: dict[str, _Node | None]
+) -> set[str]:
     """The inputs that are initial states: `state` of a call gives them."""
     found: set[str] = set()
     for reader, node in nodes.items():
@@ -213,7 +216,7 @@ def _tensor(who: object, history: Any) -> str:
     return str(_of(str, name, f"a tensor of {who}"))
 
 
-def _node(part: Part, node: Any) -> _Node:
+def _node(part: KerasLayer, node: Any) -> _Node:
     starts: list[Any] = []
     if isinstance(node, dict):  # Keras 3
         arguments, options = node.get("args"), node.get("kwargs") or {}
@@ -252,10 +255,10 @@ def _history(value: Any) -> Any:
 
 
 def _check_mask(
-    part: Part,
+    part: KerasLayer,
     mask: str,
-    parts: dict[str, tuple[Part, Config]],
-    line: dict[str, Part],
+    parts: dict[str, tuple[KerasLayer, Config]],
+    line: dict[str, KerasLayer],
     nodes: dict[str, _Node | None],
 ) -> set[str]:
     """Refuse a mask that is not the one of an Embedding or Masking of the chain.

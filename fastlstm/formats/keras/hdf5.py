@@ -20,6 +20,7 @@ import numpy.typing as npt
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.archives import MAX_RATIO, MAX_UNCHECKED
 from fastlstm.formats.budget import charge
+from fastlstm.formats.floats import from_bfloat16
 from fastlstm.formats.keras.hdf5_bytes import (
     ATTRIBUTES_BY_NAME,
     CHUNKS,
@@ -318,8 +319,8 @@ class Node:
         else:
             raw = self._plain(name, layout, kind, f"{dtype} of shape {shape}", claimed)
         array = np.frombuffer(raw, stored).reshape(shape)
-        if wide:  # the upper half of a float32
-            return (array.astype(np.uint32) << 16).view(np.float32)
+        if wide:
+            return from_bfloat16(array)
         return array.astype(stored.newbyteorder("="), copy=False)
 
     def _dtype(self, name: str, datatype: bytes) -> str | None:

@@ -1,31 +1,29 @@
-"""A chain of Keras layers, with their weights, as a network."""
+"""A chain of Keras layers, with their weights, as a network.
+
+What a kind of layer becomes is one entry in `ADDERS`: a function that takes its options and weights
+and adds parts to the network so far.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.keras import activations
-from fastlstm.formats.keras.cells import (
-    RECURRENT,
-    Options,
-    bidirectional,
-    recurrent,
-)
-from fastlstm.formats.keras.graph import Part, chain, version_of
-from fastlstm.formats.keras.weights import Source
-from fastlstm.network.activations import LINEAR, Activation
+from fastlstm.formats.keras.cells import RECURRENT, Options, bidirectional, recurrent, wrapped
+from fastlstm.formats.keras.graph import KerasLayer, chain, version_of
+from fastlstm.formats.keras.stores import Store
+from fastlstm.network.activations import LINEAR
 from fastlstm.network.dense import Dense
 from fastlstm.network.embedding import Embedding
-from fastlstm.network.layers import Layer
-from fastlstm.network.network import AnyLayer
+from fastlstm.network.layers import Bidirectional, Layer
+from fastlstm.network.masking import Masking
+from fastlstm.network.network import Network, Part
+from fastlstm.network.reading import Read
 
-if TYPE_CHECKING:
-    from fastlstm.model import LSTM
-
-__all__ = ["build"]
+__all__ = ["network_of"]
 
 # Layers that compute nothing when a model is used.
 INERT: Final = (
@@ -37,19 +35,19 @@ INERT: Final = (
     "InputLayer",
     "SpatialDropout1D",
 )
-READS: Final = {"GlobalMaxPooling1D": "max", "GlobalAveragePooling1D": "mean"}
+POOLING: Final = {"GlobalMaxPooling1D": "max", "GlobalAveragePooling1D": "mean"}
 SLICES: Final = ("GetItem", "SlicingOpLambda")  # x[...] in Keras 3 and in Keras 2
 ALL: Final = {"start": None, "stop": None, "step": None}
 
 
-def build(config: Any, weights: Source, version: int | None) -> LSTM:
+def network_of(config: Any, weights: Store, version: int | None) -> Network:
     """The network that a model's config and weights describe.
 
     Parameters
     ----------
     config : dict
         As `chain` takes it.
-    weights : Source
+    weights : Store
     version : int, optional
         The major version of the Keras that wrote it.
 
@@ -64,12 +62,96 @@ def build(config: Any, weights: Source, version: int | None) -> LSTM:
         raise ModelFormatError(f"expected a model's config, got {str(config)[:60]!r}")
     if version is None:  # weights alone; only Keras 3 names the modules and not itself
         version = version_of(config.get("keras_version")) or (3 if "module" in config else None)
-    builder = _Builder(weights, version)
-    for part in chain(config):
-        builder.add(part)
+    built = _Built(weights, version)
+    for layer in chain(config):
+        built.add(layer)
     if rest := weights.rest():
         raise ModelFormatError(f"weights that no layer reads: {rest[:8]}")
-    return builder.model()
+    return built.network()
+
+
+class _Built:
+    """The network so far, while layer after layer is added."""
+
+    def __init__(self, weights: Store, version: int | None) -> None:
+        self.weights, self.version = weights, version
+        self.parts: list[Part] = []
+
+    # --- what stands there --------------------------------------------------------------------
+
+    @property
+    def sequences(self) -> bool:
+        """Whether what there is so far gives sequences."""
+        return not any(isinstance(part, Read) for part in self.parts)
+
+    @property
+    def has_recurrent(self) -> bool:
+        """Whether there is an LSTM so far."""
+        return any(isinstance(part, Layer | Bidirectional) for part in self.parts)
+
+    @property
+    def masked(self) -> bool:
+        """Whether what there is so far gives sequences of which some steps are masked."""
+        marks = (
+            isinstance(k, Masking) or getattr(k, "padding_id", None) is not None for k in self.parts
+        )
+        return self.sequences and any(marks)
+
+    @property
+    def last(self) -> Part | None:
+        """The last part that computes."""
+        found = [part for part in self.parts if not isinstance(part, Masking | Read)]
+        return found[-1] if found else None
+
+    def need_sequences(self, layer: KerasLayer) -> None:
+        """Refuse a layer that takes sequences where there are none."""
+        if not self.sequences:
+            raise ModelFormatError(f"{layer} needs sequences, but the layers before it end them")
+
+    def need_recurrent(self, layer: KerasLayer) -> None:
+        """Refuse a layer that stands before the first LSTM."""
+        if not self.has_recurrent:
+            raise UnsupportedModelError(f"{layer} stands before the first LSTM")
+
+    # --- what is done with it -----------------------------------------------------------------
+
+    def add(self, layer: KerasLayer) -> None:
+        """Add a layer."""
+        if layer.kind in INERT:
+            return
+        adder = ADDERS.get(layer.kind)
+        if adder is None:
+            raise UnsupportedModelError(f"{layer}: a {layer.kind} {_why_not(layer.kind)}")
+        if layer.kind not in SLICES and layer.arguments:
+            raise UnsupportedModelError(f"{layer} is called with more than one argument")
+        adder(self, layer)
+
+    def options(self, layer: KerasLayer) -> Options:
+        """The options of a layer, none of which may be left over."""
+        return Options(str(layer), layer.config, self.version)
+
+    def final(self) -> str:
+        """How the outputs of the last step are read: of a forward layer, they are its state."""
+        top = next(k for k in reversed(self.parts) if isinstance(k, Layer | Bidirectional))
+        return "final" if isinstance(top, Layer) and top.direction == "forward" else "last"
+
+    def network(self) -> Network:
+        """The whole."""
+        found = {
+            str(k.dtype)
+            for k in self.parts
+            if isinstance(k, Dense | Embedding | Layer | Bidirectional)
+        }
+        if len(found) > 1:
+            raise UnsupportedModelError(f"layers of different dtypes, {sorted(found)}")
+        if not self.has_recurrent:
+            raise UnsupportedModelError("the model has no LSTM")
+        if not self.sequences:
+            return Network(tuple(self.parts))
+        places = [i for i, k in enumerate(self.parts) if isinstance(k, Layer | Bidirectional)]
+        at = places[-1] + 1  # the dense layers behind are the head, at every step
+        parts = (*self.parts[:at], Read(self.final()), *self.parts[at:])
+        return Network(parts, return_sequences=True)
 
 
 def _why_not(kind: str) -> str:
@@ -87,216 +169,142 @@ def _why_not(kind: str) -> str:
     return "is not computed"
 
 
-class _Builder:
-    """The network so far, while layer after layer is added."""
+# --- one function for each kind of layer ------------------------------------------------------
 
-    def __init__(self, weights: Source, version: int | None) -> None:
-        self._weights, self._version = weights, version
-        self._layers: list[AnyLayer] = []
-        self._behind: list[Dense] = []  # the dense layers since the last recurrent one
-        self._read: str | None = None  # None while there are sequences
-        self._mask_value: float | None = None
-        self._begun = False
 
-    @property
-    def _masked(self) -> bool:
-        first = self._layers[0] if self._layers else None
-        embedded = isinstance(first, Embedding) and first.padding_id is not None
-        return self._read is None and (embedded or self._mask_value is not None)
+def _embedding(built: _Built, layer: KerasLayer) -> None:
+    options = built.options(layer)
+    sizes = options.take("input_dim"), options.take("output_dim")
+    masks = options.flag("mask_zero")
+    options.expect("sparse", False, True)
+    options.refuse_rest()
+    if built.parts:
+        raise UnsupportedModelError(f"{layer} is computed as the first layer only")
+    (table,) = built.weights.take(layer, layer.inside, ["embeddings"])
+    if table.shape != sizes:
+        raise ModelFormatError(f"{layer}: expected a table of {sizes}, got {table.shape}")
+    built.parts.append(Embedding(table, padding_id=0 if masks else None))
 
-    @property
-    def _last(self) -> AnyLayer | None:
-        return (*self._layers, *self._behind)[-1] if self._layers or self._behind else None
 
-    def add(self, part: Part) -> None:
-        """Add a layer."""
-        if part.kind in INERT:
-            return
-        adders: dict[str, Callable[[Part], None]] = {
-            "Bidirectional": self._add_recurrent,
-            "Dense": self._add_dense,
-            "Embedding": self._add_embedding,
-            "Flatten": self._add_flatten,
-            "Masking": self._add_masking,
-            "Reshape": self._add_reshape,
-            "TimeDistributed": self._add_inside,
-            "TimeDistributedDense": self._add_dense,
-            **dict.fromkeys(activations.LAYERS, self._add_activation),
-            **dict.fromkeys(RECURRENT, self._add_recurrent),
-            **dict.fromkeys(READS, self._add_pooling),
-            **dict.fromkeys(SLICES, self._add_last_step),
-        }
-        if part.kind not in adders:
-            raise UnsupportedModelError(f"{part}: a {part.kind} {_why_not(part.kind)}")
-        if part.kind not in SLICES and part.arguments:
-            raise UnsupportedModelError(f"{part} is called with more than one argument")
-        adders[part.kind](part)
-        self._begun = True
+def _masking(built: _Built, layer: KerasLayer) -> None:
+    options = built.options(layer)
+    value = options.take("mask_value")
+    options.refuse_rest()
+    if built.parts:
+        raise UnsupportedModelError(f"{layer} is computed as the first layer only")
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ModelFormatError(f"{layer}: expected a number as mask_value, got {value!r:.80}")
+    built.parts.append(Masking(float(value)))
 
-    def model(self) -> LSTM:
-        """The network."""
-        from fastlstm.model import LSTM
 
-        every = self._read is None
-        found = {str(layer.dtype) for layer in (*self._layers, *self._behind)}
-        if len(found) > 1:
-            raise UnsupportedModelError(f"layers of different dtypes, {sorted(found)}")
-        if not any(not isinstance(layer, (Dense, Embedding)) for layer in self._layers):
-            raise UnsupportedModelError("the model has no LSTM")
-        return LSTM(
-            self._layers,
-            self._behind,
-            every,
-            read=self._final() if every else str(self._read),
-            mask_value=self._mask_value,
+def _recurrent(built: _Built, layer: KerasLayer) -> None:
+    built.need_sequences(layer)
+    found = recurrent(layer, layer.kind, layer.config, "", built.weights, built.version)
+    layers = list(found.layers)
+    if found.zero_masked and built.masked:
+        raise UnsupportedModelError(f"{layer}: zero_output_for_mask=True is not computed")
+    if found.backwards:
+        layers[0] = replace(layers[0], direction="go_backwards")
+    built.parts += layers
+    if not found.return_sequences:
+        built.parts.append(Read("final"))
+
+
+def _bidirectional(built: _Built, layer: KerasLayer) -> None:
+    built.need_sequences(layer)
+    both, sequences = bidirectional(layer, built.weights, built.version)
+    built.parts.append(both)
+    if not sequences:
+        built.parts.append(Read("final"))
+
+
+def _dense(built: _Built, layer: KerasLayer) -> None:
+    options = built.options(layer)
+    units = options.take("units", "output_dim")
+    activation = options.activation("activation")
+    names = ["kernel", "bias"][: 1 + options.flag("use_bias", "bias", default=True)]
+    options.refuse_rest()
+    kernel, *bias = built.weights.take(layer, layer.inside, names)
+    shapes = [a.shape for a in (kernel, *bias)]
+    if kernel.ndim != 2 or [shapes[0][1:], *shapes[1:]] != [(units,)] * len(names):
+        raise ModelFormatError(f"{layer}: {units} units, but weights of shapes {shapes}")
+    built.parts.append(Dense(kernel.T, *bias, activation=activation))
+
+
+def _activation(built: _Built, layer: KerasLayer) -> None:
+    entry = {"class_name": layer.kind, "config": layer.config}
+    activation = activations.from_config(entry, str(layer), built.version)
+    if layer.kind == "Softmax" and built.masked:
+        raise UnsupportedModelError(f"{layer} with a mask is not computed")
+    if activation == LINEAR:
+        return
+    before = built.parts[-1] if built.parts else None
+    if not isinstance(before, Dense) or before.activation != LINEAR:
+        raise UnsupportedModelError(
+            f"{layer}: an activation is computed behind a Dense without one, not behind "
+            f"{built.last}"
         )
+    built.parts[-1] = replace(before, activation=activation)
 
-    def _options(self, part: Part) -> Options:
-        return Options(str(part), part.config, self._version)
 
-    def _final(self) -> str:
-        """How the outputs of the last step are read: at a forward layer, they are its state."""
-        top = next(k for k in reversed(self._layers) if not isinstance(k, Dense))
-        return "final" if isinstance(top, Layer) and top.direction == "forward" else "last"
+def _time_distributed(built: _Built, layer: KerasLayer) -> None:
+    """What it wraps is applied at every step, as it is here anyway."""
+    built.need_sequences(layer)
+    options = built.options(layer)
+    kind, config = wrapped(layer, options.take("layer"))
+    options.refuse_rest()
+    if kind not in (*INERT, *AT_EVERY_STEP):
+        raise UnsupportedModelError(f"{layer} of a {kind} is not computed")
+    built.add(layer._replace(kind=kind, config=config, inside="layer"))
 
-    def _need_sequences(self, part: Part) -> None:
-        if self._read is not None:
-            raise ModelFormatError(f"{part} needs sequences, but the layers before it end them")
 
-    def _need_recurrent(self, part: Part) -> None:
-        if not any(not isinstance(layer, (Dense, Embedding)) for layer in self._layers):
-            raise UnsupportedModelError(f"{part} stands before the first LSTM")
+def _pooling(built: _Built, layer: KerasLayer) -> None:
+    built.need_sequences(layer)
+    built.need_recurrent(layer)
+    options = built.options(layer)
+    options.expect("keepdims", False)
+    options.expect("data_format", "channels_last")
+    options.refuse_rest()
+    built.parts.append(Read(POOLING[layer.kind]))
 
-    def _add_embedding(self, part: Part) -> None:
-        options = self._options(part)
-        sizes = options.take("input_dim"), options.take("output_dim")
-        masks = options.flag("mask_zero")
-        options.expect("sparse", False, True)
-        options.refuse_rest()
-        if self._begun:
-            raise UnsupportedModelError(f"{part} is computed as the first layer only")
-        (table,) = self._weights.take(part, "", ["embeddings"])
-        if table.shape != sizes:
-            raise ModelFormatError(f"{part}: expected a table of {sizes}, got {table.shape}")
-        self._layers.append(Embedding(table, padding_id=0 if masks else None))
 
-    def _add_masking(self, part: Part) -> None:
-        options = self._options(part)
-        value = options.take("mask_value")
-        options.refuse_rest()
-        if self._begun:
-            raise UnsupportedModelError(f"{part} is computed as the first layer only")
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ModelFormatError(f"{part}: expected a number as mask_value, got {value!r}")
-        self._mask_value = float(value)
+def _last_step(built: _Built, layer: KerasLayer) -> None:
+    built.need_sequences(layer)
+    built.need_recurrent(layer)
+    items = [
+        item["config"] if isinstance(item, dict) and "config" in item else item
+        for item in (layer.arguments[0] if len(layer.arguments) == 1 else [])
+    ]
+    if items not in ([ALL, -1], [ALL, -1, ALL]):
+        raise UnsupportedModelError(f"{layer}: only the last step, x[:, -1], is computed")
+    built.parts.append(Read(built.final()))
 
-    def _add_recurrent(self, part: Part) -> None:
-        self._need_sequences(part)
-        added: list[AnyLayer]
-        if part.kind == "Bidirectional":
-            both, sequences = bidirectional(part, self._weights, self._version)
-            added = [both]
-        else:
-            found = recurrent(part, part.kind, part.config, "", self._weights, self._version)
-            sequences, added = found.return_sequences, list(found.layers)
-            if found.zero_masked and self._masked:
-                raise UnsupportedModelError(f"{part}: zero_output_for_mask=True is not computed")
-            if found.backwards:
-                added[0] = replace(found.layers[0], direction="go_backwards")
-        self._layers += [*self._behind, *added]
-        self._behind = []
-        self._read = None if sequences else "final"
 
-    def _add_dense(self, part: Part) -> None:
-        self._append_dense(part, part.config, "")
+def _flatten(built: _Built, layer: KerasLayer) -> None:
+    if built.sequences:
+        raise UnsupportedModelError(f"{layer} of the outputs of all steps is not computed")
 
-    def _append_dense(self, part: Part, config: Any, inside: str) -> None:
-        options = Options(str(part), config, self._version)
-        units = options.take("units", "output_dim")
-        activation = options.activation("activation")
-        names = ["kernel", "bias"][: 1 + options.flag("use_bias", "bias", default=True)]
-        options.refuse_rest()
-        kernel, *bias = self._weights.take(part, inside, names)
-        if kernel.ndim != 2 or [kernel.shape[1:], *(b.shape for b in bias)] != [(units,)] * len(
-            names
-        ):
-            raise ModelFormatError(
-                f"{part}: {units} units, but weights of shapes {[a.shape for a in (kernel, *bias)]}"
-            )
-        self._behind.append(Dense(kernel.T, *bias, activation=activation))
 
-    def _add_activation(self, part: Part) -> None:
-        self._append_activation(part, part.kind, part.config)
+def _reshape(built: _Built, layer: KerasLayer) -> None:
+    size = built.last.output_size if isinstance(built.last, Dense | Layer | Bidirectional) else 0
+    shape = layer.config.get("target_shape")
+    if built.sequences or shape not in ([-1], [size]):
+        raise UnsupportedModelError(f"{layer}: target_shape={shape!r:.80} is not computed")
 
-    def _append_activation(self, part: Part, kind: str, config: Any) -> None:
-        entry = {"class_name": kind, "config": config}
-        activation = activations.from_config(entry, str(part), self._version)
-        if kind == "Softmax" and self._masked:
-            raise UnsupportedModelError(f"{part} with a mask is not computed")
-        self._activate(part, activation)
 
-    def _activate(self, part: Part, activation: Activation | str) -> None:
-        if activation == LINEAR:
-            return
-        before = self._behind[-1] if self._behind else None
-        if before is None or before.activation != LINEAR:
-            raise UnsupportedModelError(
-                f"{part}: an activation is computed behind a Dense without one, not behind "
-                f"{self._last}"
-            )
-        self._behind[-1] = replace(before, activation=activation)
-
-    def _add_inside(self, part: Part) -> None:
-        """A TimeDistributed: what it wraps is applied at every step, as it is here anyway."""
-        self._need_sequences(part)
-        options = self._options(part)
-        inner = options.take("layer")
-        options.refuse_rest()
-        if not isinstance(inner, dict) or not isinstance(inner.get("config"), dict):
-            raise ModelFormatError(f"{part}: expected a layer in it")
-        kind, config = inner.get("class_name"), inner["config"]
-        if ">" in str(inner.get("registered_name")):
-            raise UnsupportedModelError(f"{part} of a custom {inner['registered_name']!r}")
-        if kind in INERT:
-            return
-        if kind == "Dense":
-            self._append_dense(part, config, "layer")
-        elif kind in activations.LAYERS:
-            self._append_activation(part, kind, config)
-        else:
-            raise UnsupportedModelError(f"{part} of a {kind} is not computed")
-
-    def _add_pooling(self, part: Part) -> None:
-        self._need_sequences(part)
-        self._need_recurrent(part)
-        options = self._options(part)
-        options.expect("keepdims", False)
-        options.expect("data_format", "channels_last")
-        options.refuse_rest()
-        self._end(READS[part.kind])
-
-    def _add_last_step(self, part: Part) -> None:
-        self._need_sequences(part)
-        self._need_recurrent(part)
-        items = [
-            item["config"] if isinstance(item, dict) and "config" in item else item
-            for item in (part.arguments[0] if len(part.arguments) == 1 else [])
-        ]
-        if items not in ([ALL, -1], [ALL, -1, ALL]):
-            raise UnsupportedModelError(f"{part}: only the last step, x[:, -1], is computed")
-        self._end(self._final())
-
-    def _end(self, read: str) -> None:
-        self._layers += self._behind
-        self._behind = []
-        self._read = read
-
-    def _add_flatten(self, part: Part) -> None:
-        if self._read is None:
-            raise UnsupportedModelError(f"{part} of the outputs of all steps is not computed")
-
-    def _add_reshape(self, part: Part) -> None:
-        size = self._last.output_size if self._last is not None else 0
-        if self._read is None or part.config.get("target_shape") not in ([-1], [size]):
-            shape = part.config.get("target_shape")
-            raise UnsupportedModelError(f"{part}: target_shape={shape!r} is not computed")
+# Kind of layer: what adds it.
+ADDERS: Final[dict[str, Callable[[_Built, KerasLayer], None]]] = {
+    "Bidirectional": _bidirectional,
+    "Dense": _dense,
+    "Embedding": _embedding,
+    "Flatten": _flatten,
+    "Masking": _masking,
+    "Reshape": _reshape,
+    "TimeDistributed": _time_distributed,
+    "TimeDistributedDense": _dense,
+    **dict.fromkeys(activations.LAYERS, _activation),
+    **dict.fromkeys(POOLING, _pooling),
+    **dict.fromkeys(RECURRENT, _recurrent),
+    **dict.fromkeys(SLICES, _last_step),
+}
+AT_EVERY_STEP: Final = ("Dense", *activations.LAYERS)  # what a TimeDistributed may wrap

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.budget import OverBudget, charge
+from fastlstm.formats.onnx.flow import Flow, Ids, PartsBuilt
 from fastlstm.formats.onnx.layers import apply_layer, check_attributes
-from fastlstm.formats.onnx.network import Ids, Network
 from fastlstm.formats.onnx.operator import INPUTS, Operator, read_operator
 from fastlstm.formats.onnx.ops import FOLDED, MOVES, Node, moved_concat
 from fastlstm.formats.onnx.states import read_lengths, read_starts
@@ -52,12 +52,13 @@ def name_of(node: Any) -> str:
 
 
 class Constants:
-    """The tensors of a model, each read once."""
+    """The tensors of a model, each read once, and the parts of a network made of them."""
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.read: dict[int, tuple[Any, Array]] = {}  # with the tensor, whose id() is taken
         self.elements = 0  # in the file
+        self.parts = PartsBuilt()
 
     def __getitem__(self, tensor: Any) -> Array:
         key = id(tensor)
@@ -74,8 +75,8 @@ class Walk:
     ----------
     constants : Constants
     opset : int
-    network : Network
-        Where sources are added.
+    flow : Flow
+        Where values are added.
     given : mapping
         The values of the graph's inputs.
     exact : bool
@@ -88,12 +89,12 @@ class Walk:
         self,
         constants: Constants,
         opset: int,
-        network: Network,
+        flow: Flow,
         given: dict[str, Any],
         exact: bool,
         target: Any = None,
     ) -> None:
-        self.constants, self.opset, self.network = constants, opset, network
+        self.constants, self.opset, self.flow = constants, opset, flow
         self.given, self.exact, self.target = given, exact, target
         self.caught: MutableMapping[str, Any] | None = None
         self.place = 0
@@ -127,7 +128,7 @@ class Walk:
                 if self.exact and not isinstance(error, ValueError):
                     flaw = ModelFormatError(f"{name_of(node)}: {error}")
                 else:
-                    sizes = "" if self.exact else f"it does not run for {self.network.sizes}: "
+                    sizes = "" if self.exact else f"it does not run for {self.flow.sizes}: "
                     flaw = UnsupportedModelError(f"{name_of(node)}: {sizes}{error}")
                 results = [Refused(flaw, self.place, not self.exact)] * len(node.output)
             except _FLAWS as error:
@@ -191,7 +192,7 @@ class Walk:
         if op == "Concat":
             if all(data):
                 parts = [value.array for value in values]
-                return [Ids(moved_concat(seen, parts, 4 * self.network.largest))]
+                return [Ids(moved_concat(seen, parts, 4 * self.flow.largest))]
             if any(data):
                 raise UnsupportedModelError("joins data and constants")
             return [moved_concat(seen, values, self.constants.elements)]
@@ -202,7 +203,7 @@ class Walk:
                 return _as_list(function(seen, values[0]))
             return [Ids(np.asarray(k)) for k in _as_list(function(seen, values[0].array))]
         if any(data):
-            return [Ids(apply_layer(self.network, seen))]
+            return [Ids(apply_layer(self.flow, seen))]
         if op not in FOLDED:
             raise UnsupportedModelError("an operator that this version does not compute")
         fold, known = FOLDED[op]
@@ -252,15 +253,15 @@ class Walk:
         )
         given = {k: named[k].array for k in states if isinstance(named.get(k), Ids)}
         batch, steps = x.array.shape[:2] if operator.batch_first else x.array.shape[1::-1]
-        starts = read_starts(self.network, operator, given, batch)
+        starts = read_starts(self.flow, operator, given, batch)
         for name in constant.keys() & {*states}:
             if constant[name].shape[0 if operator.batch_first else 1] != batch:
                 raise ValueError(
                     f"{name}: expected a batch of {batch}, got a constant of shape "
                     f"{constant[name].shape}"
                 )
-        lengths = read_lengths(self.network, named.get("sequence_lens"), batch, steps)
-        outputs = self.network.lstm(x.array, operator, lengths, starts)
+        lengths = read_lengths(self.flow, named.get("sequence_lens"), batch, steps)
+        outputs = self.flow.lstm(x.array, operator, lengths, starts)
         return [Ids(outputs[name]) for name in ("Y", "Y_h", "Y_c")]
 
     def operator(

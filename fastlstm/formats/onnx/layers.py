@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.budget import charge, lent
-from fastlstm.formats.onnx.network import Ids, Network
+from fastlstm.formats.floats import widened
+from fastlstm.formats.onnx.flow import Flow, Ids
 from fastlstm.formats.onnx.ops import Node
-from fastlstm.formats.onnx.tensors import widened
 from fastlstm.network.activations import Activation
 from fastlstm.network.dense import SOFTMAX
 
@@ -46,60 +46,80 @@ def check_attributes(attributes: dict[str, Any], known: Iterable[str]) -> None:
         raise UnsupportedModelError(f"its attributes {sorted(unknown)} are not known")
 
 
-def apply_layer(network: Network, node: Node) -> Array:
-    """The ids of the outputs of a node that computes with data.
+def apply_layer(flow: Flow, node: Node) -> Array:
+    """The ids of the output of a node that computes with data.
 
     Raises
     ------
     UnsupportedModelError
-        If that is no dense layer, activation or the like.
+        If it is not computed.
     """
-    data = [isinstance(value, Ids) for value in node.values]
-    op, attributes = node.op, node.attributes
-    x = node.values[0].array if data[0] else None
-    if op == "Gather" and data == [False, True]:
-        if node.axis("axis", 0, node.values[0].ndim) != 0:
-            raise UnsupportedModelError("a table that is not read by rows")
-        return network.embedding(widened(node.values[0]), node.values[1].array)
-    if op in ("Add", "Mul", "Sub", "Div") and sum(data) == 1:
-        check_attributes(attributes, {"broadcast", "consumed_inputs"})
-        return _affine(network, node, data)
-    if x is None or any(data[1:]):
+    apply = LAYERS.get(node.op)
+    if apply is None:
+        _only_data(node)
+        raise UnsupportedModelError("an operator that this version does not compute")
+    return apply(flow, node)
+
+
+def _only_data(node: Node) -> Array:
+    """The ids of the first input, which must be the only one that depends on the graph's input."""
+    first, *others = node.values
+    if not isinstance(first, Ids) or any(isinstance(value, Ids) for value in others):
         raise UnsupportedModelError("computes with several tensors that depend on the input")
-    if op == "Cast":
-        return _cast(network, node, x)
-    if op == "MatMul":
-        weight = widened(node.values[1])
-        if weight.ndim != 2:
-            raise UnsupportedModelError(f"a product with weights of shape {weight.shape}")
-        return network.dense(weight.T, x)
-    if op == "Gemm":
-        return _gemm(network, node, x)
-    if op in ("ReduceMax", "ReduceMean"):
-        return _over_time(network, node, x)
-    if op in _ACTIVATIONS:
-        name, defaults = _ACTIVATIONS[op]
-        check_attributes(attributes, {*defaults, "consumed_inputs"})
-        numbers = [attributes.get(key, default) for key, default in defaults.items()]
-        return network.activation(x, Activation(name, *numbers))
-    if op == "Gelu":
-        check_attributes(attributes, {"approximate"})
-        tanh = attributes.get("approximate", "none") != "none"
-        return network.activation(x, Activation("gelu_tanh" if tanh else "gelu"))
-    if op == "Softmax":
-        check_attributes(attributes, {"axis"})
-        if node.axis("axis", 1 if node.opset < 13 else -1, x.ndim) != x.ndim - 1:
-            raise UnsupportedModelError("a softmax over another axis than the last")
-        return network.activation(x, SOFTMAX)
-    raise UnsupportedModelError("an operator that this version does not compute")
+    return first.array
 
 
-def _affine(network: Network, node: Node, data: list[bool]) -> Array:
+# --- one function for each kind of operator ---------------------------------------------------
+
+
+def _embedding(flow: Flow, node: Node) -> Array:
+    table, ids = node.values
+    if isinstance(table, Ids) or not isinstance(ids, Ids):
+        raise UnsupportedModelError("computes with several tensors that depend on the input")
+    if node.axis("axis", 0, table.ndim) != 0:
+        raise UnsupportedModelError("a table that is not read by rows")
+    return flow.embedding(widened("the table", table), ids.array)
+
+
+def _mat_mul(flow: Flow, node: Node) -> Array:
+    x, weight = _only_data(node), widened("the weights", node.values[1])
+    if weight.ndim != 2:
+        raise UnsupportedModelError(f"a product with weights of shape {weight.shape}")
+    return flow.dense(weight.T, x)
+
+
+def _activation(flow: Flow, node: Node) -> Array:
+    x, (name, defaults) = _only_data(node), _ACTIVATIONS[node.op]
+    check_attributes(node.attributes, {*defaults, "consumed_inputs"})
+    numbers = [node.attributes.get(key, default) for key, default in defaults.items()]
+    return flow.activation(x, Activation(name, *numbers))
+
+
+def _gelu(flow: Flow, node: Node) -> Array:
+    x = _only_data(node)
+    check_attributes(node.attributes, {"approximate"})
+    tanh = node.attributes.get("approximate", "none") != "none"
+    return flow.activation(x, Activation("gelu_tanh" if tanh else "gelu"))
+
+
+def _softmax(flow: Flow, node: Node) -> Array:
+    x = _only_data(node)
+    check_attributes(node.attributes, {"axis"})
+    if node.axis("axis", 1 if node.opset < 13 else -1, x.ndim) != x.ndim - 1:
+        raise UnsupportedModelError("a softmax over another axis than the last")
+    return flow.activation(x, SOFTMAX)
+
+
+def _affine(flow: Flow, node: Node) -> Array:
+    data = [isinstance(value, Ids) for value in node.values]
+    if sum(data) != 1:
+        raise UnsupportedModelError("computes with several tensors that depend on the input")
+    check_attributes(node.attributes, {"broadcast", "consumed_inputs"})
     ids = node.values[data.index(True)].array
     number = node.values[data.index(False)]
     turned = data[1] and node.op in ("Sub", "Div")
     try:
-        values = np.broadcast_to(widened(number), ids.shape)
+        values = np.broadcast_to(widened("a constant", number), ids.shape)
     except ValueError:
         raise UnsupportedModelError(
             f"a constant of shape {number.shape} with data of shape {ids.shape}"
@@ -112,33 +132,35 @@ def _affine(network: Network, node: Node, data: list[bool]) -> Array:
     if turned and node.op == "Div":
         raise UnsupportedModelError("divides by data")
     if node.op in ("Mul", "Div"):
-        return ids if (values == 1).all() else network.affine(ids, values, None)
+        return ids if (values == 1).all() else flow.affine(ids, values, None)
     if turned:
-        ids = network.affine(ids, np.full_like(values, -1), None)
+        ids = flow.affine(ids, np.full_like(values, -1), None)
     values = -values if node.op == "Sub" and not turned else values
-    return network.affine(ids, None, values) if values.any() else ids
+    return flow.affine(ids, None, values) if values.any() else ids
 
 
-def _gemm(network: Network, node: Node, x: Array) -> Array:
+def _gemm(flow: Flow, node: Node) -> Array:
+    x = _only_data(node)
     check_attributes(node.attributes, {"alpha", "beta", "transA", "transB", "broadcast"})
     alpha, beta = (node.attributes.get(k, 1.0) for k in ("alpha", "beta"))
     if node.attributes.get("transA", 0) or x.ndim != 2:
         raise UnsupportedModelError("expected a product of rows, transA 0")
-    weight = widened(node.values[1])
+    weight = widened("the weights", node.values[1])
     weight = weight if node.attributes.get("transB", 0) else weight.T
     with np.errstate(all="ignore"):  # what is not finite is refused by name
         weight = weight * weight.dtype.type(alpha)
-    ids = network.dense(weight, x)
+    ids = flow.dense(weight, x)
     bias = node.values[2] if len(node.values) > 2 else None
     if bias is None or not beta:
         return ids
-    bias = np.broadcast_to(widened(bias) * weight.dtype.type(beta), ids.shape)
-    return network.affine(ids, None, bias)
+    bias = np.broadcast_to(widened("the bias", bias) * weight.dtype.type(beta), ids.shape)
+    return flow.affine(ids, None, bias)
 
 
-def _cast(network: Network, node: Node, x: Array) -> Array:
+def _cast(flow: Flow, node: Node) -> Array:
+    x = _only_data(node)
     to = node.attributes.get("to")
-    source = network.located(x)[0]
+    source = flow.located(x)[0]
     if source.layers:
         kinds = {"float32": (1, "FLOAT"), "float64": (11, "DOUBLE")}
         if to not in kinds[str((*source.layers, *source.head)[-1].dtype)]:
@@ -148,11 +170,26 @@ def _cast(network: Network, node: Node, x: Array) -> Array:
     return x
 
 
-def _over_time(network: Network, node: Node, x: Array) -> Array:
+def _over_time(flow: Flow, node: Node) -> Array:
+    x = _only_data(node)
     check_attributes(node.attributes, {"axes", "keepdims", "noop_with_empty_axes"})
     axes = node.ints("axes", 1)
     if axes is None or len(axes) != 1:
         raise UnsupportedModelError(f"reduces the axes {axes or 'all'}, not that of steps")
     read = "max" if node.op == "ReduceMax" else "mean"
-    ids = network.over_time(x, axes[0], read)
+    ids = flow.over_time(x, axes[0], read)
     return np.expand_dims(ids, axes[0]) if node.attributes.get("keepdims", 1) else ids
+
+
+# Operator: what gives the ids of its output.
+LAYERS: Final[dict[str, Callable[[Flow, Node], Array]]] = {
+    **dict.fromkeys(("Add", "Div", "Mul", "Sub"), _affine),
+    "Cast": _cast,
+    "Gather": _embedding,
+    "Gelu": _gelu,
+    "Gemm": _gemm,
+    "MatMul": _mat_mul,
+    **dict.fromkeys(("ReduceMax", "ReduceMean"), _over_time),
+    "Softmax": _softmax,
+    **dict.fromkeys(_ACTIVATIONS, _activation),
+}

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.budget import charge
+from fastlstm.formats.onnx.flow import Flow
 from fastlstm.formats.onnx.graph import Constants, Refused, Walk, name_of
-from fastlstm.formats.onnx.network import Network
 from fastlstm.formats.onnx.operator import INPUTS
 from fastlstm.formats.trust import WrongChoice
 from fastlstm.messages import Message, Option
@@ -109,7 +109,7 @@ def one_operator(graph: Any, constants: Constants, opset: int, wanted: str) -> A
         name: Refused(UnsupportedModelError(f"it depends on the input {name!r}"), 0)
         for name in unknown
     }
-    walk = Walk(constants, opset, Network(), given, True, target)
+    walk = Walk(constants, opset, Flow(), given, True, target)
     walk.run(graph)
     try:
         return _read(walk, target, Origins(graph), unknown)
@@ -139,7 +139,7 @@ def _read(walk: Walk, target: Any, origins: Origins, unknown: set[str]) -> Layer
         zeros = not any(value.any() for value in state.values())
         if not zeros:
             raise UnsupportedModelError("one of initial_h and initial_c is a constant, not both")
-    return walk.operator(attributes, values, state).layer
+    return walk.operator(attributes, values, state).layer()
 
 
 def _row(walk: Walk, name: str, origins: Origins, R: Array, attributes: dict[str, Any]) -> Array:

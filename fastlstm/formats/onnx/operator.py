@@ -1,4 +1,4 @@
-"""One LSTM operator of ONNX as layers of this package."""
+"""One LSTM operator of ONNX as a layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.onnx.tensors import widened
+from fastlstm.formats.floats import widened
 from fastlstm.network.activations import STANDARD, Activation
 from fastlstm.network.layers import Bidirectional, Layer
 
@@ -34,6 +34,7 @@ _DIRECTIONS: Final = {
     "reverse": ("reverse",),
     "bidirectional": ("forward", "reverse"),
 }
+_TURNED: Final = {"forward": "reverse", "reverse": "forward"}
 # ONNX' name in small letters, as ONNX Runtime compares it: ours, the numbers that it takes.
 _ACTIVATIONS: Final = {
     "affine": ("affine", 2),
@@ -52,16 +53,70 @@ _WITHOUT_DEFAULTS: Final = ("affine", "scaled_tanh", "thresholded_relu")
 
 
 class Operator(NamedTuple):
-    """What an LSTM operator computes: one layer a direction, and the order of its axes."""
+    """What an LSTM operator computes; its layer is built when it is known what it reads."""
 
-    cells: tuple[Layer, ...]
+    weights: Mapping[str, Array]  # W, R and, if it has them, B and P
+    starts: Mapping[str, list[Array | None]]  # initial_h and initial_c: a row a direction
+    directions: tuple[str, ...]
+    activations: tuple[tuple[Activation, Activation, Activation], ...]
+    coupled: bool
+    clip: float | None
     batch_first: bool  # layout 1: X is (N, T, I)
 
     @property
-    def layer(self) -> Layer | Bidirectional:
-        """The operator as one layer."""
-        first, *others = self.cells
+    def input_size(self) -> int:
+        """I, the inputs of a step."""
+        return int(self.weights["W"].shape[-1])
+
+    @property
+    def hidden_size(self) -> int:
+        """H, the hidden units of a direction."""
+        return int(self.weights["R"].shape[-1])
+
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """All that it is besides its numbers, to be compared."""
+        named = tuple(self.weights), tuple(self.starts)
+        return *named, self.directions, self.activations, self.coupled, self.clip
+
+    @property
+    def arrays(self) -> list[Array | None]:
+        """Its numbers."""
+        return [*self.weights.values(), *(row for rows in self.starts.values() for row in rows)]
+
+    def layer(self, order: Array | None = None, flipped: bool = False) -> Layer | Bidirectional:
+        """The operator as a layer.
+
+        Parameters
+        ----------
+        order : array (I,), optional
+            Which number of a step each of its inputs is; by default as they come.
+        flipped : bool
+            Whether it reads the steps in reverse order.
+        """
+        back = None if order is None else np.argsort(order)
+        cells = [self._cell(d, back, flipped) for d in range(len(self.directions))]
+        first, *others = cells
         return Bidirectional(first, others[0]) if others else first
+
+    def _cell(self, d: int, back: Array | None, flipped: bool) -> Layer:
+        w_ih, w_hh = (_i_f_g_o(name, self.weights[name][d]) for name in "WR")
+        biases: list[Array] = []
+        if "B" in self.weights:
+            biases = [_i_f_g_o("B", half) for half in np.split(self.weights["B"][d], 2)]
+        direction = self.directions[d]
+        return Layer(
+            w_ih if back is None else w_ih[:, back],
+            w_hh,
+            *biases,
+            peepholes=_peepholes(self.weights["P"][d]) if "P" in self.weights else None,
+            h_0=self.starts["initial_h"][d] if "initial_h" in self.starts else None,
+            c_0=self.starts["initial_c"][d] if "initial_c" in self.starts else None,
+            activations=self.activations[d],
+            direction=_TURNED[direction] if flipped else direction,
+            coupled=self.coupled,
+            clip=self.clip,
+        )
 
 
 def read_operator(
@@ -97,7 +152,6 @@ def read_operator(
     coupled, clip = _flag(attributes, "input_forget"), attributes.get("clip")
     if clip is not None and not clip > 0:
         raise ModelFormatError(f"expected a clip above 0, got {clip!r}")
-
     D, H = len(directions), _hidden_size(attributes, weights)
     _check_shapes(weights, D, H)
     dtypes = {name: array.dtype for name, array in weights.items()}
@@ -105,24 +159,7 @@ def read_operator(
         raise ModelFormatError(f"expected weights of one type, got {dtypes}")
     starts = {name: _rows(name, array, D, H, batch_first) for name, array in state.items()}
     activations = _activations(attributes, D)
-    cells = []
-    for d, name in enumerate(directions):
-        bias = weights["B"][d].reshape(2, 4 * H) if "B" in weights else (None, None)
-        cells.append(
-            Layer(
-                _i_f_g_o(weights["W"][d]),
-                _i_f_g_o(weights["R"][d]),
-                *(None if part is None else _i_f_g_o(part) for part in bias),
-                peepholes=_peepholes(weights["P"][d]) if "P" in weights else None,
-                h_0=starts["initial_h"][d] if "initial_h" in starts else None,
-                c_0=starts["initial_c"][d] if "initial_c" in starts else None,
-                activations=activations[d],
-                direction=name,
-                coupled=coupled,
-                clip=clip,
-            )
-        )
-    return Operator(tuple(cells), batch_first)
+    return Operator(weights, starts, directions, activations, coupled, clip, batch_first)
 
 
 def _flag(attributes: Mapping[str, Any], name: str) -> bool:
@@ -153,15 +190,15 @@ def _check_shapes(weights: Mapping[str, Array], D: int, H: int) -> None:
             )
 
 
-def _i_f_g_o(values: Array) -> Array:
-    """From ONNX' order of gates, i o f g."""
-    i, o, f, g = widened(values).reshape(4, -1, *values.shape[1:])
+def _i_f_g_o(name: str, values: Array) -> Array:
+    """Weights whose gates stand in ONNX' order, i o f g."""
+    i, o, f, g = widened(name, values).reshape(4, -1, *values.shape[1:])
     return np.concatenate([i, f, g, o])
 
 
 def _peepholes(values: Array) -> Array:
     """As i f o, from ONNX' i o f."""
-    i, o, f = widened(values).reshape(3, -1)
+    i, o, f = widened("P", values).reshape(3, -1)
     return np.stack([i, f, o])
 
 
@@ -178,19 +215,19 @@ def _rows(name: str, start: Array, D: int, H: int, batch_first: bool) -> list[Ar
             f"{name}: a constant with rows that differ over the batch; this version computes a "
             "row that all sequences share, or the state of each call"
         )
-    rows = [widened(np.ascontiguousarray(start[d, 0])) for d in range(D)]
+    rows = [widened(name, np.ascontiguousarray(start[d, 0])) for d in range(D)]
     return [row if row.any() else None for row in rows]
 
 
 def _activations(
     attributes: Mapping[str, Any], D: int
-) -> list[tuple[Activation, Activation, Activation]]:
+) -> tuple[tuple[Activation, Activation, Activation], ...]:
     """Those of each direction; alpha and beta are used up in order, by those that take them."""
     names: Sequence[str] | None = attributes.get("activations")
     alphas = list(attributes.get("activation_alpha", ()))
     betas = list(attributes.get("activation_beta", ()))
     if names is None and not alphas and not betas:
-        return [STANDARD] * D
+        return (STANDARD,) * D
     names = ["Sigmoid", "Tanh", "Tanh"] * D if names is None else names
     if len(names) != 3 * D:
         raise ModelFormatError(f"expected {3 * D} activations for {D} directions, got {names}")
@@ -214,4 +251,4 @@ def _activations(
             f"activation_alpha {alphas} and activation_beta {betas} are left over: the activations "
             f"{list(names)} do not take them"
         )
-    return [(found[k], found[k + 1], found[k + 2]) for k in range(0, 3 * D, 3)]
+    return tuple((found[k], found[k + 1], found[k + 2]) for k in range(0, 3 * D, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -10,18 +11,18 @@ import numpy.typing as npt
 
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.budget import charge
-from fastlstm.formats.onnx.network import Network, Source
+from fastlstm.formats.onnx.flow import Flow, Values
 from fastlstm.network.layers import Bidirectional, Layer
+from fastlstm.network.network import Network
 
-__all__ = ["Description", "describe"]
+__all__ = ["network_of"]
 
 Array = npt.NDArray[Any]
-Description = dict[str, Any]  # arguments of `LSTM`
 DESCRIBING: Final = 200  # steps that it takes to describe one output
 
 
-def describe(network: Network, outputs: Mapping[str, Array]) -> Description:
-    """The arguments of `LSTM` for a graph whose outputs are these ids, by their names.
+def network_of(flow: Flow, outputs: Mapping[str, Array]) -> Network:
+    """The network of a graph whose outputs are these ids, by their names.
 
     One output is the network's, the first that can be; the others may only be final states, as a
     call of the model gives them.
@@ -36,14 +37,14 @@ def describe(network: Network, outputs: Mapping[str, Array]) -> Description:
     for name, ids in outputs.items():
         charge(steps=DESCRIBING)
         try:
-            source, found = _describe_one(network, ids)
+            source, network = _network_of_one(flow, ids)
         except UnsupportedModelError as error:
             flaw = flaw or UnsupportedModelError(f"output {name!r}: {error}")
             continue
         other = rest.beside(name, source)
         if other is None:
             _check_starts(source)
-            return found
+            return network
         flaw = flaw or UnsupportedModelError(
             f"output {other!r}: a second output that is not the final state of its layers, h or "
             f"c; {name!r} is computed: export the model with that output alone"
@@ -57,9 +58,9 @@ class _Rest:
 
     def __init__(self, outputs: Mapping[str, Array]) -> None:
         self._outputs = outputs
-        self._found: dict[Source | None, list[str]] = {}
+        self._found: dict[Values | None, list[str]] = {}
 
-    def beside(self, name: str, source: Source) -> str | None:
+    def beside(self, name: str, source: Values) -> str | None:
         """The first output but `name` that is no final state of the source's layers."""
         chain = _chain(source)
         last = chain[-1] if chain else None
@@ -67,7 +68,7 @@ class _Rest:
             self._found[last] = self._no_states(chain)
         return next((other for other in self._found[last] if other != name), None)
 
-    def _no_states(self, chain: list[Source]) -> list[str]:
+    def _no_states(self, chain: list[Values]) -> list[str]:
         """The first two outputs that are none: one of them may be the network's own."""
         states: dict[tuple[Any, ...], list[Array]] = {}  # by shape and first id
         for state in _states(chain):
@@ -85,11 +86,11 @@ class _Rest:
         return found
 
 
-def _describe_one(network: Network, ids: Array) -> tuple[Source, Description]:
-    """Where one output comes from, and the arguments for it alone."""
+def _network_of_one(flow: Flow, ids: Array) -> tuple[Values, Network]:
+    """Where one output comes from, and the network that gives it alone."""
     if not ids.size:
         raise UnsupportedModelError("there is nothing in it")
-    source, n, t, k = network.located(ids)
+    source, n, t, k = flow.located(ids)
     top = source.top
     if top is None:
         raise UnsupportedModelError("there is no LSTM between the input and the output")
@@ -97,27 +98,27 @@ def _describe_one(network: Network, ids: Array) -> tuple[Source, Description]:
         if isinstance(top, Bidirectional) and (k // (source.K // 2) == d).all():
             if source.layers[-1] is not top or source.read == "cells" or source.head:
                 break
-            one = _direction(network, source, d)
+            one = _direction(flow, source, d)
             k = k % (source.K // 2)
-            return _describe_one(network, one.first + (n * one.T + t) * one.K + k)
+            return _network_of_one(flow, one.first + (n * one.T + t) * one.K + k)
     flat = (source.first + (n * source.T + t) * source.K + k).squeeze()
     at = max(i for i, layer in enumerate(source.layers) if layer is top)
     layers, dense = list(source.layers[: at + 1]), source.layers[at + 1 :]
-    found: Description = {"layers": layers, "head": (*dense, *source.head)}
+    head, read, every = (*dense, *source.head), "final", False
     if source.read in ("max", "mean"):  # of what dense layers give at every step
-        found.update(layers=list(source.layers), head=source.head)
+        layers, head = list(source.layers), source.head
     direction = None if dense and isinstance(top, Bidirectional) else top
     if source.read is not None:
         if source.read == "cells":
             raise UnsupportedModelError("the output is the cell state Y_c")
         _require(flat, _vectors(source.ids[:, 0], top), "sequences and outputs")
-        found["read"] = source.read
+        read = source.read
     elif flat.size == source.N * source.T * source.K and not (source.T == 1 and t.ndim < 3):
-        found["return_sequences"] = True
+        every = True
         if _is_one_of(flat, _sequences(source.ids[:, ::-1], top)) and source.T > 1:
             if not isinstance(top, Layer) or top.direction != "reverse":
                 raise UnsupportedModelError("the output's steps stand in reverse order")
-            layers[-1] = _go_backwards(top)
+            layers[-1] = _go_backwards(flow, top)
         else:
             _require(flat, _sequences(source.ids, top), "sequences, steps and outputs")
     else:
@@ -125,15 +126,20 @@ def _describe_one(network: Network, ids: Array) -> tuple[Source, Description]:
             raise UnsupportedModelError(
                 "reads one step of Y with sequence_lens: it is zero for shorter sequences"
             )
-        found["read"] = _read(source, direction, flat)
-    return source, found
+        read = _read(source, direction, flat)
+    try:
+        return source, Network.of(layers, head, every, read=read)
+    except UnsupportedModelError:
+        raise
+    except ValueError as error:
+        raise UnsupportedModelError(str(error)) from None
 
 
-def _direction(network: Network, source: Source, d: int) -> Source:
+def _direction(flow: Flow, source: Values, d: int) -> Values:
     """One direction of a bidirectional layer, as a layer of its own."""
     top = source.layers[-1]
     assert isinstance(top, Bidirectional)
-    return network.add(
+    return flow.add(
         source.N,
         source.T,
         source.K // 2,
@@ -146,7 +152,7 @@ def _direction(network: Network, source: Source, d: int) -> Source:
     )
 
 
-def _read(source: Source, top: Layer | Bidirectional | None, flat: Array) -> str:
+def _read(source: Values, top: Layer | Bidirectional | None, flat: Array) -> str:
     """Which step of a source was read: ``"final"`` or ``"last"``."""
     ids, half = source.ids, source.K // 2
     final = last = ids[:, -1]
@@ -194,15 +200,16 @@ def _require(flat: Array, orders: Iterator[Array], what: str) -> None:
         raise UnsupportedModelError(f"the output does not hold {what} in that order")
 
 
-def _go_backwards(layer: Layer) -> Layer:
-    about = {name: value for name, value in layer._fields().items() if name != "direction"}
-    return Layer(**about, direction="go_backwards")
+def _go_backwards(flow: Flow, layer: Layer) -> Layer:
+    return flow.parts.get(
+        ("go_backwards", id(layer)), (), lambda: replace(layer, direction="go_backwards")
+    )
 
 
-def _chain(source: Source) -> list[Source]:
+def _chain(source: Values) -> list[Values]:
     """The recurrent layers' sources, from the input on."""
-    found: list[Source] = []
-    at: Source | None = source
+    found: list[Values] = []
+    at: Values | None = source
     while at is not None:
         charge(steps=0.2)
         if at.states:
@@ -211,7 +218,7 @@ def _chain(source: Source) -> list[Source]:
     return found[::-1]
 
 
-def _states(chain: list[Source]) -> Iterator[Array]:
+def _states(chain: list[Values]) -> Iterator[Array]:
     """The ids of h_n and of c_n: of all layers, of each, and of each direction of it."""
     layers = [k.states for k in chain]
     for name in ("h", "c"):
@@ -225,7 +232,7 @@ def _states(chain: list[Source]) -> Iterator[Array]:
                 yield from together
 
 
-def _check_starts(source: Source) -> None:
+def _check_starts(source: Values) -> None:
     """Refuse states that come in as a call's, but in another order than a call has."""
     chain = _chain(source)
     starts = [start for k in chain for start in k.starts]

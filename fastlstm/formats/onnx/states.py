@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.formats.onnx.network import Network, Start
+from fastlstm.formats.onnx.flow import Flow, Start
 from fastlstm.formats.onnx.operator import Operator
 
 __all__ = ["read_lengths", "read_starts"]
@@ -16,7 +16,7 @@ __all__ = ["read_lengths", "read_starts"]
 Array = npt.NDArray[Any]
 
 
-def read_lengths(network: Network, value: Any, batch: int, steps: int) -> str | None:
+def read_lengths(flow: Flow, value: Any, batch: int, steps: int) -> str | None:
     """The name of the input that `sequence_lens` is; None if all steps are real."""
     if value is None:
         return None
@@ -24,7 +24,7 @@ def read_lengths(network: Network, value: Any, batch: int, steps: int) -> str | 
         if value.shape == (batch,) and (value == steps).all():
             return None
         raise UnsupportedModelError("sequence_lens is a constant; they come with a call")
-    source, _, _, k = network.located(value.array)
+    source, _, _, k = flow.located(value.array)
     if source.read is None or not source.read.startswith("input ") or value.array.shape != (batch,):
         raise UnsupportedModelError("sequence_lens is no input of the graph")
     if (k != np.arange(batch)).any():
@@ -33,10 +33,10 @@ def read_lengths(network: Network, value: Any, batch: int, steps: int) -> str | 
 
 
 def read_starts(
-    network: Network, operator: Operator, given: dict[str, Array], batch: int
+    flow: Flow, operator: Operator, given: dict[str, Array], batch: int
 ) -> tuple[Start, ...]:
     """Which rows of which inputs the states at the start are, for each direction."""
-    D, H = len(operator.cells), operator.cells[0].hidden_size
+    D, H = len(operator.directions), operator.hidden_size
     found: dict[str, list[tuple[str, int] | None]] = {}
     for name in ("initial_h", "initial_c"):
         if (ids := given.get(name)) is None:
@@ -48,13 +48,13 @@ def read_starts(
                 f"{name}: expected {D} directions, a batch of {batch} and {H} hidden units, "
                 f"got {ids.shape}"
             )
-        found[name] = [_start(network, name, ids[d]) for d in range(D)]
+        found[name] = [_start(flow, name, ids[d]) for d in range(D)]
     return tuple(zip(found["initial_h"], found["initial_c"], strict=True))
 
 
-def _start(network: Network, name: str, ids: Array) -> tuple[str, int]:
+def _start(flow: Flow, name: str, ids: Array) -> tuple[str, int]:
     """Which state (N, H) of an input the ids are, of (states, N, H) or (N, states, H)."""
-    source, _, _, k = network.located(ids)
+    source, _, _, k = flow.located(ids)
     N, H = ids.shape
     of_input = np.arange(source.K)
     if source.read is not None and source.read.startswith("input ") and not source.K % (N * H):

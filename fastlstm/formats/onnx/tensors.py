@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.budget import charge, current
+from fastlstm.formats.floats import from_bfloat16
 
-__all__ = ["Folder", "to_array", "widened"]
+__all__ = ["Folder", "to_array"]
 
 Array = npt.NDArray[Any]
 Folder = Path | None  # where a model's external data may be; None if it came without a file
@@ -82,7 +83,7 @@ def to_array(tensor: Any, folder: Folder = None) -> Array:
     charge((4 if tensor.data_type == _BFLOAT16 else 2) * len(raw), elements=count)
     array = np.frombuffer(raw, dtype).reshape(shape)
     if tensor.data_type == _BFLOAT16:
-        array = (array.astype(np.uint32) << 16).view(np.float32)
+        array = from_bfloat16(array)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
@@ -121,18 +122,3 @@ def _external(tensor: Any, folder: Folder, size: int) -> bytes:
     with open(path, "rb") as file:
         file.seek(offset)
         return file.read(size)
-
-
-def widened(array: Array) -> Array:
-    """Weights as ``float32`` or ``float64``.
-
-    Raises
-    ------
-    UnsupportedModelError
-        If they are no floats.
-    """
-    if array.dtype == np.float16:
-        return array.astype(np.float32)
-    if array.dtype not in (np.float32, np.float64):
-        raise UnsupportedModelError(f"expected floats as weights, got {array.dtype}")
-    return array

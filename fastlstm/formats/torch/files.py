@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import math
 import mmap
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +21,16 @@ import numpy.typing as npt
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.archives import open_archive, read_member
 from fastlstm.formats.budget import charge, lent
-from fastlstm.formats.torch.loader import build
+from fastlstm.formats.floats import from_bfloat16
+from fastlstm.formats.found import Found
+from fastlstm.formats.torch.hints import HINTS, Hints
 from fastlstm.formats.torch.pickles import PERSISTENT, read_pickle
 from fastlstm.formats.torch.stand_ins import Named, Stranger, Unread, numpys, settled
 from fastlstm.formats.torch.state import Holder, parts_of
+from fastlstm.formats.torch.state_dict import network_of
 from fastlstm.formats.trust import distrusted, naming, opened
 
-if TYPE_CHECKING:
-    from fastlstm.model import LSTM
-
-__all__ = ["contents", "load"]
+__all__ = ["HINTS", "contents", "read"]
 
 Array = npt.NDArray[Any]
 ReadStorage = Callable[[str, int], bytes]  # of a key and a number of bytes
@@ -55,14 +54,13 @@ _DTYPES: Final = {
 }
 
 
-def load(path: str | os.PathLike[str], **options: Any) -> LSTM:
-    """Read a file that `torch.save` or `torch.jit.save` wrote; see `fastlstm.load`."""
-    path = Path(path)
+def read(path: Path, **hints: Any) -> Found:
+    """The network of a file that `torch.save` or `torch.jit.save` wrote; hints are `Hints`."""
     with opened(path) as file:
         with naming(path), distrusted("the file"):
             content = _content(file)
         with naming(path, wrong_choice=ValueError):
-            return build(content, **options)
+            return network_of(content, Hints(**hints))
 
 
 def contents(path: Path) -> tuple[str, dict[str, str]]:
@@ -120,7 +118,7 @@ class Stored:
             writeable=False,
         )
         if self._kind == "BFloat16Storage":
-            array = (array.astype(np.uint32) << 16).view(np.float32)
+            array = from_bfloat16(array)
         return array if dtype is None else array.astype(dtype)
 
     def __repr__(self) -> str:

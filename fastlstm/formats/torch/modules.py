@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.formats.torch.names import shortened
+from fastlstm.formats.torch.names import dense_from, shortened
 from fastlstm.messages import Message, Option
 from fastlstm.network.activations import LINEAR, Activation, as_activation
-from fastlstm.network.dense import SOFTMAX
+from fastlstm.network.dense import SOFTMAX, Dense
 
 __all__ = [
-    "Tail",
+    "Piece",
     "activation_named",
     "check_embedding",
     "check_lstm",
@@ -28,11 +28,21 @@ __all__ = [
 ]
 
 Modules = Mapping[str, Any]
-# The dense layers of a head: their names, and what follows each; an activation by itself has no
-# name.
-Tail = list[tuple[str | None, Activation | str]]
+# Reads a layer from the tensors under a name, with the activation that follows it.
+Read = Callable[[Mapping[str, Any], str, Activation | str], Dense]
 
-# Modules that compute nothing, in eval() mode: beside the LSTM and its head they do no harm.
+
+class Piece(NamedTuple):
+    """One piece of what stands behind an LSTM: a layer, or an activation by itself."""
+
+    name: str | None  # of the layer
+    read: Read | None
+    activation: Activation | str = LINEAR
+
+
+# Kind of module behind an LSTM: what reads it.
+_LAYERS: Final[dict[str, Read]] = {"Linear": dense_from}
+# Modules that compute nothing in eval() mode: beside the LSTM and its head they do no harm.
 _INERT = re.compile(r"\w*Dropout[123]?d?|Identity|Sequential|ModuleList|ModuleDict")
 _HARDSIGMOID: Final = Activation("hard_sigmoid", 1 / 6, 0.5)
 
@@ -119,8 +129,8 @@ def _activation_of(name: str, module: Any, every_step: bool) -> Activation | str
     raise UnsupportedModelError(f"{name} is {module}, which this version does not compute")
 
 
-def tail_of(modules: Modules, name: str, every_step: bool) -> tuple[Tail, set[str]]:
-    """The dense layers of a Linear or Sequential, with activations, and all modules that it has.
+def tail_of(modules: Modules, name: str, every_step: bool) -> tuple[list[Piece], set[str]]:
+    """The pieces of a layer, or of a Sequential of layers and activations, and all its modules.
 
     Raises
     ------
@@ -128,43 +138,43 @@ def tail_of(modules: Modules, name: str, every_step: bool) -> tuple[Tail, set[st
         If there is another module among them.
     """
     kind = kind_of(modules[name])
-    if kind == "Linear" and _is_torchs(modules[name]):
-        return [(name, LINEAR)], {name}
+    if kind in _LAYERS and _is_torchs(modules[name]):
+        return [Piece(name, _LAYERS[kind])], {name}
     if kind != "Sequential" or not _is_torchs(modules[name]):
         raise UnsupportedModelError(
             Message(
                 Option("head", name),
-                f" is a {kind}: this version computes a Linear, or a Sequential of them and "
-                "activations",
+                f" is a {kind}: this version computes a {' or '.join(_LAYERS)}, or a Sequential "
+                "of these and activations",
             )
         )
-    tail: Tail = []
+    tail: list[Piece] = []
     seen = {name}
     for child in (k for k in modules if k.rpartition(".")[0] == name and k != name):
+        kind = kind_of(modules[child])
         activation = _activation_of(child, modules[child], every_step)
         if activation is not None:
-            _append(tail, (None, activation))
-        elif kind_of(modules[child]) in ("Linear", "Sequential"):
+            _append(tail, Piece(None, None, activation))
+        elif kind in _LAYERS or kind == "Sequential":
             inner, inner_seen = tail_of(modules, child, every_step)
-            for part in inner:
-                _append(tail, part)
+            for piece in inner:
+                _append(tail, piece)
             seen |= inner_seen
         elif not _is_inert(modules[child]):
             raise UnsupportedModelError(
-                f"{child} is a {kind_of(modules[child])}: this version computes Linear and "
-                "activations behind an LSTM"
+                f"{child} is a {kind}: behind an LSTM this version computes "
+                f"{', '.join(_LAYERS)} and activations"
             )
         seen.add(child)
     return tail, seen
 
 
-def _append(tail: Tail, part: tuple[str | None, Activation | str]) -> None:
-    """Add a layer; an activation becomes that of the layer before, if that has none."""
-    name, activation = part
-    if name is None and tail and tail[-1][1] == LINEAR:
-        tail[-1] = (tail[-1][0], activation)
+def _append(tail: list[Piece], piece: Piece) -> None:
+    """Add a piece; an activation becomes that of the layer before it, if that has none."""
+    if piece.name is None and tail and tail[-1].activation == LINEAR:
+        tail[-1] = tail[-1]._replace(activation=piece.activation)
     else:
-        tail.append(part)
+        tail.append(piece)
 
 
 def check_lstm(modules: Modules, root: str) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.floats import widened
 from fastlstm.formats.trust import WrongChoice
 from fastlstm.messages import Message, Option
 from fastlstm.network.activations import STANDARD, Activation
@@ -27,12 +28,11 @@ from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.weights import refuse_mask
 
 __all__ = [
-    "as_floats",
     "as_numpy",
+    "dense_from",
     "embedding_from",
     "find_lstms",
     "find_name",
-    "head_from",
     "layers_from",
     "lstm_names",
     "shortened",
@@ -190,7 +190,7 @@ def _layer(
     for kind in ("weight_ih", "weight_hh", *(PEEPHOLES if peepholes else ())):
         if kind not in names:
             raise ValueError(f"layer {k}: there is no tensor {root}{kind}_l{k}{reverse}")
-    arrays = {kind: as_floats(name, tensors[name]) for kind, name in names.items()}
+    arrays = {kind: _floats(tensors, name) for kind, name in names.items()}
     if "weight_hr" not in names:
         _refuse_other_cells(k, names["weight_hh"], arrays["weight_hh"].shape)
     try:
@@ -222,7 +222,7 @@ def _refuse_norm(name: str) -> None:
     )
 
 
-def head_from(
+def dense_from(
     tensors: Mapping[str, Any], name: str, activation: Activation | str = "linear"
 ) -> Dense:
     """The dense layer ``{name}.weight`` and, if there is one, ``{name}.bias``.
@@ -249,7 +249,7 @@ def head_from(
             )
         )
     try:
-        weight, *bias = (as_floats(key, tensors[key]) for key in sorted(mine, reverse=True))
+        weight, *bias = (_floats(tensors, key) for key in sorted(mine, reverse=True))
         return Dense(weight, *bias, activation=activation)
     except ValueError as error:
         raise ValueError(Message(Option("head", name), f": {error}")) from None
@@ -274,9 +274,14 @@ def embedding_from(tensors: Mapping[str, Any], name: str) -> Embedding:
             )
         )
     try:
-        return Embedding(as_floats(mine[0], tensors[mine[0]]))
+        return Embedding(_floats(tensors, mine[0]))
     except ValueError as error:
         raise ValueError(Message(Option("embedding", name), f": {error}")) from None
+
+
+def _floats(tensors: Mapping[str, Any], name: str) -> Array:
+    """A tensor as float32 or float64."""
+    return widened(name, as_numpy(tensors[name]))
 
 
 def shortened(names: list[str], limit: int = 8) -> str:
@@ -296,15 +301,3 @@ def as_numpy(value: Any) -> Array:
             raise UnsupportedModelError(f"expected a dense tensor of floats: {error}") from None
     refuse_mask("weights", value)
     return np.asarray(value)
-
-
-def as_floats(name: str, value: Any) -> Array:
-    """A tensor or array as float32 or float64; narrower floats are widened to float32."""
-    array = as_numpy(value)
-    if array.dtype.name in ("float16", "bfloat16"):
-        return array.astype(np.float32)
-    if array.dtype.name not in ("float32", "float64"):
-        raise UnsupportedModelError(
-            f"{name}: expected float64, float32, float16 or bfloat16, got {array.dtype}"
-        )
-    return array

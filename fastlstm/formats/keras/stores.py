@@ -1,0 +1,169 @@
+"""Where a Keras model's weights are: a tree of groups, a list for each layer, or a live model.
+
+Each of these stores gives the weights of a layer, or of what is in it, such as
+``layers/lstm/cell``, and says at the end what was left over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.errors import ModelFormatError
+from fastlstm.formats.floats import widened
+from fastlstm.formats.keras.graph import KerasLayer, unique_names
+
+__all__ = ["Listed", "Live", "Store", "Tree"]
+
+Array = npt.NDArray[Any]
+
+GATES_OF_KERAS_1: Final = "icfo"
+KERAS_1: Final = {"kernel": "W", "recurrent_kernel": "U", "bias": "b", "embeddings": "W"}
+KINDS: Final = "|".join(KERAS_1)
+
+
+class Store(Protocol):
+    """The weights of a model."""
+
+    def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
+        """The weights of these names of a layer, or of what is in it, such as its ``"cell"``."""
+
+    def rest(self) -> list[str]:
+        """The names of the weights that nobody took."""
+
+
+class Tree:
+    """Groups named as the layers are: ``.keras`` and ``.weights.h5`` of Keras 3."""
+
+    def __init__(self, arrays: Mapping[str, Any]) -> None:
+        self._arrays = arrays
+        self._rest = dict.fromkeys(arrays)
+
+    def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
+        """As `Store`."""
+        group = "/".join(filter(None, (layer.path, inside, "vars")))
+        found = [f"{group}/{k}" for k in range(len(names))]
+        for name, what in zip(found, names, strict=True):
+            if name not in self._rest:
+                raise ModelFormatError(f"{layer}: there is no {what} under {name}")
+            del self._rest[name]
+        return [widened(name, self._arrays[name]) for name in found]
+
+    def rest(self) -> list[str]:
+        """As `Store`."""
+        return [name for name in self._rest if not re.search(r"(^|/)seed_generator/", name)]
+
+
+class Listed:
+    """A list of weights for each layer of the outermost model: ``.h5`` of all versions.
+
+    Keras reads them in this order. Where names tell more, they are heeded: a model inside, or a
+    layer of two directions, stores weights that are not to be trained last.
+
+    Parameters
+    ----------
+    groups : iterable of (str, mapping of str to array)
+        The layers that have weights, in order.
+    named : bool
+        Whether the names of the layers must fit.
+    """
+
+    def __init__(self, groups: Sequence[tuple[str, Mapping[str, Any]]], named: bool) -> None:
+        self._groups = iter(groups)
+        self._named = named
+        self._top: str | None = None
+        self._name = ""
+        self._arrays: Mapping[str, Any] = {}
+        self._left: list[str] = []
+
+    def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
+        """As `Store`."""
+        if layer.top != self._top:
+            self._enter(layer)
+        left = list(self._left)
+        for hint in (layer.name, *re.findall("forward_|backward_", inside)):
+            left = [name for name in left if hint in name] or left
+        if (
+            left
+            and names[0] == "kernel"
+            and "recurrent_kernel" in names
+            and re.search(r"_W_[icfo](:0)?$|^param_\d+$", left[0])
+            and len(left) >= 4 * len(names)
+        ):
+            return self._gates(layer, left, names)
+        return [self._array(layer, *pair) for pair in self._pairs(layer, left, names)]
+
+    def _enter(self, layer: KerasLayer) -> None:
+        if self._left:
+            raise ModelFormatError(f"weights that no layer reads: {self._left}")
+        found = next(self._groups, None)
+        if found is None or (self._named and found[0] != layer.top):
+            raise ModelFormatError(
+                f"expected weights of {layer} next, got {found and repr(found[0])}"
+            )
+        self._top, self._name, self._arrays = layer.top, *found
+        self._left = list(self._arrays)
+
+    def _pairs(
+        self, layer: KerasLayer, left: list[str], names: Sequence[str]
+    ) -> Iterator[tuple[str, str]]:
+        if len(left) < len(names):
+            raise ModelFormatError(f"{layer}: expected weights {list(names)}, got {left}")
+        for name, what in zip(left, names, strict=False):
+            said = re.search(rf"(?:^|/)({KINDS})(?:_\d+)?(?::0)?$|_([WUb])(?::0)?$", name)
+            if said and said[1] != what and said[2] != KERAS_1[what]:
+                raise ModelFormatError(f"{layer}: expected the {what}, got {name!r}")
+            yield name, what
+
+    def _array(self, layer: KerasLayer, name: str, what: str) -> Array:
+        self._left.remove(name)
+        return widened(f"{layer}, {what}", self._arrays[name])
+
+    def _gates(self, layer: KerasLayer, left: list[str], names: Sequence[str]) -> list[Array]:
+        """Keras 1 stored each gate by itself: W_i, U_i, b_i, then those of c, f and o."""
+        gates: dict[str, dict[str, Array]] = {}
+        for k, gate in enumerate(GATES_OF_KERAS_1):
+            for name, what in zip(left[k * len(names) :], names, strict=False):
+                said = re.search(r"_([WUb]_[icfo])(:0)?$", name)
+                if said and said[1] != f"{KERAS_1[what]}_{gate}":
+                    raise ModelFormatError(f"{layer}: expected the {what} of {gate}, got {name!r}")
+                gates.setdefault(what, {})[gate] = self._array(layer, name, what)
+        return [np.concatenate([gates[what][g] for g in "ifco"], axis=-1) for what in names]
+
+    def rest(self) -> list[str]:
+        """As `Store`."""
+        return self._left + [f"{group}/{name}" for group, arrays in self._groups for name in arrays]
+
+
+class Live:
+    """The layers of a live model, by their attributes."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._taken = 0
+
+    def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
+        """As `Store`."""
+        found: Any = self._model
+        for step in filter(None, f"{layer.path}/{inside}".split("/")):
+            if isinstance(found, (list, tuple)):
+                kinds = unique_names([type(one).__name__ for one in found])
+                found = found[kinds.index(step)]
+            else:
+                found = getattr(found, step)
+        arrays = [np.asarray(array) for array in found.get_weights()]
+        if len(arrays) != len(names):
+            raise ValueError(
+                f"{layer}: expected weights {list(names)}, got {len(arrays)} arrays"
+                + ("" if arrays else "; is the model built?")
+            )
+        self._taken += len(arrays)
+        return [widened(f"{layer}, {what}", a) for what, a in zip(names, arrays, strict=True)]
+
+    def rest(self) -> list[str]:
+        """As `Store`."""
+        return [weight.name for weight in self._model.weights[self._taken :]]

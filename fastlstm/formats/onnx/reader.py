@@ -1,0 +1,316 @@
+"""Networks from ONNX: a whole graph that is one chain, or one LSTM operator of any graph.
+
+The graph is never run. It is followed with ids in the place of numbers (`flow`), for two
+examples of sizes where it leaves them open, and both must come out as the same network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.errors import ModelFormatError, UnsupportedModelError
+from fastlstm.formats.budget import OverBudget, charge, returned
+from fastlstm.formats.found import Found
+from fastlstm.formats.onnx.flow import Flow, Ids
+from fastlstm.formats.onnx.graph import Constants, Refused, Walk
+from fastlstm.formats.onnx.node import Origins, nodes_of, one_operator
+from fastlstm.formats.onnx.operator import INPUTS
+from fastlstm.formats.onnx.outputs import network_of
+from fastlstm.formats.onnx.tensors import Folder
+from fastlstm.formats.onnx.unsupported import refuse_without_lstm
+from fastlstm.formats.trust import WrongChoice, about, opened
+from fastlstm.messages import Message, Option, message_of
+from fastlstm.network.network import Network
+
+__all__ = ["HINTS", "contents", "from_model", "read"]
+
+HINTS: Final = ("node",)
+
+Array = npt.NDArray[Any]
+
+MAX_BYTES: Final = 1 << 31  # what a protobuf can have
+MAX_OPSET: Final = 26  # later ones may change what an operator means
+MAX_IDS: Final = 1 << 23  # numbers of a tensor of an input of fixed sizes
+MANY_STEPS: Final = 1 << 12  # of all sequences of an input of fixed sizes
+EXAMPLES: Final = ((2, 3), (3, 5))  # sequences and steps, where the graph leaves them open
+ONE_BY_ONE: Final = ((1, 3), (1, 5))  # for graphs that do not run for a larger batch
+FLOATS: Final = {1: np.float32, 10: np.float32, 11: np.float64, 16: np.float32}
+INTEGERS: Final = (2, 3, 4, 5, 6, 7, 12, 13)
+# What the axes of an input of so many axes may be: batch, steps, numbers of a step.
+ROLES: Final = {1: ("T",), 2: ("NT", "TN", "TF"), 3: ("NTF", "TNF")}
+
+
+def read(path: Path, *, node: str | None = None) -> Found:
+    """The network of an ``.onnx`` file; `node` is that of `fastlstm.from_onnx`."""
+    with _naming(path), opened(path) as file:
+        return Found(_network_of(_parsed(file), path.parent, node))
+
+
+def from_model(model: Any, node: str | None) -> Found:
+    """The network of an ``onnx.ModelProto``.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    ValueError, ModelFormatError, UnsupportedModelError
+        As `fastlstm.from_onnx`.
+    """
+    if not (hasattr(model, "graph") and hasattr(model, "opset_import")):
+        raise TypeError(f"expected a path or an onnx.ModelProto, got {type(model).__name__}")
+    with _naming():
+        return Found(_network_of(model, None, node))
+
+
+def contents(path: Path) -> tuple[str, dict[str, str]]:
+    """What kind of file it is, its LSTM nodes, and what each of its tensors is."""
+    with _naming(path), opened(path) as file:
+        model = _parsed(file)
+        graph = model.graph
+        found = {
+            node.name or node.output[0]: "LSTM operator"
+            for node in graph.node
+            if node.op_type == "LSTM"
+        }
+        for tensor in graph.initializer:
+            found[tensor.name] = (
+                f"{tensor.DataType.Name(tensor.data_type).lower()} {tuple(tensor.dims)}"
+            )
+        return f"an ONNX graph of {len(graph.node)} nodes", found
+
+
+@contextmanager
+def _naming(path: Path | None = None) -> Iterator[None]:
+    """Name the file in the errors that it causes; whatever else a damaged one causes is one."""
+
+    def said(error: Exception) -> Message:
+        return message_of(error) if path is None else about(path, error)
+
+    try:
+        yield
+    except WrongChoice as error:
+        raise ValueError(said(error)) from None
+    except OverBudget as error:
+        raise ModelFormatError(said(error)) from None
+    except (ModelFormatError, UnsupportedModelError) as error:
+        raise type(error)(said(error)) from error
+    except (ImportError, OSError):
+        raise
+    except Exception as error:
+        flaw = ValueError(f"the graph is damaged: {str(error) or type(error).__name__}")
+        raise ModelFormatError(said(flaw)) from error
+
+
+def _parsed(file: IO[bytes]) -> Any:
+    """A file as a ``ModelProto``."""
+    try:
+        from onnx import ModelProto
+    except ImportError:
+        raise ImportError('reading .onnx needs a package: pip install "fastlstm[onnx]"') from None
+    size = os.fstat(file.fileno()).st_size
+    if size >= MAX_BYTES:
+        raise ModelFormatError(f"{size} bytes; expected less than {MAX_BYTES}")
+    model = ModelProto()
+    try:
+        model.ParseFromString(file.read())
+    except Exception as error:  # protobuf's own, which has moved from version to version
+        raise ModelFormatError(f"the file is damaged: {error or type(error).__name__}") from error
+    return model
+
+
+def _network_of(model: Any, folder: Folder, node: str | None) -> Network:
+    versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
+    if len(versions) != 1 or not model.HasField("graph") or not model.graph.output:
+        raise ModelFormatError("expected a graph with outputs and one version of ONNX' operators")
+    opset = versions[0]
+    if not 1 <= opset <= MAX_OPSET:
+        raise UnsupportedModelError(
+            f"operators of version {opset}: this version reads 1 ... {MAX_OPSET}"
+        )
+    graph, constants = model.graph, Constants(folder)
+    if node is not None:
+        return Network.of([one_operator(graph, constants, opset, node)])
+    first, *others = _networks(graph, constants, opset)
+    for other in others:
+        if other.parts != first.parts or other.return_sequences != first.return_sequences:
+            raise UnsupportedModelError(
+                "what the graph computes depends on the number of sequences or steps"
+            )
+    return first
+
+
+# The whole graph
+
+
+def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
+    """The graph with the axes of its input as they turn out to be, for each example of sizes."""
+    data, others = _inputs(graph)
+    dims = _dims(data)
+    ranks = (3, 2) if dims is None else (len(dims),)
+    roles = [role for rank in ranks for role in ROLES.get(rank, ())]
+    if any(node.op_type == "LSTM" and data.name == node.input[0] for node in graph.node):
+        roles.reverse()  # ONNX' own order first, so that its flaws are told
+    if not roles:
+        raise UnsupportedModelError(f"input {data.name!r} of {len(dims or ())} axes")
+    axes = [(role, k) for role in roles for k in _features(dims, role, graph, constants)]
+
+    def followed(examples: Sequence[tuple[int, int]]) -> list[Network]:
+        """The graph for the first axes that it fits, for one or all examples."""
+        refused: list[Refused] = []
+        for role, features in axes:
+            found = []
+            for example in examples if _open(graph) else examples[:1]:
+                try:
+                    found.append(
+                        _walk(graph, constants, opset, data, others, role, features, example)
+                    )
+                except _NotSo as error:
+                    if found:
+                        raise
+                    refused.append(error.refused)
+                    break
+            if found:
+                return found
+        raise _NotSo(max(refused, key=lambda k: k.place))
+
+    try:
+        return followed(EXAMPLES)
+    except _NotSo as error:
+        refused = error.refused
+    # A graph that runs for no other batch than 1 computes one sequence, as each row here does.
+    # One that runs for more, but mixes sequences, is something else.
+    try:
+        found = followed(ONE_BY_ONE)
+    except _NotSo as error:
+        raise (error.refused if refused.by_size else refused).error from None
+    if refused.by_size:
+        return found
+    raise UnsupportedModelError(
+        f"{refused.error}. For a batch of 1 the graph is one that this version computes, for "
+        "more it mixes sequences: export the model with the batch as an axis of its own all the "
+        "way through, or with a batch of 1 as the fixed size of that axis"
+    )
+
+
+class _NotSo(Exception):
+    """The axes of the input are not what they were taken for, or the graph is refused."""
+
+    def __init__(self, refused: Refused) -> None:
+        self.refused = refused
+
+
+@returned()
+def _walk(
+    graph: Any,
+    constants: Constants,
+    opset: int,
+    data: Any,
+    others: dict[str, Any],
+    role: str,
+    features: int,
+    example: tuple[int, int],
+) -> Network:
+    """The graph for an input whose axes are those of `role`."""
+    dims = _dims(data) or [None] * len(role)
+    sizes = {"N": 1, "T": example[1], "F": 1}
+    for letter, size, open_size in zip(role, dims, (0,) * len(role), strict=True):
+        chosen = {"N": example[0], "T": example[1], "F": features}[letter]
+        sizes[letter] = size or chosen or open_size
+    N, T, F = sizes["N"], sizes["T"], sizes["F"]
+    fixed = f"an input of fixed shape {dims}; export the model with a batch or steps of any size"
+    if N * T * F > MAX_IDS:
+        raise UnsupportedModelError(fixed)
+    exact = not _open(graph)
+    dtype = FLOATS.get(data.type.tensor_type.elem_type, np.float32)
+    flow = Flow(dtype, constants.parts)
+    charge(4 * N * T * F)
+    ids = flow.add(N, T, F).ids  # (N, T, F)
+    order = [("NTF").index(letter) for letter in role]
+    rest = [k for k in range(3) if k not in order]  # axes of size 1 that the input lacks
+    ids = ids.transpose([*order, *rest]).reshape([ids.shape[k] for k in order])
+    given: dict[str, Any] = {data.name: Ids(ids)}
+    for name, value in others.items():
+        shape = [size or N for size in _dims(value) or ()]
+        size = int(np.prod(shape, dtype=object))
+        if size > MAX_IDS or not size:
+            raise UnsupportedModelError(f"input {name!r} of shape {shape}")
+        charge(4 * size)
+        source = flow.add(1, 1, size, read=f"input {name}")
+        given[name] = Ids(source.ids.reshape(shape))
+    walk = Walk(constants, opset, flow, given, exact)
+    try:
+        outputs = walk.run(graph)
+    except OverBudget:
+        if exact and N * T > MANY_STEPS:
+            raise UnsupportedModelError(fixed) from None
+        raise
+    for value, output in zip(outputs, graph.output, strict=True):
+        if isinstance(value, Refused):
+            raise _NotSo(value)
+        if not isinstance(value, Ids):
+            raise UnsupportedModelError(f"output {output.name!r} does not depend on the input")
+    try:
+        named = {k.name: v.array for k, v in zip(graph.output, outputs, strict=True)}
+        return network_of(flow, named)
+    except UnsupportedModelError as error:
+        raise _NotSo(Refused(error, walk.place + 1)) from None
+
+
+def _dims(value: Any) -> list[int | None] | None:
+    """The sizes of an input's axes, None where they are open; None without a shape."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return [d.dim_value if d.dim_value > 0 else None for d in tensor.shape.dim]
+
+
+def _open(graph: Any) -> bool:
+    """Whether an input leaves sizes open."""
+    there = {tensor.name for tensor in graph.initializer}
+    shapes = [_dims(value) for value in graph.input if value.name not in there]
+    return any(dims is None or None in dims for dims in shapes)
+
+
+def _features(
+    dims: list[int | None] | None, role: str, graph: Any, constants: Constants
+) -> list[int]:
+    """How many numbers a step may have."""
+    if "F" not in role:
+        return [1]
+    if dims is not None and (size := dims[role.index("F")]):
+        return [size]
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    read = [shapes.get(name, []) for node in graph.node for name in node.input[1:2]]
+    found = [size for shape in read for size in shape if 0 < size <= 1 << 16]
+    return list(dict.fromkeys(found))[:16] or [1]
+
+
+def _inputs(graph: Any) -> tuple[Any, dict[str, Any]]:
+    """The input that the LSTM reads, and those of lengths and states."""
+    there = {tensor.name for tensor in graph.initializer}
+    inputs = {value.name: value for value in graph.input if value.name not in there}
+    origins = Origins(graph)
+    read: dict[str, set[str]] = {name: set() for name in INPUTS}
+    lstms = [node for node in nodes_of(graph) if node.op_type == "LSTM"]
+    if not lstms:
+        raise UnsupportedModelError(refuse_without_lstm(k.op_type for k in nodes_of(graph)))
+    for node in lstms:
+        for place, name in zip(INPUTS, node.input, strict=False):
+            read[place] |= origins.of(name) & inputs.keys()
+    data = read["X"]
+    if len(data) != 1:
+        name = lstms[0].name or next(filter(None, lstms[0].output), "")
+        got = f"expected one input of data, got {sorted(data) or 'none'}; one LSTM operator alone: "
+        raise UnsupportedModelError(Message(got, Option("node", name)))
+    (name,) = data
+    tensor = inputs[name].type.tensor_type
+    if tensor.elem_type not in FLOATS and tensor.elem_type not in INTEGERS:
+        raise UnsupportedModelError(f"input {name!r} of ONNX' data type {tensor.elem_type}")
+    return inputs[name], {key: value for key, value in inputs.items() if key != name}

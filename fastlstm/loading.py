@@ -1,0 +1,385 @@
+"""Models from files and from other frameworks: the public `load` and `from_*`.
+
+Each hands its hints to a reader in `fastlstm.formats`, which gives a network, and wraps that into
+an `LSTM`. A new kind of file is a reader there and a line in `READERS`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+from fastlstm.check import check_keras, check_module
+from fastlstm.formats import json_models, tensors
+from fastlstm.formats.found import Found
+from fastlstm.formats.keras import reader as keras
+from fastlstm.formats.onnx import reader as onnx
+from fastlstm.formats.torch import files as torch
+from fastlstm.formats.torch.hints import ACTIVATIONS, Hints
+from fastlstm.formats.torch.state_dict import network_of
+from fastlstm.formats.trust import WrongChoice
+from fastlstm.messages import Message, Option, message_of, separated, spelt
+from fastlstm.model import LSTM
+from fastlstm.network.reading import How
+
+__all__ = ["READERS", "contents", "from_keras", "from_onnx", "from_torch", "load"]
+
+
+class Reader(Protocol):
+    """A module of `fastlstm.formats` that reads files of some suffixes."""
+
+    @property
+    def HINTS(self) -> tuple[str, ...]:
+        """The hints of `load` that `read` takes."""
+
+    @property
+    def read(self) -> Any:
+        """``read(path, **hints)`` gives what was `Found`."""
+
+    def contents(self, path: Path, /) -> tuple[str, dict[str, str]]:
+        """What kind of file it is, and its tensors by name, as far as they have names."""
+
+
+# Suffix of a file: what reads it.
+READERS: Final[dict[str, Reader]] = {
+    ".safetensors": tensors,
+    ".npz": tensors,
+    ".json": json_models,
+    ".aidax": json_models,
+    ".nam": json_models,
+    ".h5": keras,
+    ".hdf5": keras,
+    ".keras": keras,
+    ".onnx": onnx,
+    ".pt": torch,
+    ".pth": torch,
+    ".ckpt": torch,
+}
+
+
+@spelt
+def load(
+    path: str | os.PathLike[str],
+    *,
+    prefix: str | Sequence[str] | None = None,
+    head: Any = None,
+    embedding: str | None = None,
+    activation: Any = None,
+    activations: Sequence[Any] | None = None,
+    between: Any = None,
+    read: How | None = None,
+    return_sequences: bool | None = None,
+    ignore: str | Sequence[str] | None = None,
+    chain: Literal["steps"] | None = None,
+    skip: int | None = None,
+    node: str | None = None,
+    config: Any = None,
+    dtype: Literal["float32", "float64"] | None = None,
+) -> LSTM:
+    """Load a model from a file; its suffix says of what kind it is.
+
+    Files of Keras and ONNX, and those that `LSTM.save` wrote, describe their network themselves.
+    Files of bare weights do not: hints do. Nothing that changes numbers is guessed.
+
+    Parameters
+    ----------
+    path : path
+        A file that `LSTM.save` wrote; a ``.safetensors``, ``.npz`` or ``.json`` with torch's
+        names of the weights; ``.pt``, ``.pth`` or ``.ckpt`` with a state_dict, a checkpoint, a
+        whole module or TorchScript; ``.json`` of RTNeural, AIDA-X or GuitarML; ``.nam`` of
+        Neural Amp Modeler; ``.onnx``; ``.keras`` or ``.h5``.
+    prefix, head, embedding, activation, activations, between, read, ignore, chain, skip
+        For files with torch's names, as in `from_torch`.
+    return_sequences : bool, optional
+        Likewise; the default is False, and True for ``.json``, as RTNeural has it.
+    node : str, optional
+        For ``.onnx``: one LSTM operator, as in `from_onnx`.
+    config : dict, str or path, optional
+        For a ``.h5`` of weights alone: the architecture, ``model.to_json()``.
+    dtype : {"float32", "float64"}, optional
+        For ``.json`` and ``.nam`` of other programs: with how many digits numbers are read;
+        ``float32`` by default.
+
+    Returns
+    -------
+    LSTM
+        With the weights' dtype. A saved model comes back with the same bits.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    TypeError
+        If there is no such hint, or files of this kind do not take it.
+    ValueError
+        If a hint is missing or does not fit the file, such as a ``head`` that is not in it.
+    ModelFormatError
+        If the file is damaged, incomplete, or holds something else.
+    UnsupportedModelError
+        If this version does not compute the model or does not read this kind of file.
+    ImportError
+        If a package that reads the file, such as safetensors, is missing.
+    """
+    given = {
+        "prefix": prefix,
+        "head": head,
+        "embedding": embedding,
+        "activation": activation,
+        "activations": activations,
+        "between": between,
+        "read": read,
+        "return_sequences": return_sequences,
+        "ignore": ignore,
+        "chain": chain,
+        "skip": skip,
+        "node": node,
+        "config": config,
+        "dtype": dtype,
+    }
+    hints = {name: value for name, value in given.items() if value is not None}
+    path = Path(path)
+    reader = _reader(path)
+    if unknown := [name for name in hints if name not in reader.HINTS]:
+        said: list[str | Option] = [f"{path}: a {path.suffix} file does not take "]
+        said += [Option(unknown[0]), "; it takes ", *separated(reader.HINTS)]
+        raise TypeError(Message(*said))
+    return _model(reader.read(path, **hints))
+
+
+def contents(path: str | os.PathLike[str]) -> tuple[str, dict[str, str]]:
+    """What kind of file it is, and its tensors by name, as far as they have names.
+
+    Returns
+    -------
+    kind : str
+    tensors : dict of str to str
+        Name: dtype and shape.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, ModelFormatError, UnsupportedModelError, ImportError
+        As `load`.
+    """
+    path = Path(path)
+    return _reader(path).contents(path)
+
+
+def _reader(path: Path) -> Reader:
+    if not path.exists():
+        raise FileNotFoundError(f"there is no model file {path}")
+    suffix = path.suffix.lower()
+    if suffix not in READERS:
+        raise ValueError(
+            f"{path}: expected a model file of kind {', '.join(READERS)}, got {suffix!r}"
+        )
+    return READERS[suffix]
+
+
+def _model(found: Found) -> LSTM:
+    return LSTM.from_network(found.network, found.unused)
+
+
+@spelt
+def from_torch(
+    module_or_state_dict: Any,
+    prefix: str | Sequence[str] = "",
+    head: Any = None,
+    activations: Sequence[Any] = ACTIVATIONS,
+    return_sequences: bool = False,
+    *,
+    activation: Any = None,
+    between: Any = None,
+    embedding: str | None = None,
+    read: How | None = None,
+    ignore: str | Sequence[str] = (),
+    chain: Literal["steps"] | None = None,
+    skip: int = 0,
+    check: Any = None,
+) -> LSTM:
+    """A network from a torch module or from tensors with torch's names.
+
+    Batches always come first, whatever the module's ``batch_first``, and dropout is inactive, as
+    in ``eval()`` mode. What a ``forward`` does with the weights cannot be seen here: the hints say
+    it, and `check` compares.
+
+    Parameters
+    ----------
+    module_or_state_dict : nn.LSTM, nn.LSTMCell, nn.Module or mapping of str to array or tensor
+        A module that is or holds an LSTM, or a mapping such as its ``state_dict()``, also inside
+        of other mappings, as checkpoints have it. A mapping of NumPy arrays needs no torch, its
+        layers may differ in hidden size, and it may hold ``peephole_i_l0``, ``peephole_f_l0``
+        and ``peephole_o_l0`` (H,). ``float16`` and ``bfloat16`` are widened to ``float32``.
+    prefix : str or sequence of str, optional
+        Where the LSTM is, such as ``"encoder.lstm"``; needed if there are several. A list is a
+        chain, in which each LSTM reads every step of the one before: ``b(a(x)[0])``. Without a
+        `head`, a prefix takes the LSTM (and its `embedding`) alone out of a larger model: what
+        comes behind it is left out, and `LSTM.unused` has the names; what may stand in front of
+        it, by its sizes or because it has no weights, is refused.
+    head : str, sequence of str, Dense, number or (weight, bias), optional
+        The dense head, or its name: ``"fc"`` takes ``fc.weight`` and ``fc.bias``. A name of an
+        `nn.Sequential` of a module takes its dense layers and activations. Names of several
+        layers need an `activation` for each. With a head no weights may be left over.
+    activations : sequence of three activations
+        Of gates, candidate and cell output; see `Activation`. Torch's own are the default.
+    return_sequences : bool
+        Whether `predict` applies the head at every step unless told otherwise.
+    activation : str, Activation or sequence of them, optional
+        Of the head: ``"sigmoid"``, ``"softmax"``, ``("leaky_relu", 0.2)``; of several named dense
+        layers a list with one for each, ``["relu", None]``. ``"hardsigmoid"`` is torch's, with
+        1/6 and 0.5. Each stands for one activation module of the model.
+    between : str or Activation, optional
+        An activation between what is read and the head: ``"relu"`` for ``fc(torch.relu(h))``.
+    embedding : str, optional
+        The name of the `nn.Embedding` in front. Torch masks no id, its ``padding_idx`` neither.
+    read : {"final", "last", "max", "mean"}, optional
+        What the head reads when there is one output for a sequence. ``"final"`` is ``h_n[-1]``,
+        of two directions ``torch.cat([h_n[-2], h_n[-1]], 1)``. ``"last"`` is ``out[:, -1]``:
+        the same for one direction, but of two the backward half has read a single step there.
+        ``"max"`` and ``"mean"`` are those of ``out`` over the steps. A head of two directions
+        needs it, unless it is applied at every step.
+    ignore : str or sequence of str, optional
+        Modules or weights that are left out, by name: those of another branch, which are not on
+        the way from the inputs to the outputs. Whatever is on the way is then not computed. A
+        part of a layer that is used cannot be left out.
+    chain : {"steps"}, optional
+        What each LSTM of a list of prefixes reads of the one before. Every step is meant anyway;
+        it has to be said where the names are those of an encoder and a decoder, between which
+        most models do something else.
+    skip : int
+        So many inputs are added to the head's outputs.
+    check : array (N, T, I) or tensor, optional
+        Inputs (ids (N, T) with an `embedding`) on which the module itself is run, too, in
+        ``eval()`` mode: the network has to give its numbers. What is allowed is 16 times the
+        error that float32 makes in this network on these inputs (float64 for a module of that).
+        The module gets them as they are, or time first where its LSTM has no ``batch_first``,
+        and its training mode is as before afterwards. Of several outputs, one has to agree. Take
+        some sequences of some steps: after a single step, most choices come to the same.
+
+    Returns
+    -------
+    LSTM
+
+    Raises
+    ------
+    UnsupportedModelError
+        For a GRU or plain RNN, a class of its own instead of `nn.LSTM`, weight_norm, a
+        normalisation, convolution or attention, or a dtype that is none of the above; for a
+        module that holds more than an LSTM, its embedding and its head, such as a ReLU that no
+        hint names; and if `check` finds other numbers.
+    ValueError
+        If the LSTM or the head is missing or ambiguous (the candidates are listed), if `read` is
+        needed, if weights would be left out, or if shapes do not fit.
+    TypeError
+        If the first argument is none of these, a weight is masked, or there is no such argument.
+    """
+    hints = Hints(
+        prefix=prefix,
+        head=head,
+        activation=activation,
+        activations=activations,
+        between=between,
+        embedding=embedding,
+        read=read,
+        ignore=ignore,
+        chain=chain,
+        return_sequences=return_sequences,
+        skip=skip,
+    )
+    try:
+        model = _model(network_of(module_or_state_dict, hints))
+    except WrongChoice as error:
+        raise ValueError(message_of(error)) from None
+    if check is not None:
+        check_module(module_or_state_dict, model, check)
+    return model
+
+
+@spelt
+def from_keras(model: Any, *, check: Any = None) -> LSTM:
+    """A network from a live Keras model, of Keras 3 or of Keras 2 (``tf_keras``).
+
+    The model is a chain of layers, Sequential or functional: Input, Embedding, Masking, LSTM
+    (also ``RNN`` of ``LSTMCell``), Bidirectional, Dense, TimeDistributed, activations, dropout
+    and the like, GlobalMaxPooling1D, GlobalAveragePooling1D, the last step ``x[:, -1]``, and
+    models of these. It computes what the model's ``predict`` does. A stateful layer starts from
+    zeros at every call, unless the call gives a state. Inputs that are the ``initial_state`` of a
+    layer are the call's `state`, and outputs that are states (``return_state=True``) what a call
+    gives as its state; neither counts as an input or an output.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built, so that it has weights. ``float16`` and ``bfloat16`` are widened to ``float32``.
+    check : array (N, T, I), optional
+        Inputs (ids (N, T) for an embedding) on which the model itself is run, too, as `predict`
+        does: the network has to give its numbers. What is allowed is 16 times the error that
+        float32 makes in this network on these inputs.
+
+    Returns
+    -------
+    LSTM
+        It returns sequences if the model does.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If it holds another layer, an option or a graph that this version does not compute
+        exactly. The message names the layer and the option. Also if `check` finds other numbers.
+    ValueError
+        If it has no weights yet, or they are NaN or infinite.
+    TypeError
+        If it is no Keras model.
+    """
+    network = _model(keras.from_live(model))
+    if check is not None:
+        check_keras(model, network, check)
+    return network
+
+
+@spelt
+def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
+    """A network from an ONNX file or model: the whole graph, or one LSTM operator of it.
+
+    The model takes ``(N, T, I)`` and gives ``(N, T, outputs)`` whatever order of axes the graph
+    has: ONNX' own is ``(T, N, I)``. An input ``sequence_lens`` is `lengths` of a call, inputs
+    ``initial_h`` and ``initial_c`` are its `state`; a constant initial state is kept as the
+    learned one. Past a length, where ONNX applies a dense layer to zeros, the model gives zeros.
+
+    A whole graph is one chain from one input to one output: embedding, dense layers and
+    activations around stacked LSTM operators of one or two directions, the last step, the final
+    states, the largest or mean output or all steps. Other outputs may be final states, of a layer,
+    of all or of one direction; a call of the model returns them. Of what only moves numbers, such
+    as Transpose, Reshape, Slice and Concat, any use is read, if sequences, steps and outputs end
+    up in order. A graph that runs for one sequence at a time is computed for each.
+
+    Parameters
+    ----------
+    path_or_model : path or onnx.ModelProto
+        Data beside the file is read if it is in the file's folder or below.
+    node : str, optional
+        The name of one LSTM node, or of one of its outputs: the operator alone is taken, with
+        what it needs of constants.
+
+    Returns
+    -------
+    LSTM
+        Weights of ``float16`` and ``bfloat16`` are widened to ``float32``.
+
+    Raises
+    ------
+    UnsupportedModelError
+        For a graph that is no such chain, or an option that is not computed: the node is named.
+    ModelFormatError
+        If the file is damaged, or the graph contradicts itself.
+    ValueError
+        If there is no such `node`, or several: the LSTM nodes are listed.
+    TypeError
+        If the first argument is neither a path nor a model.
+    ImportError
+        If the package onnx is missing.
+    """
+    if isinstance(path_or_model, (str, os.PathLike)):
+        return _model(onnx.read(Path(path_or_model), node=node))
+    return _model(onnx.from_model(path_or_model, node))
