@@ -25,6 +25,7 @@ from fastlstm.engine.run.source import Outputs, Source
 from fastlstm.engine.run.threads import default_threads
 from fastlstm.network.dense import Dense
 from fastlstm.network.embedding import Embedding
+from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.network import Network, Part
 
 Array = npt.NDArray[Any]
@@ -107,9 +108,9 @@ class Engine:
     def blank(self) -> Array:
         """Return the outputs of a step whose hidden states are zeros."""
         layers = self.network.layers
-        first = 1 + max(i for i, k in enumerate(layers) if not isinstance(k, Dense))
-        values = np.zeros(layers[first - 1].output_size, self.network.dtype)
-        for dense in (*layers[first:], *self.network.head):
+        top = max(i for i, k in enumerate(layers) if isinstance(k, Layer | Bidirectional))
+        values = np.zeros(layers[top].output_size, self.network.dtype)
+        for dense in (*layers[top + 1 :], *self.network.head):
             assert isinstance(dense, Dense)
             out = np.empty(dense.output_size, self.network.dtype)
             self.packed.dense(dense).run(values, out)
