@@ -269,7 +269,7 @@ class LSTM:
         network, engine = self.network, self._network_engine
         network.check_every_step()
         source, start, threads = check_call(network, x, lengths, state, threads)
-        shape = source.n_rows, source.n_steps, network.layers[-1].output_size
+        shape = source.n_rows, source.n_steps, engine.network.output_size
         output = new_array(shape, network.dtype, source)
         end = new_state(network.state_sizes, source.n_rows, network.dtype)
         engine.run(source, start, Outputs(sequence=output, end=end.flat), threads)

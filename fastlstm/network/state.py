@@ -52,11 +52,12 @@ class State(tuple[LayerState, ...]):
         layers = []
         at_h = at_c = 0
         for d, n_h, n_c in sizes:
-            to_h, to_c = at_h + d * n_rows * n_h, at_c + d * n_rows * n_c
-            of_h, of_c = (h, c) if len(sizes) == 1 else (h[at_h:to_h], c[at_c:to_c])
+            of_h, of_c = h, c
+            if len(sizes) > 1:
+                to_h, to_c = at_h + d * n_rows * n_h, at_c + d * n_rows * n_c
+                of_h, of_c, at_h, at_c = h[at_h:to_h], c[at_c:to_c], to_h, to_c
             layers.append(LayerState(of_h.reshape(d, n_rows, n_h), of_c.reshape(d, n_rows, n_c)))
-            at_h, at_c = to_h, to_c
-        state: State = super().__new__(cls, layers)
+        state: State = tuple.__new__(cls, layers)
         state.flat, state.layout = (h, c), (sizes, n_rows, h.dtype)
         return state
 

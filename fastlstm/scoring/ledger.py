@@ -47,7 +47,7 @@ class Ledger:
     committed: float = float("-inf")
 
     @classmethod
-    def taken_up(cls, partial: Partial, on_bad_row: str) -> Ledger:
+    def resuming(cls, partial: Partial, on_bad_row: str) -> Ledger:
         """Return a ledger that goes on where the journal of a partial result ends, or a new one.
 
         Raises

@@ -200,7 +200,7 @@ class Run:
         partial = Partial(self._target, self.identity(), resume, restart)
         started = clock()
         try:
-            ledger = Ledger.taken_up(partial, self.on_bad_row)
+            ledger = Ledger.resuming(partial, self.on_bad_row)
             writer = make_writer(partial, self.results)
             ledger.targets = writer.targets()
             check_targets(ledger.targets.values(), self.source)
@@ -341,10 +341,11 @@ class Run:
 
 
 def _loaded(path: str | os.PathLike[str], hints: Mapping[str, Any], every: bool) -> LSTM:
-    """Load a model, of which the outputs at every step are wanted or not.
+    """Load a model, of which the outputs at `every` step are wanted or not.
 
-    Weights of two directions with a head need to be told: then it is a hint for `load`. Files that
-    describe the whole network do not take the hint.
+    Bare weights of a bidirectional network with a head do not say which step the head reads. With
+    outputs at every step that does not matter, if `load` is told so; files that describe the whole
+    network do not take that hint.
     """
     try:
         return load(path, **hints)

@@ -8,7 +8,6 @@ import signal
 from copy import deepcopy
 from pathlib import Path
 
-import helpers
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +17,6 @@ from scoring_files import MODELS, X
 
 import fastlstm
 from fastlstm import cli
-from fastlstm.engine.run import engine
 from fastlstm.scoring import cluster, run, scorer
 from fastlstm.scoring.run import Run
 from fastlstm.scoring.sources.layout import Layout
@@ -28,7 +26,15 @@ MODEL = MODELS[2]
 
 @pytest.fixture(scope="module")
 def client():
-    """Two worker processes of one thread each."""
+    """Two worker processes of one thread each, which compile the kernels that this one does."""
+
+    def few_kernels() -> None:  # inside: workers need not import this module
+        import helpers
+
+        from fastlstm.engine.run import engine
+
+        engine.choose_tile = helpers.choose_of_few_tiles
+
     options = {"n_workers": 2, "threads_per_worker": 1}
     options["dashboard_address"] = "127.0.0.1:0"  # the usual port may be another test run's
     with (
@@ -37,11 +43,6 @@ def client():
     ):
         client.run(few_kernels)
         yield client
-
-
-def few_kernels() -> None:
-    """Have a worker compile the kernels that this process does, as the fixture of that name."""
-    engine.choose_tile = helpers.choose_of_few_tiles
 
 
 @pytest.fixture(autouse=True)

@@ -137,14 +137,14 @@ def test_chunks_leave_no_trace(model, source, suffix, monkeypatch):
     monkeypatch.setattr(csv, "LINES", 100)
     monkeypatch.setattr(zarr_destination, "CHUNK_ROWS", 64)
     monkeypatch.setattr(zarr_destination, "CHUNK_BYTES", 2**12)
+    wanted = sf.expected(model, np.load(source), lengths, True)
     results = []
-    for size in (1, 1000, 3777, 10**7):
+    for size in (400, 3777, 10**7):
         sf.small_chunks(monkeypatch, size)
         destination = source.with_name("scores" + suffix)
         options: dict[str, Any] = {"lengths": lengths, "return_sequences": True, "state": True}
         fastlstm.score(model, source, destination, **options)
         results.append(sf.contents(destination))
-        wanted = sf.expected(model, np.load(source), lengths, True)
         sf.assert_rows(sf.read_back(destination)["score"], wanted["score"], suffix)
     assert all(result == results[0] for result in results)
     if suffix == ".parquet":

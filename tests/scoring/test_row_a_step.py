@@ -85,7 +85,7 @@ def test_long_format(tmp_path, rng, how, inputs, window):
     path = write(tmp_path / "x.parquet", table)
     features = tuple(f"x{k}" for k in range(inputs))
     layout = {"id": "who", "time": "when", "features": features, "keep": ("shop",)}
-    read = check_everywhere(path, model, (1, 90), window=window, **layout)
+    read = check_everywhere(path, model, (20, 90), window=window, **layout)
     numbers = in_order(table, sequences)
     if window is None:
         expected = fastlstm.Ragged.from_list([sequences[n] for n in numbers])
@@ -138,7 +138,7 @@ def test_what_memory_does_not_hold_is_sorted_by_duckdb(tmp_path, rng, ids, windo
     layout = {"id": "who", "time": "when", "features": ("x0", "x1"), "window": window}
     expected = Read(path, model, **layout, keep=("shop",))
     monkeypatch.setattr(sorting, "IN_MEMORY", 0)
-    sizes = (40,) if ids == "texts" else ()
+    sizes = (100,) if ids == "texts" else ()
     read = check_everywhere(path, model, sizes, **layout, keep=("shop",))
     assert_same_bits(read.scores, expected.scores)
     assert read.kept == expected.kept
@@ -227,12 +227,12 @@ def test_windows_of_sequences_of_any_length(tmp_path, rng, window, stride):
     model, sequences = make_model(), [s for s in ragged(rng, 14, 1, 12) if len(s)]
     path = write(tmp_path / "x.parquet", long_table(sequences, rng), 4)
     layout = {"id": "who", "time": "when", "features": ("x0",), "window": window}
-    read = check_everywhere(path, model, (1, 30), stride=stride, **layout)
+    read = check_everywhere(path, model, (30,), stride=stride, **layout)
     assert read.short == read.reader.too_short == sum(len(s) < window for s in sequences)
     for how in ("unsorted", "scattered"):
         other = tmp_path / f"{how}.parquet"
         table = long_table(sequences, rng, how=how)
-        found = check_everywhere(write(other, table, 4), model, (1, 30), stride=stride, **layout)
+        found = check_everywhere(write(other, table, 4), model, (30,), stride=stride, **layout)
         assert found.short == read.short
     expected = [s[k : k + window] for s in sequences for k in range(0, len(s) - window + 1, stride)]
     assert_same_bits(read.scores, model.predict(np.array(expected)))

@@ -64,7 +64,7 @@ class Plan:
         memory = {
             "layers": self.layers,
             "panels": self.panels,
-            "scratch": aligned_empty(self.scratch_size, self.tile.kind.dtype),
+            "scratch": aligned_zeros(self.scratch_size, self.tile.kind.dtype),
             "seats": aligned_empty(SEATS * self.tile.sequences, np.int64),
         }
         if self.looked_up is not None:
@@ -108,6 +108,17 @@ def pack_sums(sums: Array, tile: Tile) -> Array:
     if kind.lanes_hold == UNITS:
         return pack_unit_table(sums, kind.vector_lanes, kind.padded(sums.shape[1] // 4))
     return pack_table(sums, kind.group)
+
+
+def aligned_zeros(size: int, dtype: Any) -> Array:
+    """Return an array of zeros that begins at a cache line.
+
+    Kernels compute with whatever fills up their vectors. Read as float32, most of what lies in
+    memory by chance is denormal: on an Ice Lake, a call of one step took 8 us with it, 2.5 without.
+    """
+    array = aligned_empty(size, dtype)
+    array.fill(0)
+    return array
 
 
 def aligned_empty(size: int, dtype: Any) -> Array:

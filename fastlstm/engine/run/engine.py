@@ -97,7 +97,7 @@ class Engine:
             return run_kernel(
                 plan, inputs[0], n_rows, source.n_steps,
                 starts=inputs[1], lengths=NO_INTEGERS if lengths is None else lengths,
-                order=by_length(lengths), start=start, end=end,
+                order=NO_INTEGERS if lengths is None else by_length(lengths), start=start, end=end,
                 last=last, sequence=sequence, gates=gates,
             )  # fmt: skip
         job = Job(Task(program, packed, source, inputs, start, outputs), n_threads, work)

@@ -90,6 +90,8 @@ class Member(NpyFile):
         most = info.compress_size * (1 if stored else DEFLATE)
         if info.compress_size > os.path.getsize(path) or info.file_size > most:
             raise ValueError(f"{name} is damaged: it cannot hold {info.file_size:,} bytes")
+        if info.header_offset < 0:
+            raise ValueError(f"{name} is damaged: it would begin before the archive")
         with _damage(name), archive.open(info) as stream:
             header = read_header(stream.read(HEADER_BYTES), name, "an array")
         if header.size != info.file_size - header.offset:
