@@ -71,6 +71,8 @@ class Group:
     ----------
     rows, n : array (n,), int
         Their numbers, and how many they are.
+    values, starts : array, array (n,) of int
+        Their inputs, flat, and where each row's begin; no starts where a row follows the other.
     lengths : array (n,) or None
         Their real steps, of those that are being walked; None if all have `steps`.
     first, steps : int
@@ -112,10 +114,16 @@ class Group:
             self.values = self.worker.buffer(0, math.prod(shape), packed.input_dtype)
             source.copy_into(self.values.reshape(shape), self.selection, first)
             self.starts = NO_INTEGERS
+            return
+        values, starts = self.task.inputs
+        whole = source.n_steps * packed.input_size
+        if starts.size:
+            self.values, self.starts = values, starts[self.rows]
+        elif isinstance(self.selection, slice) and self.steps == source.n_steps:
+            rows = self.selection  # of which each ends where the next begins
+            self.values, self.starts = values[rows.start * whole : rows.stop * whole], NO_INTEGERS
         else:
-            self.values, starts = self.task.inputs
-            whole = source.n_steps * packed.input_size
-            self.starts = starts[self.rows] if starts.size else self.rows * whole
+            self.values, self.starts = values, self.rows * whole
 
     def array(self, value: Value) -> Array:
         """Return a value, flat; the inputs one row behind the other."""
