@@ -88,7 +88,7 @@ def heat_map(rows: list[Row], title: str) -> Any:
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="minor", length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(f"how many times as fast fastlstm is\n{title}", pad=12, loc="left")
+    axes.set_title(f"fastlstm's speed, as a multiple of each engine's\n{title}", pad=12, loc="left")
     return figure
 
 

@@ -116,7 +116,7 @@ def check_module(module: Any, model: LSTM, x: Any) -> None:
     Raises
     ------
     TypeError
-        If there is no module, or `x` is no array.
+        If it is not a module, or `x` is not an array.
     UnsupportedModelError
         If they do not agree.
     """
@@ -134,7 +134,7 @@ def check_keras(keras_model: Any, model: LSTM, x: Any) -> None:
     Raises
     ------
     TypeError
-        If `x` is no array.
+        If `x` is not an array.
     UnsupportedModelError
         If they do not agree.
     """

@@ -112,7 +112,7 @@ def load(
     FileNotFoundError
         If there is no such file.
     TypeError
-        If there is no such hint, or files of this kind do not take it.
+        If a hint is misspelt, or files of this kind do not take it.
     ValueError
         If a hint is missing or does not fit the file, such as a ``head`` that is not in it.
     ModelFormatError
@@ -201,8 +201,8 @@ def from_torch(
     """A network from a torch module or from tensors with torch's names.
 
     Batches always come first, whatever the module's ``batch_first``, and dropout is inactive, as
-    in ``eval()`` mode. What a ``forward`` does with the weights cannot be seen here: the hints say
-    it, and `check` compares.
+    in ``eval()`` mode. What a ``forward`` does with the weights cannot be seen from outside: the
+    hints say it, and `check` compares.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def from_torch(
     between : str or Activation, optional
         An activation between what is read and the head: ``"relu"`` for ``fc(torch.relu(h))``.
     embedding : str, optional
-        The name of the `nn.Embedding` in front. Torch masks no id, its ``padding_idx`` neither.
+        The name of the `nn.Embedding` in front. Torch masks no id, not even its ``padding_idx``.
     read : {"final", "last", "max", "mean"}, optional
         What the head reads when there is one output for a sequence. ``"final"`` is ``h_n[-1]``,
         of two directions ``torch.cat([h_n[-2], h_n[-1]], 1)``. ``"last"`` is ``out[:, -1]``:
@@ -241,21 +241,21 @@ def from_torch(
         needs it, unless it is applied at every step.
     ignore : str or sequence of str, optional
         Modules or weights that are left out, by name: those of another branch, which are not on
-        the way from the inputs to the outputs. Whatever is on the way is then not computed. A
-        part of a layer that is used cannot be left out.
+        the way from the inputs to the outputs. Leaving out what is on the way would change
+        the numbers. A part of a layer that is used cannot be left out.
     chain : {"steps"}, optional
         What each LSTM of a list of prefixes reads of the one before. Every step is meant anyway;
         it has to be said where the names are those of an encoder and a decoder, between which
         most models do something else.
     skip : int
-        So many inputs are added to the head's outputs.
+        How many of the inputs are added to the head's outputs.
     check : array (N, T, I) or tensor, optional
         Inputs (ids (N, T) with an `embedding`) on which the module itself is run, too, in
-        ``eval()`` mode: the network has to give its numbers. What is allowed is 16 times the
-        error that float32 makes in this network on these inputs (float64 for a module of that).
-        The module gets them as they are, or time first where its LSTM has no ``batch_first``,
-        and its training mode is as before afterwards. Of several outputs, one has to agree. Take
-        some sequences of some steps: after a single step, most choices come to the same.
+        ``eval()`` mode; the network has to give the same numbers, up to 16 times the error that
+        float32 makes in this network on these inputs (float64 for a module of float64). The
+        module gets them as they are, or time first where its LSTM has no ``batch_first``, and its
+        training mode is restored afterwards. Of several outputs, one has to agree. Take several
+        sequences of several steps: after a single step, most choices come to the same.
 
     Returns
     -------
@@ -300,37 +300,37 @@ def from_torch(
 def from_keras(model: Any, *, check: Any = None) -> LSTM:
     """A network from a live Keras model, of Keras 3 or of Keras 2 (``tf_keras``).
 
-    The model is a chain of layers, Sequential or functional: Input, Embedding, Masking, LSTM
-    (also ``RNN`` of ``LSTMCell``), Bidirectional, Dense, TimeDistributed, activations, dropout
-    and the like, GlobalMaxPooling1D, GlobalAveragePooling1D, the last step ``x[:, -1]``, and
-    models of these. It computes what the model's ``predict`` does. A stateful layer starts from
-    zeros at every call, unless the call gives a state. Inputs that are the ``initial_state`` of a
-    layer are the call's `state`, and outputs that are states (``return_state=True``) what a call
-    gives as its state; neither counts as an input or an output.
+    The model has to be a chain of layers, Sequential or functional: Input, Embedding, Masking,
+    LSTM (also ``RNN`` of ``LSTMCell``), Bidirectional, Dense, TimeDistributed, activations,
+    dropout and the like, GlobalMaxPooling1D, GlobalAveragePooling1D, the last step ``x[:, -1]``,
+    and models of these. The network computes what the model's ``predict`` does. A stateful layer
+    starts from zeros at every call, unless the call gives a state. Inputs that are the
+    ``initial_state`` of a layer are the `state` of a call, and outputs that are states
+    (``return_state=True``) are the state that it returns; neither counts as an input or an output.
 
     Parameters
     ----------
     model : keras.Model
         Built, so that it has weights. ``float16`` and ``bfloat16`` are widened to ``float32``.
     check : array (N, T, I), optional
-        Inputs (ids (N, T) for an embedding) on which the model itself is run, too, as `predict`
-        does: the network has to give its numbers. What is allowed is 16 times the error that
+        Inputs (ids (N, T) for an embedding) on which the model itself is run, too, as its
+        ``predict`` does; the network has to give the same numbers, up to 16 times the error that
         float32 makes in this network on these inputs.
 
     Returns
     -------
     LSTM
-        It returns sequences if the model does.
+        Its `predict` gives the outputs of every step if the model does.
 
     Raises
     ------
     UnsupportedModelError
         If it holds another layer, an option or a graph that this version does not compute
-        exactly. The message names the layer and the option. Also if `check` finds other numbers.
+        exactly (the message names the layer and the option), or if `check` finds other numbers.
     ValueError
         If it has no weights yet, or they are NaN or infinite.
     TypeError
-        If it is no Keras model.
+        If it is not a Keras model.
     """
     network = _model(keras.from_live(model))
     if check is not None:
@@ -342,25 +342,27 @@ def from_keras(model: Any, *, check: Any = None) -> LSTM:
 def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
     """A network from an ONNX file or model: the whole graph, or one LSTM operator of it.
 
-    The model takes ``(N, T, I)`` and gives ``(N, T, outputs)`` whatever order of axes the graph
-    has: ONNX' own is ``(T, N, I)``. An input ``sequence_lens`` is `lengths` of a call, inputs
-    ``initial_h`` and ``initial_c`` are its `state`; a constant initial state is kept as the
-    learned one. Past a length, where ONNX applies a dense layer to zeros, the model gives zeros.
+    The network takes ``(N, T, I)`` and gives ``(N, T, outputs)``, whatever the order of the
+    graph's axes (ONNX' own is ``(T, N, I)``). An input ``sequence_lens`` is the `lengths` of a
+    call, inputs ``initial_h`` and ``initial_c`` are its `state`; a constant initial state is kept
+    as the learned one. Past a length, where ONNX applies a dense layer to zeros, the network gives
+    zeros.
 
-    A whole graph is one chain from one input to one output: embedding, dense layers and
-    activations around stacked LSTM operators of one or two directions, the last step, the final
-    states, the largest or mean output or all steps. Other outputs may be final states, of a layer,
-    of all or of one direction; a call of the model returns them. Of what only moves numbers, such
-    as Transpose, Reshape, Slice and Concat, any use is read, if sequences, steps and outputs end
-    up in order. A graph that runs for one sequence at a time is computed for each.
+    A whole graph has to be a chain from one input to one output: an embedding, dense layers and
+    activations around stacked LSTM operators of one or two directions, then the last step, the
+    final states, the maximum or mean over the steps, or all steps. Other outputs may be final
+    states, of a layer, of all or of one direction; a call of the model returns them. Operators
+    that only move numbers, such as Transpose, Reshape, Slice and Concat, may be used in any way
+    that leaves sequences, steps and outputs in order. A graph that runs for one sequence at a time
+    is computed for each.
 
     Parameters
     ----------
     path_or_model : path or onnx.ModelProto
-        Data beside the file is read if it is in the file's folder or below.
+        Data in other files is read if they are in its folder or below.
     node : str, optional
-        The name of one LSTM node, or of one of its outputs: the operator alone is taken, with
-        what it needs of constants.
+        The name of one LSTM node, or of one of its outputs: that operator alone is taken, with the
+        constants that it needs.
 
     Returns
     -------
@@ -370,7 +372,7 @@ def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
     Raises
     ------
     UnsupportedModelError
-        For a graph that is no such chain, or an option that is not computed: the node is named.
+        If the graph is not such a chain, or an option is not computed; the node is named.
     ModelFormatError
         If the file is damaged, or the graph contradicts itself.
     ValueError

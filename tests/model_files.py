@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fastlstm import LSTM, Dense, Layer, load
-from fastlstm.errors import ModelFormatError
+from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.description import described
 from fastlstm.formats.native import VERSION
 
@@ -104,3 +104,19 @@ def refused(path, message, kind=ModelFormatError):
     assert str(path) in str(caught.value)
     assert seconds < 1
     assert peak < 1 << 25
+
+
+def changed_bytes_load_or_are_refused(path, whole, times=300, most=3):
+    """Whatever bytes of a file are changed, it loads or is refused by name, and nothing else."""
+    rng, refusals = np.random.default_rng(0), 0
+    for _ in range(times):
+        damaged = bytearray(whole)
+        for at in rng.integers(len(whole), size=rng.integers(1, most + 1)):
+            damaged[at] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            load(path)
+        except (ModelFormatError, UnsupportedModelError) as error:
+            assert str(path) in str(error)  # noqa: PT017
+            refusals += 1
+    assert refusals > 20

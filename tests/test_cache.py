@@ -87,6 +87,7 @@ def an_edit_of_any_source_is_noticed(install: Install) -> None:
     written = install.files()
     assert first == [score()]
     assert written
+    assert install.run("print(any(os.scandir(kernels.cache_folder())))") == ["True"]
     assert install.run("print(score())") == first
     assert install.files() == written, "the second process compiled again"
     results = {*first}
@@ -119,7 +120,7 @@ def every_floor_has_a_part_in_the_fingerprint(install: Install) -> None:
 
 
 def without_a_cache(install: Install) -> None:
-    assert install.run("print(score(), jit.cache_folder())", FASTLSTM_CACHE="0") == [
+    assert install.run("print(score(), kernels.cache_folder())", FASTLSTM_CACHE="0") == [
         f"{score()} None"
     ]
     assert not install.files()
@@ -136,7 +137,7 @@ def nowhere_to_write(install: Install) -> None:
     from numba.core import config
     for folder in ("", os.environ["HOME"] + "/folder"):
         config.CACHE_DIR = folder
-        print(anew(), jit.cache_folder())
+        print(anew(), kernels.cache_folder())
     """
     lines = install.run(code, HOME=file, XDG_CACHE_HOME=file, NUMBA_CACHE_DIR=None)
     assert lines == [f"{score()} None"] * 2

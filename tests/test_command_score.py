@@ -373,12 +373,10 @@ ADVICE = {  # what came before, the call, and what its error says in Python and 
     "a long table": (
         None,
         {"source": "x.csv"},
-        "x.csv: expected columns of numbers, 2 columns for each step, beside id and keep; got 1 "
-        "of them: the columns are a (int64). A table with one row for each step needs time or "
-        "features",
-        "x.csv: expected columns of numbers, 2 columns for each step, beside --id and --keep; "
-        "got 1 of them: the columns are a (int64). A table with one row for each step needs "
-        "--time or --features",
+        "x.csv: expected 2 columns of numbers for each step, beside id and keep; got 1 column: the "
+        "columns are a (int64). A table with one row for each step needs time or features",
+        "x.csv: expected 2 columns of numbers for each step, beside --id and --keep; got 1 column: "
+        "the columns are a (int64). A table with one row for each step needs --time or --features",
     ),
     "a column": (
         None,

@@ -51,9 +51,9 @@ def test_an_optional_package_is_listed_only_if_installed(monkeypatch):
 
 
 def test_no_cache_folder_is_said_in_words(monkeypatch):
-    from fastlstm.engine import jit
+    from fastlstm.engine.kernel import compiled
 
-    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    monkeypatch.setattr(compiled, "cache_folder", lambda: None)
     assert stripped()["kernel cache"] == "none: every process compiles its own"
 
 

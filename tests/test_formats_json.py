@@ -57,6 +57,9 @@ def test_rtneural():
 def test_dtypes():
     """All digits of the file, if asked for."""
     content = content_of("rtneural.json")
+    for name in ("rtneural.json", "guitarml.json", "amp.nam"):
+        assert load(GOLDEN / name).dtype == "float32"
+        assert load(GOLDEN / name, dtype="float64").dtype == "float64"
     wide = load(GOLDEN / "rtneural.json", dtype="float64")
     assert wide.layers[1].w_ih[3, 1] == content["layers"][1]["weights"][0][1][3]
     for name in FILES:

@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 from keras_cases import FILES, MODELS, WEIGHTS, h5_file, h5py, keras_file, loaded, refused
+from model_files import changed_bytes_load_or_are_refused
 
 from fastlstm import (
     ModelFormatError,
@@ -189,20 +190,8 @@ def test_truncated_files(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["k3_masks.keras", "k2_words.h5"])
-def test_changed_bytes_load_or_are_refused_but_nothing_else(name, tmp_path):
-    whole, path, rng = FILES[name], tmp_path / name, np.random.default_rng(0)
-    refusals = 0
-    for _ in range(200):
-        damaged = bytearray(whole)
-        for at in rng.integers(len(whole), size=rng.integers(1, 20)):
-            damaged[at] = rng.integers(256)
-        path.write_bytes(damaged)
-        try:
-            load(path)
-        except (ModelFormatError, UnsupportedModelError) as error:
-            assert str(path) in str(error)  # noqa: PT017
-            refusals += 1
-    assert refusals > 20
+def test_changed_bytes(name, tmp_path):
+    changed_bytes_load_or_are_refused(tmp_path / name, FILES[name], 200, 19)
 
 
 def weights_with(change):
@@ -317,7 +306,7 @@ def archive_of(path, members, compression=zipfile.ZIP_STORED):
 def test_hostile_archives(tmp_path):
     path = tmp_path / "model.keras"
     good = {"config.json": "{}", "metadata.json": "{}"}
-    refused(archive_of(path, {}), "no model of Keras: there is no config.json")
+    refused(archive_of(path, {}), "not a model of Keras: there is no config.json")
     refused(archive_of(path, good), "there is no model.weights.h5")
     refused(archive_of(path, {**good, "model.weights.h5": b"junk"}), "damaged")
     refused(archive_of(path, {**good, "config.json": "[" * 100_000}), "damaged")

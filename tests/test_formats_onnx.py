@@ -32,6 +32,7 @@ from onnx_helpers import EXPECTED, GOLDEN
 import fastlstm
 from fastlstm import Bidirectional, Dense, Embedding, Layer, from_onnx, reference
 from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.onnx import flow, operator
 
 pytestmark = pytest.mark.every_cell
 
@@ -44,6 +45,41 @@ def test_chain(name):
         expected = expected.reshape(T, N, -1).swapaxes(0, 1)
     for engine, y in predictions(model, x):
         np.testing.assert_allclose(y, expected.reshape(y.shape), atol=2e-6, err_msg=engine)
+
+
+@pytest.mark.parametrize("name", ["two operators", "dense layers on flattened rows"])
+def test_parts_are_built_once(name, monkeypatch):
+    """However often the graph is followed: for two examples of sizes, and for several axes."""
+    built = []
+    for kind in (Layer, Dense):
+
+        def checked(part, check=kind.__post_init__):
+            check(part)
+            assert part not in built
+            built.append(part)
+
+        monkeypatch.setattr(kind, "__post_init__", checked)
+    from_onnx(cases.chain(name))
+    assert len(built) > 1
+
+
+def test_parts_of_the_same_weights_in_another_order():
+    """They are built anew: what they read is a part of what they are."""
+    walks = flow.Flow()
+    weights = {"W": weights_of("W"), "R": weights_of("R")}
+    found = operator.read_operator({}, weights, {})
+    x = walks.add(2, 3, 2).ids.transpose(1, 0, 2)  # (T, N, I)
+    for ids in (x, x[..., ::-1], x):
+        walks.lstm(ids, found, None, ())
+    outputs = [k for k in walks.sources if k.layers and k.read is None]
+    straight, turned, again = (k.layers[0] for k in outputs)
+    assert straight is again
+    np.testing.assert_array_equal(turned.w_ih, straight.w_ih[:, ::-1])
+
+
+def weights_of(name):
+    shape = (1, 12, {"W": 2, "R": 3}[name])
+    return np.random.default_rng(3).normal(size=shape).astype("f4")
 
 
 def test_what_chains_become():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_files import assert_same, fc, refused, tensors
+from model_files import assert_same, changed_bytes_load_or_are_refused, fc, refused, tensors
 
 from fastlstm import from_torch, load
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
@@ -86,20 +86,8 @@ def test_no_file_that_is_cut_short_loads(whole):
     refused(whole, ".")
 
 
-def test_changed_bytes_load_or_are_refused_but_nothing_else(whole):
-    content, rng = whole.read_bytes(), np.random.default_rng(0)
-    refusals = 0
-    for _ in range(400):
-        damaged = bytearray(content)
-        for at in rng.integers(len(content), size=rng.integers(1, 4)):
-            damaged[at] = rng.integers(256)
-        whole.write_bytes(damaged)
-        try:
-            load(whole)
-        except (ModelFormatError, UnsupportedModelError) as error:
-            assert str(whole) in str(error)  # noqa: PT017
-            refusals += 1
-    assert refusals > 20
+def test_changed_bytes(whole):
+    changed_bytes_load_or_are_refused(whole, whole.read_bytes(), 400)
 
 
 # what a pickle says, and the error
@@ -114,7 +102,10 @@ HOSTILE = {
     "attrgetter": (b"coperator\nattrgetter\n(Vmro\ntR.", "an object of operator.attrgetter"),
     "partial": (b"cfunctools\npartial\n(cos\nsystem\ntR.", "wants os.system"),
     "an inert partial": (b"cfunctools\npartial\n(cbuiltins\nprint\ntR.", "of functools.partial"),
-    "a call of a result": (b"coperator\nattrgetter\n(Vmro\ntR)R.", "calls what is no function"),
+    "a call of a result": (
+        b"coperator\nattrgetter\n(Vmro\ntR)R.",
+        "calls something that is not a function",
+    ),
     "stack_global": (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02ls\x85R.", "os.system"),
     "a module": (b"c__main__\nNet\n)\x81}b.", "an object of __main__.Net"),
     "a state of no module": (b"c__main__\nNet\n)\x81Vx\nb.", "an object of __main__.Net"),
@@ -122,21 +113,24 @@ HOSTILE = {
     "beside tensors": (state_dict(tensors())[:-1] + b"Vx\ncos\nsystem\n(Vls\ntRs.", "os.system"),
     "an instance": (b"(ios\nsystem\n.", "wants os.system"),
     "an object": (b"(cos\nsystem\no.", "wants os.system"),
-    "an extension": (b"\x82\x01.", "EXT1 is no part"),
-    "text persistent id": (b"Pabc\n.", "PERSID is no part"),
+    "an extension": (b"\x82\x01.", "EXT1 has no place"),
+    "text persistent id": (b"Pabc\n.", "PERSID has no place"),
     "nothing": (b"", "damaged|no end"),
     "no end": (b"}", "damaged|no end"),
     "pop of nothing": (b".", "takes more than"),
     "pop of a mark": (b"(.", "takes more than"),
     "no mark": (b"}t.", "damaged"),
     "no memo": (b"h\x07.", "damaged"),
-    "items of a list": (b"]V1\nV2\ns.", "sets items of what is no dict"),
+    "items of a list": (b"]V1\nV2\ns.", "sets items of something that is not a dict"),
     "odd items": (b"}(V1\nu.", "sets items"),
-    "appends to a dict": (b"}V1\na.", "appends to what is no list"),
+    "appends to a dict": (b"}V1\na.", "appends to something that is not a list"),
     "a list as key": (b"}]V1\ns.", "key that cannot be one"),
-    "state of a list": (b"]}b.", "a state to what has none"),
-    "state of a function": (b"ctorch._utils\n_rebuild_tensor_v2\n}b.", "a state to what has none"),
-    "calls a number": (b"I1\n)R.", "calls what is no function"),
+    "state of a list": (b"]}b.", "a state to something that has none"),
+    "state of a function": (
+        b"ctorch._utils\n_rebuild_tensor_v2\n}b.",
+        "a state to something that has none",
+    ),
+    "calls a number": (b"I1\n)R.", "calls something that is not a function"),
     "claims a long text": (b"\x8d\xff\xff\xff\xff\xff\xff\xff\x3fab.", "damaged"),
     "claims long bytes": (b"\x8e\xff\xff\xff\xff\xff\xff\xff\x3fab.", "damaged"),
     "claims a long number": (b"\x8b\xff\xff\xff\x7fab.", "damaged"),

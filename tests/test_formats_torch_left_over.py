@@ -35,6 +35,16 @@ def test_two_directions_and_a_head_need_read(hints):
     assert from_torch(named, **hints, return_sequences=True).read == "last"
 
 
+def test_the_line_keeps_the_activations_of_the_cell():
+    named, activations = both_directions() | fc(hidden=6), ("hardsigmoid", "tanh", "softsign")
+    with pytest.raises(ValueError, match='read="final"') as caught:
+        from_torch(named, head="fc", activations=list(activations))
+    assert 'activations=("hardsigmoid", "tanh", "softsign"), read="last")' in str(caught.value)
+    with pytest.raises(ValueError, match='read="final"') as caught:
+        from_torch(named, head="fc", activations=["sigmoid", "tanh", "tanh"])
+    assert "activations" not in str(caught.value)
+
+
 def test_only_they_need_read():
     assert from_torch(both_directions()).read == "final"
     assert from_torch(tensors() | fc(), head="fc").read == "final"

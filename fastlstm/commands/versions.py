@@ -95,7 +95,8 @@ def _machine() -> dict[str, str]:
 
 
 def _engine() -> dict[str, str]:
-    from fastlstm.engine import cpu, jit
+    from fastlstm.engine import cpu
+    from fastlstm.engine.kernel import compiled
     from fastlstm.engine.run import threads
 
     lanes = (f"{cpu.lanes(dtype)} {dtype}" for dtype in ("float32", "float64"))
@@ -103,7 +104,7 @@ def _engine() -> dict[str, str]:
         "SIMD": cpu.simd_name(),
         "lanes": ", ".join(lanes),
         "threads": str(threads.default_threads()),
-        "kernel cache": jit.cache_folder() or "none: every process compiles its own",
+        "kernel cache": compiled.cache_folder() or "none: every process compiles its own",
     }
 
 

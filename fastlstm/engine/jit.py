@@ -111,11 +111,11 @@ def compile_kernel(function: Callable[..., None], variant: str, signature: Any) 
     return dispatcher
 
 
-def cache_folder() -> str | None:
-    """Return the folder that holds compiled kernels, or None when there is none."""
+def cache_folder(function: Callable[..., Any]) -> str | None:
+    """Return the folder of kernels that stand in one file with `function`, or None."""
     if os.environ.get("FASTLSTM_CACHE", "1") == "0":
         return None
     try:
-        return str(_KernelCache(compile_kernel).cache_path)
+        return str(_KernelCache(function).cache_path)
     except (RuntimeError, OSError):
         return None

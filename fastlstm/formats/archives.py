@@ -18,7 +18,7 @@ MAX_UNCHECKED: Final = 1 << 24  # bytes that may unfold at any ratio: an array o
 
 
 def open_archive(file: IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    """An archive and its members by name, when its directory is whole and it is no bomb.
+    """An archive and its members by name, once its directory is found whole and its size sane.
 
     Raises
     ------

@@ -27,11 +27,11 @@ ELEMENTS_PER_STEP: Final = 100  # that NumPy works through in a microsecond
 
 
 class OverBudget(ModelFormatError):
-    """The file asks for more than a model of its size takes."""
+    """Reading the file would take more than a model of its size does."""
 
 
 class Budget:
-    """What is left to a file.
+    """What may still be spent on reading a file.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Budget:
         self.steps = max(STEPS, STEPS_PER_BYTE * content)
 
     def grow(self, content: int) -> None:
-        """So much more is there to read, such as what an archive unfolds to."""
+        """There are so many more bytes to read, such as what an archive unfolds to."""
         whole = Budget(self.content + content)
         if self is _UNLIMITED:
             return
@@ -55,7 +55,7 @@ class Budget:
         self.content += content
 
     def grow_to(self, name: str, end: int) -> None:
-        """Another file is read up to here; what was read before counts once."""
+        """Another file, `name`, is read up to `end`; no byte of it counts twice."""
         before = self.ends.get(name, 0)
         self.ends[name] = max(before, end)
         self.grow(self.ends[name] - before)
@@ -104,7 +104,7 @@ def charge(memory: int = 0, steps: float = 0, elements: int = 0) -> None:
 
 @contextmanager
 def returned() -> Iterator[None]:
-    """What is taken inside is free again behind it."""
+    """Give back at the end what is taken inside."""
     budget = current()
     before = budget.memory
     try:
@@ -115,7 +115,7 @@ def returned() -> Iterator[None]:
 
 @contextmanager
 def lent(memory: int) -> Iterator[None]:
-    """Take bytes for a while."""
+    """Take bytes, and give them back at the end."""
     budget = current()
     budget.charge(memory)
     yield

@@ -26,15 +26,14 @@ KNOWN = {*SIZES, "model", "unit_type", "skip", "bias_fl"}
 def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> Network:
     """The network of a parsed file. It gives the outputs of every step.
 
-    Whatever stands beside ``model_data`` and ``state_dict`` is about the training and is not
-    looked at.
+    Whatever stands beside ``model_data`` and ``state_dict`` is about the training and is ignored.
 
     Raises
     ------
     ModelFormatError
         If sizes and tensors do not fit together.
     UnsupportedModelError
-        If it is no LSTM, or has options that this version does not know.
+        If it is not an LSTM, or has options that this version does not know.
     """
     data, state = content["model_data"], content.get("state_dict")
     if not isinstance(data, dict) or not isinstance(state, dict):

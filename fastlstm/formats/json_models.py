@@ -38,7 +38,7 @@ READERS: Final[dict[str, tuple[str, Callable[[Content, npt.DTypeLike], Network]]
 def read(path: Path, **hints: Any) -> Found:
     """The network of a JSON file.
 
-    Weights of others than this package become ``float32``, in which those models are trained and
+    Weights that another program wrote become ``float32``, in which those models are trained and
     run; ``dtype="float64"`` keeps all digits that the file has. A file with torch's names is taken
     for RTNeural's: a chain of LSTMs and one linear dense layer needs no hints, and the network
     gives the outputs of every step unless told otherwise.

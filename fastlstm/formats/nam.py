@@ -30,14 +30,14 @@ SIZES = {"num_layers", "input_size", "hidden_size", "in_channels", "out_channels
 def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> Network:
     """The network of a parsed file, with its initial state. It gives the outputs of every step.
 
-    ``sample_rate`` and ``metadata`` are not looked at: a model's numbers do not depend on them.
+    ``sample_rate`` and ``metadata`` are ignored: no output depends on them.
 
     Raises
     ------
     ModelFormatError
         If the weights are more or fewer than the sizes say.
     UnsupportedModelError
-        If the architecture is no LSTM, or has options that this version does not know.
+        If the architecture is not an LSTM, or has options that this version does not know.
     """
     architecture = content["architecture"]
     if architecture != "LSTM":
@@ -67,7 +67,7 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> Network:
 
 
 def _cut(weights: npt.NDArray[Any], sizes: Mapping[str, int]) -> tuple[list[Layer], Dense]:
-    """The layers and the head in the list of all weights."""
+    """Cut the list of all weights into layers and a head."""
     H, O = sizes["hidden_size"], sizes["out_channels"]  # noqa: E741
     # no more layers than there are numbers, whatever the file claims
     inputs = [sizes["input_size"]] + [H] * (min(sizes["num_layers"], weights.size) - 1)

@@ -1,7 +1,7 @@
 """RTNeural's files: a Keras network layer by layer, or a chain of layers with torch's names.
 
 In the first a kernel is (inputs, outputs), the gates of an LSTM are ``i f c o``. RTNeural itself
-fills up what a file lacks with zeros and drops what is too much; here both are errors.
+fills in zeros for what a file lacks and drops what is too much; here both are errors.
 
 AIDA-X adds to the first what stands around the network: a gain in dB on the signal (the first
 input), the input added to the output, a gain on the sum. Its files carry ``input_batch`` and
@@ -44,7 +44,7 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> Network:
     """The network of a parsed file. It gives the outputs of every step, as RTNeural does.
 
     ``in_gain``, ``in_skip`` and ``out_gain`` are those of AIDA-X, and its test is computed. Text
-    and nested objects are about the model and are not looked at.
+    and nested objects are about the model and are ignored.
 
     Raises
     ------
@@ -150,10 +150,10 @@ def _compare(network: Network, inputs: Any, outputs: Any) -> None:
 
 
 def chain(names: Sequence[str]) -> dict[str, Any]:
-    """The hints for `from_torch` that a file with torch's names gives by the order in it.
+    """The hints that a file with torch's names gives by the order of its tensors.
 
-    RTNeural computes chains only, layer after layer, and a state_dict has them in their order.
-    So LSTMs, and one dense layer at the end if there is any, follow each other.
+    RTNeural computes only chains, and a state_dict has the layers in their order. So LSTMs read
+    one another, and a dense layer at the end, if there is one, reads the last.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def chain(names: Sequence[str]) -> dict[str, Any]:
     -------
     dict
         ``prefix`` and ``head``, as far as there is something to say;
-        empty if it is no chain.
+        empty if it is not a chain.
     """
     roots = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
     lstms = [root for root in roots if f"{root}.weight_ih_l0".lstrip(".") in names]

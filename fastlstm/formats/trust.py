@@ -1,4 +1,4 @@
-"""A file is a stranger: opening one, and saying what is wrong with it.
+"""Model files are not trusted: opening them, and saying what is wrong with them.
 
 Each reader is a mapping of names to tensors that checks what the file claims against what is
 there, before it allocates, and reads only the tensors asked for.
@@ -41,12 +41,12 @@ MAX_AXES: Final = 8  # of a tensor
 
 
 class WrongChoice(ValueError):
-    """The caller's options do not fit the file, which may be in order."""
+    """The hints do not fit the file, which may itself be in order."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """A regular file, open for reading; while it is, what reads it has its `budget`.
+    """A regular file, open for reading; until it is closed, its `budget` holds.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 @contextmanager
 def naming(path: Path, wrong_choice: type[ValueError] = ModelFormatError) -> Iterator[None]:
-    """Name the file in the errors that it causes; those of the caller's are `wrong_choice`."""
+    """Name the file in every error; a `WrongChoice` becomes a `wrong_choice`."""
     try:
         yield
     except UnsupportedModelError as error:
@@ -80,8 +80,8 @@ def naming(path: Path, wrong_choice: type[ValueError] = ModelFormatError) -> Ite
         raise ModelFormatError(f"{path} is damaged: {_flaw(error)}") from error
 
 
-# What a file that contradicts itself makes of our own code. Not TypeError: the caller's options
-# are checked in the same place.
+# What our own code raises at a file that contradicts itself. Not TypeError: hints are checked in
+# the same place.
 _FLAWS: Final = (LookupError, ArithmeticError, AttributeError, RuntimeError)
 
 
@@ -92,14 +92,14 @@ def _flaw(error: Exception) -> str:
 
 
 def about(path: Path, error: Exception) -> Message:
-    """What an error says, behind the name of the file that it is about."""
+    """The message of an error, with the name of its file in front."""
     call = f"fastlstm.load({json.dumps(str(path), ensure_ascii=False)}, {{}})"
     return Message(f"{path}: ", message_of(error), call=call)
 
 
 @contextmanager
 def distrusted(what: str) -> Iterator[None]:
-    """A damaged file makes zipfile, zlib, json and NumPy raise nearly anything: one error of it."""
+    """Turn whatever zipfile, zlib, json and NumPy raise at a damaged file into one error."""
     try:
         yield
     except (ModelFormatError, UnsupportedModelError, ImportError):
@@ -139,7 +139,7 @@ def read_json(file: IO[bytes]) -> Any:
 
 
 def _parsed_size(text: str | bytes) -> int:
-    """Bytes that the objects take, at most, that JSON text stands for."""
+    """How many bytes the objects take, at most, that a JSON text stands for."""
     sizes = {",": 32, '"': 32, "[": 96, "{": 240}  # of a number and its place, half a text ...
     letters: Any = ((k if isinstance(text, str) else k.encode(), size) for k, size in sizes.items())
     return sum(size * text.count(letter) for letter, size in letters)
@@ -160,7 +160,7 @@ def numbers(name: str, values: Any, dtype: npt.DTypeLike) -> Array:
 
 
 def _require_numbers(name: str, values: Any, depth: int = 0) -> None:
-    """Before NumPy sees them: of text it would make rows as long as the longest."""
+    """Refuse all else before NumPy sees it: texts would all become as long as the longest."""
     if type(values) in (int, float):
         return
     kinds = set(map(type, values)) if isinstance(values, list) else {None}
@@ -172,7 +172,7 @@ def _require_numbers(name: str, values: Any, depth: int = 0) -> None:
 
 
 class Tensors(Mapping[str, Array]):
-    """Names to tensors; `read` is called for those that are asked for.
+    """Tensors by name, each of which is read when it is asked for.
 
     Parameters
     ----------

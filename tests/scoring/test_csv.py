@@ -245,10 +245,14 @@ WRONG = [
     ("", {}, "expected a table, got an empty file"),
     ("\n1,2\n", {}, "a first line that names the columns"),
     ("0.5,0.25\n1,2\n", {}, "got the numbers 0.5, 0.25 ...: put a header above them"),
-    ("a,b,c\n1,x,3\n", {}, r"expected columns of numbers.*no numbers in b.*time or features"),
+    (
+        "a,b,c\n1,x,3\n",
+        {},
+        r"expected 1 column of numbers for each step.*got text in b.*time or features",
+    ),
     ("a,b,c\n1,2,3\n", {"id": "i"}, "no column 'i'"),
     ("a,b,a\n1,2,3\n", {}, "several columns 'a'"),
-    ("a;b\n1;2\n", {}, r"no numbers in a;b"),
+    ("a;b\n1;2\n", {}, r"got text in a;b"),
     ("a,b\n1,2\n", {"column": "a"}, "column does not apply to a CSV file"),
 ]
 
@@ -261,7 +265,7 @@ def test_what_is_no_table_of_sequences(tmp_path, text, layout, error):
 
 
 def test_columns_that_make_no_whole_steps(tmp_path):
-    with pytest.raises(ValueError, match=r"2 columns for each step.* got 3 of them"):
+    with pytest.raises(ValueError, match=r"2 columns of numbers for each step.* got 3 columns"):
         Read(write(tmp_path / "x.csv", "a,b,c\n1,2,3\n"), make_model(2))
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import from_dtype, types
 
+from fastlstm.engine import jit
 from fastlstm.engine.compiling import compiled_once
 from fastlstm.engine.kernel import sequences_in_lanes, units_in_lanes
 from fastlstm.engine.kernel.forms import UNITS, Form, Kind, possible_kinds
@@ -16,11 +18,9 @@ from fastlstm.engine.kernel.records import PLAN
 @compiled_once
 def kernel(kind: Kind) -> Any:
     """Return the compiled kernel for a kind of tile."""
-    from fastlstm.engine.jit import compile_kernel
-
     layouts = units_in_lanes if kind.lanes_hold == UNITS else sequences_in_lanes
     function = make_kernel(kind, layouts.make_layout(kind))
-    dispatcher = compile_kernel(function, str(kind), signature(kind))
+    dispatcher = jit.compile_kernel(function, str(kind), signature(kind))
     # What Numba's dispatcher calls once it has found out the types of all arguments. They are
     # always the same here, and finding out takes half a microsecond (on a Xeon of 2.8 GHz). Of an
     # array it looks only at the size of the elements: who calls it answers for the rest.
@@ -30,8 +30,6 @@ def kernel(kind: Kind) -> Any:
 
 def signature(kind: Kind) -> tuple[Any, ...]:
     """Return the types of a kernel's arguments, in the order of `loop.make_kernel`."""
-    from numba import from_dtype, types
-
     number, plan = from_dtype(np.dtype(kind.dtype)), from_dtype(PLAN)
     numbers, integers = types.Array(number, 1, "C"), types.Array(types.int64, 1, "C")
     integer = types.int64
@@ -56,6 +54,11 @@ def signature(kind: Kind) -> tuple[Any, ...]:
         numbers,  # outputs
         numbers,  # gates
     )
+
+
+def cache_folder() -> str | None:
+    """Return the folder that holds compiled kernels, or None when there is none."""
+    return jit.cache_folder(make_kernel)
 
 
 def warm_kernels(dtype: str, form: Form) -> None:

@@ -67,7 +67,6 @@ class FlatState(NamedTuple):
 class Rows(NamedTuple):
     """The sequences of a call, and what is known of each; an empty array says the usual."""
 
-    count: Any
     steps: Any  # of each, at most
     order: Any  # in which they are walked; usually 0, 1, ...
     starts: Any  # of each in the values; usually one behind the other

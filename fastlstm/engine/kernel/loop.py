@@ -72,7 +72,7 @@ def make_kernel(kind: Kind, layout: Layout) -> Callable[..., None]:
             pointer_at(plan.seats + 3 * table, INTEGER),
             pointer_at(plan.seats + 4 * table, INTEGER),
         )  # fmt: skip
-        rows = Rows(n_rows, n_steps, order, starts, lengths, out_rows, out_steps, first_step)
+        rows = Rows(n_steps, order, starts, lengths, out_rows, out_steps, first_step)
         start = FlatState(pointer_of(start_h), pointer_of(start_c), min(start_h.size, state_rows))
         end = FlatState(pointer_of(end_h), pointer_of(end_c), min(end_h.size, state_rows))
         x, y, traces = pointer_of(values), pointer_of(out), pointer_of(gates)

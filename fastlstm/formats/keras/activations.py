@@ -31,9 +31,9 @@ def from_config(value: Any, where: str, version: int | None) -> Activation | str
     Raises
     ------
     UnsupportedModelError
-        If it is another one.
+        If it is one that is not computed.
     ModelFormatError
-        If it is none.
+        If it is not an activation.
     """
     if value is None:
         return LINEAR

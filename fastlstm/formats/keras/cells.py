@@ -34,7 +34,7 @@ _NONE: Final = object()
 
 
 class Options:
-    """The options of one layer. In the end, none may be left that nobody understood."""
+    """The options of one layer, each of which has to be understood by somebody."""
 
     def __init__(self, where: str, config: Any, version: int | None) -> None:
         if not isinstance(config, dict):
@@ -52,7 +52,7 @@ class Options:
             raise UnsupportedModelError(f"{self.where}: dtype={dtype!r} is not computed")
 
     def take(self, *names: str, default: Any = _NONE) -> Any:
-        """The option of the first of these names that is there; it is understood then."""
+        """The first of these options that there is, which is then understood."""
         found = [self._config.pop(name) for name in names if name in self._config]
         if not found and default is _NONE:
             raise ModelFormatError(f"{self.where}: there is no option {names[0]!r}")
@@ -71,13 +71,13 @@ class Options:
         return activations.from_config(self.take(*names), where, self.version)
 
     def expect(self, name: str, *values: Any) -> None:
-        """Refuse an option that is there and has none of these values."""
+        """Refuse an option that has another value than these."""
         value = self.take(name, default=values[0])
         if value not in values:
             raise UnsupportedModelError(f"{self.where}: {name}={value!r} is not computed")
 
     def refuse_rest(self) -> None:
-        """Refuse options that nobody took, unless they change nothing."""
+        """Refuse the options that nobody took, except those that change nothing."""
         for name, value in self._config.items():
             if value is not None and not INERT.fullmatch(name):
                 raise UnsupportedModelError(
@@ -119,7 +119,7 @@ def recurrent(
         layers = [_cell(layer, options, f"{inside}cell", weights)]
     if options.flag("time_major"):
         raise UnsupportedModelError(f"{where}: time_major=True: sequences come first here")
-    options.take("return_state", default=None)  # who reads it is the matter of the graph
+    options.take("return_state", default=None)  # the graph knows who reads it
     found = Recurrent(
         layers,
         options.flag("return_sequences"),

@@ -1,4 +1,4 @@
-"""The files of Keras: no Keras, no TensorFlow, no HDF5 library and no code of theirs."""
+"""The files of Keras, read without Keras, TensorFlow or the HDF5 library."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def open_keras(file: IO[bytes]) -> Opened:
 
     def read(name: str, limit: int) -> bytes:
         if name not in members:
-            raise ModelFormatError(f"no model of Keras: there is no {name}")
+            raise ModelFormatError(f"not a model of Keras: there is no {name}")
         info = members[name]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ModelFormatError(f"{name}: expected it stored or deflated")
@@ -137,7 +137,7 @@ class _Arrays(Mapping[str, Array]):
 
 
 def config_from(config: Any) -> dict[str, Any]:
-    """The architecture as users give it: a dict, JSON text, or the path of a file of that."""
+    """The architecture as users give it: a dict, JSON text, or the path of a JSON file."""
     if isinstance(config, os.PathLike) or (
         isinstance(config, str) and not config.lstrip().startswith("{")
     ):

@@ -1,4 +1,4 @@
-"""A Keras model's config as the chain of layers that it is, or a refusal that names the knot."""
+"""A Keras model's config as the chain of layers that it is; what is not a chain is refused."""
 
 from __future__ import annotations
 
@@ -56,9 +56,10 @@ def chain(model: Config, path: str = "", top: str = "") -> list[KerasLayer]:
     Raises
     ------
     UnsupportedModelError
-        If it is no chain: branches, several inputs or outputs, shared layers, other states.
+        If it is not a chain: it has branches, several inputs or outputs, shared layers, or states
+        that are handed from one layer to another.
     ModelFormatError
-        If it is no config of a model.
+        If it is not the config of a model.
     """
     kind, config = _kind(model), model.get("config")
     if kind not in MODELS:
@@ -92,7 +93,7 @@ def _unfolded(part: KerasLayer, entry: Config) -> Iterator[KerasLayer]:
 
 
 def _kind(entry: Config) -> str:
-    """The class of a layer; a class of somebody else's may bear the name of one of Keras'."""
+    """The class of a layer, which has to be Keras' own: others may bear the same name."""
     kind: str = _of(str, entry.get("class_name"), "a class_name")
     module, registered = entry.get("module"), entry.get("registered_name")
     foreign = module is not None and re.match(r"(tf_)?keras(\.|$)", str(module)) is None
@@ -163,7 +164,7 @@ def _input(tensor: Any) -> str:
 
 
 def _output(tensors: list[Any], parts: dict[str, tuple[KerasLayer, Config]]) -> str:
-    """The layer whose output is the model's; others may only be its layers' final states."""
+    """The layer whose output is the model's. Other outputs may only be final states of layers."""
     mains = []
     for tensor in tensors:
         name, _, output, *_ = _of(list, tensor, "a tensor of the model's outputs")
@@ -261,7 +262,7 @@ def _check_mask(
     line: dict[str, KerasLayer],
     nodes: dict[str, _Node | None],
 ) -> set[str]:
-    """Refuse a mask that is not the one of an Embedding or Masking of the chain.
+    """Refuse a mask that does not come from an Embedding or Masking of the chain.
 
     Keras 3 writes down where a mask comes from: ``Any(NotEqual(inputs, mask_value))``. Returns
     the operations of the mask.

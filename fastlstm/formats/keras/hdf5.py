@@ -62,9 +62,9 @@ def root_of(file: IO[bytes]) -> Node:
     Raises
     ------
     ModelFormatError
-        If it is no HDF5 file, or damaged. So do all methods of `Node`.
+        If it is not an HDF5 file, or is damaged. All methods of `Node` raise this, too.
     UnsupportedModelError
-        If it is of a kind that h5py does not write unless told to.
+        If it is of a kind that h5py writes only when told to.
     """
     data = Data(file)
     start = data.read(0, min(80, data.size))
@@ -324,7 +324,7 @@ class Node:
         return array.astype(stored.newbyteorder("="), copy=False)
 
     def _dtype(self, name: str, datatype: bytes) -> str | None:
-        """NumPy's name of a datatype; None if it is none of numbers."""
+        """NumPy's name of a datatype; None if it does not hold numbers."""
         kind, bits, size = datatype[0] & 15, datatype[1], int.from_bytes(datatype[4:8], "little")
         order = ">" if bits & 1 else "<"
         if kind == INTEGER and size in (1, 2, 4, 8):
@@ -461,6 +461,6 @@ def _inflated(raw: bytes, size: int) -> bytes:
 
 
 def _sorted(raw: bytes, dtype: np.dtype[Any]) -> bytes:
-    """The bytes of each number together, of bytes that are sorted by their place in it."""
+    """Undo HDF5's shuffle: bytes sorted by their place in a number, as numbers again."""
     places = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1)
     return np.ascontiguousarray(places.T).tobytes()

@@ -81,17 +81,17 @@ class _Built:
 
     @property
     def sequences(self) -> bool:
-        """Whether what there is so far gives sequences."""
+        """Whether the network so far gives sequences."""
         return not any(isinstance(part, Read) for part in self.parts)
 
     @property
     def has_recurrent(self) -> bool:
-        """Whether there is an LSTM so far."""
+        """Whether there has been an LSTM."""
         return any(isinstance(part, Layer | Bidirectional) for part in self.parts)
 
     @property
     def masked(self) -> bool:
-        """Whether what there is so far gives sequences of which some steps are masked."""
+        """Whether the network so far gives sequences, of which some steps are masked."""
         marks = (
             isinstance(k, Masking) or getattr(k, "padding_id", None) is not None for k in self.parts
         )
@@ -136,7 +136,7 @@ class _Built:
         return "final" if isinstance(top, Layer) and top.direction == "forward" else "last"
 
     def network(self) -> Network:
-        """The whole."""
+        """The network of all layers."""
         found = {
             str(k.dtype)
             for k in self.parts
@@ -155,7 +155,7 @@ class _Built:
 
 
 def _why_not(kind: str) -> str:
-    """What a layer is that is not computed, and what to do."""
+    """Why a layer is not computed, and what to do about it."""
     if kind == "TFOpLambda":
         return "calls a function of TensorFlow, which is not computed"
     if kind == "Lambda":

@@ -47,7 +47,7 @@ def from_live(model: Any) -> Found:
 
 
 def read(path: Path, *, config: Any = None) -> Found:
-    """The network of a file, of which no code is executed.
+    """The network of a file. No code in it is executed.
 
     ``hard_sigmoid`` means what it did in the Keras that wrote the file: ``0.2 x + 0.5`` in Keras 1
     and 2, ``x / 6 + 0.5`` in Keras 3.
@@ -68,7 +68,7 @@ def read(path: Path, *, config: Any = None) -> Found:
     UnsupportedModelError
         As `fastlstm.from_keras`.
     TypeError, ValueError
-        If `config` is missing, is something else, or is given where the file has its own.
+        If `config` is missing, is not an architecture, or is given for a file that has its own.
     OSError
         If the file of the `config` is missing or cannot be read.
     """
@@ -93,7 +93,7 @@ def _check_config(path: Path, saved: Opened, given: bool) -> None:
 
 
 def contents(path: Path) -> tuple[str, dict[str, str]]:
-    """What kind of file it is, and of what class each of the model's layers is."""
+    """What kind of file it is, and the class of each of the model's layers."""
     with opened(path) as file, naming(path), distrusted("the file"):
         saved = OPENERS[path.suffix.lower()](file)
         if saved.config is None:

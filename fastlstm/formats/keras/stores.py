@@ -61,8 +61,8 @@ class Tree:
 class Listed:
     """A list of weights for each layer of the outermost model: ``.h5`` of all versions.
 
-    Keras reads them in this order. Where names tell more, they are heeded: a model inside, or a
-    layer of two directions, stores weights that are not to be trained last.
+    Keras reads them in this order. Where names say more, they count: a model inside, or a layer of
+    two directions, stores the weights that are not trained last.
 
     Parameters
     ----------

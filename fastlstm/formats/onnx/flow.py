@@ -1,7 +1,7 @@
-"""What the numbers of an ONNX graph are: an id for each, so that none is taken for another.
+"""Where each number of an ONNX graph comes from: an id instead of every number.
 
 A graph is followed with a batch of few sequences of few steps. The tensors that depend on its
-input hold ids instead of numbers: which sequence, which step, which output of which layer. Nodes
+input hold ids: which sequence, which step, which output of which layer. Nodes
 that move numbers (Transpose, Reshape, Slice, Concat ...) move the ids, by NumPy's functions of
 that meaning. A layer then finds in the ids themselves which steps it reads, and in which order;
 a permutation that mixes up axes cannot pass for another one.
@@ -157,7 +157,7 @@ class Flow:
 
     @property
     def sizes(self) -> str:
-        """How many sequences and steps the graph is followed with, for errors."""
+        """The sizes with which the graph is followed, for errors."""
         return f"a batch of {self.sources[0].N}, {self.sources[0].T} steps"
 
     # Reading
@@ -219,7 +219,7 @@ class Flow:
         return source, n, t, k
 
     def _join(self, a: Values, b: Values) -> tuple[Values, tuple[int, int]]:
-        """Two layers that read the same, one from each end, as one; where their numbers begin."""
+        """Join two layers that read the same, one from each end; say where their numbers begin."""
         tops = [source.layers[-1] if source.layers else None for source in (a, b)]
         same = a.parent is b.parent and a.read == b.read and a.lengths == b.lengths
         directions = [top.direction for top in tops if isinstance(top, Layer)]
@@ -247,7 +247,7 @@ class Flow:
         return self.joined[a, b], (0, a.K)
 
     def _ends(self, source: Values, t: Array, k: Array) -> bool:
-        """Whether each direction is read where it has read everything."""
+        """Whether each direction is read at the step where it ends."""
         if source.read is not None or not isinstance(top := source.top, Bidirectional):
             return False
         if source.layers[-1] is not top or source.lengths is not None:
@@ -255,7 +255,7 @@ class Flow:
         return np.array_equal(t, np.where(k < source.K // 2, source.T - 1, 0))
 
     def reading(self, source: Values, read: str) -> Values:
-        """What was read of all steps of a source."""
+        """One vector for each sequence, read from all steps of a source."""
         if (source, read) not in self.read:
             self.read[source, read] = self.add(
                 source.N,
@@ -391,7 +391,7 @@ class Flow:
         return np.asarray(of_all.first + n[..., 0] * source.K + k[..., 0])
 
     def _replacing(self, rows: Rows, shape: tuple[int, ...], layer: Dense) -> Array:
-        """The ids of the same numbers behind another last layer."""
+        """The ids of the same numbers, given by another last layer."""
         charge(2 * layer.weight.nbytes)
         source = rows.source
         if source.read is None:

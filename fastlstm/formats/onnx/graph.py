@@ -28,7 +28,7 @@ _FLAWS: Final = (TypeError, LookupError, AttributeError, ArithmeticError, Memory
 
 
 class Refused:
-    """What stands for the outputs of a node that is not understood, if they are needed.
+    """Stands for the outputs of a node that is not understood, in case they are needed.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Refused:
 
 
 def name_of(node: Any) -> str:
-    """How a message calls a node."""
+    """What a message calls a node."""
     made = next((name for name in node.output if name), "")
     domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
     called = repr(node.name) if node.name else f"that gives {made!r}"
@@ -233,7 +233,7 @@ class Walk:
             of_branches = [self.run(graph, ChainMap({}, scope)) for graph in branches]
         (condition,) = self._inputs(node, scope)
         if not isinstance(condition, np.ndarray) or condition.size != 1:
-            raise UnsupportedModelError("a condition that is no constant")
+            raise UnsupportedModelError("a condition that is not a constant")
         taken = not condition.item()
         return of_branches[taken] if of_branches else self.run(branches[taken], ChainMap({}, scope))
 

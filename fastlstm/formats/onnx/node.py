@@ -143,7 +143,7 @@ def _read(walk: Walk, target: Any, origins: Origins, unknown: set[str]) -> Layer
 
 
 def _row(walk: Walk, name: str, origins: Origins, R: Array, attributes: dict[str, Any]) -> Array:
-    """A constant state of a batch of any size: its row, as a batch of one."""
+    """A constant state that is expanded to any batch: its row, as a batch of one."""
     D, H = len(R), R.shape[-1]
     shape = (1, D, H) if attributes.get("layout", 0) else (D, 1, H)
     node = origins.makers.get(name)
@@ -155,7 +155,7 @@ def _row(walk: Walk, name: str, origins: Origins, R: Array, attributes: dict[str
 
 
 def _uniform(walk: Walk, name: str, origins: Origins, depth: int) -> float:
-    """The number that all elements of a tensor of unknown shape are."""
+    """The one number that fills a tensor of unknown shape."""
     assert walk.caught is not None
     charge(steps=30)
     value = walk.caught.get(name)
@@ -173,4 +173,6 @@ def _uniform(walk: Walk, name: str, origins: Origins, depth: int) -> float:
             found = {_uniform(walk, part, origins, depth - 1) for part in read}
             if len(found) == 1:
                 return found.pop()
-    raise UnsupportedModelError(f"the constant state {name!r} is not told without the graph")
+    raise UnsupportedModelError(
+        f"the constant state {name!r} cannot be told without running the graph"
+    )

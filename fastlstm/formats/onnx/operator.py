@@ -75,7 +75,7 @@ class Operator(NamedTuple):
 
     @property
     def options(self) -> tuple[Any, ...]:
-        """All that it is besides its numbers, to be compared."""
+        """All that it is besides its numbers, to compare operators by."""
         named = tuple(self.weights), tuple(self.starts)
         return *named, self.directions, self.activations, self.coupled, self.clip
 
@@ -197,7 +197,7 @@ def _i_f_g_o(name: str, values: Array) -> Array:
 
 
 def _peepholes(values: Array) -> Array:
-    """As i f o, from ONNX' i o f."""
+    """Peepholes in the order i f o, from ONNX' i o f."""
     i, o, f = widened("P", values).reshape(3, -1)
     return np.stack([i, f, o])
 
@@ -222,7 +222,7 @@ def _rows(name: str, start: Array, D: int, H: int, batch_first: bool) -> list[Ar
 def _activations(
     attributes: Mapping[str, Any], D: int
 ) -> tuple[tuple[Activation, Activation, Activation], ...]:
-    """Those of each direction; alpha and beta are used up in order, by those that take them."""
+    """The activations of each direction; each takes its alpha and beta off the lists."""
     names: Sequence[str] | None = attributes.get("activations")
     alphas = list(attributes.get("activation_alpha", ()))
     betas = list(attributes.get("activation_beta", ()))

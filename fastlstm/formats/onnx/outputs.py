@@ -54,14 +54,14 @@ def network_of(flow: Flow, outputs: Mapping[str, Array]) -> Network:
 
 
 class _Rest:
-    """Which outputs are no final states; found once for all sources of the same LSTM layers."""
+    """The outputs that are not final states, found once for each stack of LSTM layers."""
 
     def __init__(self, outputs: Mapping[str, Array]) -> None:
         self._outputs = outputs
         self._found: dict[Values | None, list[str]] = {}
 
     def beside(self, name: str, source: Values) -> str | None:
-        """The first output but `name` that is no final state of the source's layers."""
+        """The first output besides `name` that is not a final state of the source's layers."""
         chain = _chain(source)
         last = chain[-1] if chain else None
         if last not in self._found:
@@ -69,7 +69,7 @@ class _Rest:
         return next((other for other in self._found[last] if other != name), None)
 
     def _no_states(self, chain: list[Values]) -> list[str]:
-        """The first two outputs that are none: one of them may be the network's own."""
+        """The first two outputs that are not states: one of them may be the network's own."""
         states: dict[tuple[Any, ...], list[Array]] = {}  # by shape and first id
         for state in _states(chain):
             flat = state.squeeze()
@@ -171,7 +171,7 @@ def _read(source: Values, top: Layer | Bidirectional | None, flat: Array) -> str
 
 
 def _vectors(ids: Array, top: Layer | Bidirectional | None) -> Iterator[Array]:
-    """Ids (N, K) in all orders of axes that are taken for the same."""
+    """Ids (N, K) in all the orders of axes that are accepted."""
     yield ids
     D = 1 if top is None else len(top.cells)
     if ids.shape[1] % D == 0:
@@ -181,7 +181,7 @@ def _vectors(ids: Array, top: Layer | Bidirectional | None) -> Iterator[Array]:
 
 
 def _sequences(ids: Array, top: Layer | Bidirectional) -> Iterator[Array]:
-    """Ids (N, T, K) in all orders of axes that are taken for the same."""
+    """Ids (N, T, K) in all the orders of axes that are accepted."""
     N, T, K = ids.shape
     yield ids
     yield ids.transpose(1, 0, 2)
@@ -233,7 +233,7 @@ def _states(chain: list[Values]) -> Iterator[Array]:
 
 
 def _check_starts(source: Values) -> None:
-    """Refuse states that come in as a call's, but in another order than a call has."""
+    """Refuse initial states that are inputs, but not in the order in which a call takes them."""
     chain = _chain(source)
     starts = [start for k in chain for start in k.starts]
     if {h[0] for h, _ in starts if h} & {c[0] for _, c in starts if c}:

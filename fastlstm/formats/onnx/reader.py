@@ -59,7 +59,7 @@ def from_model(model: Any, node: str | None) -> Found:
     Raises
     ------
     TypeError
-        If it is something else.
+        If it is not one.
     ValueError, ModelFormatError, UnsupportedModelError
         As `fastlstm.from_onnx`.
     """
@@ -88,7 +88,7 @@ def contents(path: Path) -> tuple[str, dict[str, str]]:
 
 @contextmanager
 def _naming(path: Path | None = None) -> Iterator[None]:
-    """Name the file in the errors that it causes; whatever else a damaged one causes is one."""
+    """Name the file in every error; whatever a damaged one makes our code raise is one of ours."""
 
     def said(error: Exception) -> Message:
         return message_of(error) if path is None else about(path, error)
@@ -150,7 +150,7 @@ def _network_of(model: Any, folder: Folder, node: str | None) -> Network:
 
 
 def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
-    """The graph with the axes of its input as they turn out to be, for each example of sizes."""
+    """The network that the graph is for each example of sizes, whatever its input's axes are."""
     data, others = _inputs(graph)
     dims = _dims(data)
     ranks = (3, 2) if dims is None else (len(dims),)
@@ -162,7 +162,7 @@ def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
     axes = [(role, k) for role in roles for k in _features(dims, role, graph, constants)]
 
     def followed(examples: Sequence[tuple[int, int]]) -> list[Network]:
-        """The graph for the first axes that it fits, for one or all examples."""
+        """Follow the graph with the first meaning of its input's axes that fits."""
         refused: list[Refused] = []
         for role, features in axes:
             found = []
@@ -185,7 +185,7 @@ def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
     except _NotSo as error:
         refused = error.refused
     # A graph that runs for no other batch than 1 computes one sequence, as each row here does.
-    # One that runs for more, but mixes sequences, is something else.
+    # One that runs for more, but mixes sequences, is refused.
     try:
         found = followed(ONE_BY_ONE)
     except _NotSo as error:
@@ -217,7 +217,7 @@ def _walk(
     features: int,
     example: tuple[int, int],
 ) -> Network:
-    """The graph for an input whose axes are those of `role`."""
+    """Follow the graph for an input whose axes mean what `role` says."""
     dims = _dims(data) or [None] * len(role)
     sizes = {"N": 1, "T": example[1], "F": 1}
     for letter, size, open_size in zip(role, dims, (0,) * len(role), strict=True):

@@ -26,7 +26,7 @@ def read_lengths(flow: Flow, value: Any, batch: int, steps: int) -> str | None:
         raise UnsupportedModelError("sequence_lens is a constant; they come with a call")
     source, _, _, k = flow.located(value.array)
     if source.read is None or not source.read.startswith("input ") or value.array.shape != (batch,):
-        raise UnsupportedModelError("sequence_lens is no input of the graph")
+        raise UnsupportedModelError("sequence_lens is not an input of the graph")
     if (k != np.arange(batch)).any():
         raise UnsupportedModelError("sequence_lens is in another order than its input")
     return source.read
@@ -35,7 +35,7 @@ def read_lengths(flow: Flow, value: Any, batch: int, steps: int) -> str | None:
 def read_starts(
     flow: Flow, operator: Operator, given: dict[str, Array], batch: int
 ) -> tuple[Start, ...]:
-    """Which rows of which inputs the states at the start are, for each direction."""
+    """Which rows of which inputs each direction's initial states are."""
     D, H = len(operator.directions), operator.hidden_size
     found: dict[str, list[tuple[str, int] | None]] = {}
     for name in ("initial_h", "initial_c"):

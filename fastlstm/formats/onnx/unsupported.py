@@ -1,4 +1,4 @@
-"""What an operator is that is not computed, by its name, and what to do instead."""
+"""Why an operator is not computed, by its name, and what to do instead."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _NORMS: Final = {
 
 
 def why_not(op: str, attributes: Mapping[str, Any] | None = None) -> str | None:
-    """What an operator is that may not be mistaken for another; None if that is not known."""
+    """Why an operator is not computed; None if there is nothing special to say."""
     if op in _LOOPS:
         return (
-            f"a {op}, as which tf2onnx writes an LSTM that it does not recognise: save the model "
+            f"a {op}, which tf2onnx writes for an LSTM that it does not recognise: save the model "
             'itself with Keras, model.save("model.keras"), and load that'
         )
     if op in _RECURRENT:

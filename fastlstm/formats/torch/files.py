@@ -135,7 +135,7 @@ def _tensor(
     hooks: Any = None,
     metadata: Any = None,
 ) -> Stored | Unread:
-    """A tensor of a storage; `metadata` says whether it shows other numbers than are there."""
+    """A tensor of a storage; with `metadata` it stands for other numbers than are stored."""
     kind, key, count, part = _storage(storage)
     if kind not in _DTYPES:
         return Unread(f"a tensor of {kind!r:.80}")
@@ -160,7 +160,7 @@ def _storage(value: Any) -> tuple[str, str, int, bool]:
 
 
 def _maker(read: ReadStorage) -> Callable[[Named, tuple[Any, ...]], Any]:
-    """What makes a tensor of a pickle's call, and a Parameter the tensor in it."""
+    """Makes a tensor of a call in a pickle; of a Parameter, the tensor in it."""
 
     def made(function: Named, arguments: tuple[Any, ...]) -> Any:
         home, name = function.module, function.name
@@ -244,7 +244,7 @@ def _from_archive(file: IO[bytes]) -> Any:
 
 
 def _from_pickles(file: mmap.mmap) -> Any:
-    """A file of an older torch, or by its option: pickles and then the storages."""
+    """A file of torch before 1.6, or of its old format: pickles, then the storages."""
     if read_pickle(file) != MAGIC or read_pickle(file) != 1001:
         raise ModelFormatError("expected a file of torch.save, got another pickle")
     system = read_pickle(file)

@@ -48,12 +48,12 @@ _HARDSIGMOID: Final = Activation("hard_sigmoid", 1 / 6, 0.5)
 
 
 def kind_of(module: Any) -> str:
-    """The name of its class; a TorchScript module's type says nothing, its original_name does."""
+    """The name of a module's class; of a TorchScript module, that of the class it was made from."""
     return str(getattr(module, "original_name", type(module).__name__))
 
 
 def _is_torchs(module: Any) -> bool:
-    """Whether its class is one of torch: another of the same name may compute anything."""
+    """Whether its class is torch's own: another of the same name may compute anything."""
     home = getattr(module, "qualified_name", type(module).__module__)
     if str(home).startswith("torch.jit."):  # of what was scripted or traced
         home = module._c._type().qualified_name()
@@ -99,12 +99,12 @@ _ACTIVATIONS: Final[dict[str, Callable[[Any], Activation | None]]] = {
 
 
 def _activation_of(name: str, module: Any, every_step: bool) -> Activation | str | None:
-    """What an activation module computes; None if it is no activation.
+    """What an activation module computes; None if it is not an activation.
 
     Raises
     ------
     UnsupportedModelError
-        If its options are others than this version computes, or are not known.
+        If this version does not compute its options, or they are not known.
     """
     kind = kind_of(module)
     if not _is_torchs(module) or (kind != "Softmax" and kind not in _ACTIVATIONS):
@@ -200,12 +200,12 @@ def check_lstm(modules: Modules, root: str) -> None:
 
 
 def check_embedding(modules: Modules, name: str) -> None:
-    """Refuse an embedding that does more than to look up.
+    """Refuse an embedding that does more than look up vectors.
 
     Raises
     ------
     UnsupportedModelError
-        If it is an EmbeddingBag, has a max_norm, or is something else.
+        If it is another class, such as EmbeddingBag, or has a max_norm.
     """
     if name not in modules:
         return
@@ -239,7 +239,7 @@ def _is_named(module: Any, hint: Activation | str) -> bool:
 
 
 def _unnamed(modules: Modules, hinted: Sequence[Activation | str]) -> dict[str, str]:
-    """The kinds of those that no hint stands for; one hint stands for one module.
+    """The kinds of the modules that no hint stands for; one hint stands for one module.
 
     Where there are more of a kind than hints, nobody knows which of them is meant: all of the
     kind are in the result.
@@ -295,8 +295,8 @@ def refuse_modules(modules: Modules, mine: set[str], hinted: Sequence[Activation
             "; each such hint stands for one module",
         ]
     said += [
-        ". Only what is of another branch, not on the way from the inputs to the outputs, may be "
-        "left out by name, with ",
+        ". Only modules of another branch, which are not on the way from the inputs to the "
+        "outputs, may be left out by name, with ",
         Option("ignore"),
     ]
     raise UnsupportedModelError(Message(*said))
@@ -334,7 +334,7 @@ def refuse_in_front(modules: Modules, behind: set[str]) -> None:
 
 
 def parents_of(name: str) -> list[str]:
-    """The names of the modules around one, from outside; not the whole, whose name is empty."""
+    """The names of the modules around one, outermost first, without the whole model."""
     parts = name.split(".")
     return [".".join(parts[:depth]) for depth in range(1, len(parts))]
 

@@ -56,7 +56,7 @@ _NORMED = re.compile(r"weight_[ih]h_l\d+(_reverse)?_[gv]$|(^|\.)parametrizations
 
 
 def find_lstms(tensors: Mapping[str, Any], prefix: str | Sequence[str]) -> list[str]:
-    """What the tensors of the chosen LSTMs begin with: "" or the likes of "encoder.lstm.".
+    """What the names of the chosen LSTMs' tensors begin with: "", or such as "encoder.lstm.".
 
     Raises
     ------
@@ -89,8 +89,8 @@ def find_lstms(tensors: Mapping[str, Any], prefix: str | Sequence[str]) -> list[
                 " takes one of them alone; a list such as ",
                 Option("prefix", ["a", "b"]),
                 " is a chain, in which each reads every step of the one before, b(a(x)[0]), and "
-                "nothing else. An autoencoder or a siamese network is no chain, and as a whole not "
-                f"computed; {candidates}",
+                "nothing else. An autoencoder or a siamese network is not a chain, and is not "
+                f"computed as a whole; {candidates}",
             )
         )
     chosen = []
@@ -105,7 +105,7 @@ def find_lstms(tensors: Mapping[str, Any], prefix: str | Sequence[str]) -> list[
 
 
 def lstm_names(tensors: Iterable[str], root: str) -> list[str]:
-    """The names that belong to the LSTM of this root, known or not."""
+    """The names of all tensors of the LSTM of this root, also of those that are not known."""
     return [
         name
         for name in tensors
@@ -114,7 +114,7 @@ def lstm_names(tensors: Iterable[str], root: str) -> list[str]:
 
 
 def find_name(names: Iterable[str], name: str, root: str, what: str) -> str | None:
-    """The full name of `name`: itself, one beside the LSTM or its parents, or the only such end.
+    """The full name of `name`: itself, one near the LSTM, or the only one that ends so.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def layers_from(
     Raises
     ------
     UnsupportedModelError
-        If a layer is none of an LSTM, or has weights of another dtype than floats.
+        If a layer is not an LSTM, or has weights that are not floats.
     ValueError
         If a tensor is missing, unknown or does not fit.
     """
@@ -206,7 +206,7 @@ def _layer(
 
 
 def _refuse_other_cells(k: int, name: str, shape: tuple[int, ...]) -> None:
-    """GRU and RNN weights bear the same names; the number of gates tells them apart."""
+    """Refuse a GRU and an RNN, whose weights have the same names: they have fewer gates."""
     for gates, cell in ((1, "a plain RNN"), (3, "a GRU")):
         if len(shape) == 2 and shape[1] > 0 and shape[0] == gates * shape[1]:
             raise UnsupportedModelError(
@@ -230,7 +230,7 @@ def dense_from(
     Raises
     ------
     ValueError
-        If there is none (the candidates are listed), or more than that.
+        If there is no such layer (the candidates are listed), or it has other weights, too.
     """
     mine = [key for key in tensors if key.startswith(f"{name}.")]
     if f"{name}.weight" not in mine:
@@ -256,12 +256,12 @@ def dense_from(
 
 
 def embedding_from(tensors: Mapping[str, Any], name: str) -> Embedding:
-    """The embedding ``{name}.weight``. Torch masks no id, its ``padding_idx`` neither.
+    """The embedding ``{name}.weight``. Torch masks no id, not even its ``padding_idx``.
 
     Raises
     ------
     ValueError
-        If there is none, or more than a weight.
+        If there is no such embedding, or it has more than a weight.
     """
     mine = [key for key in tensors if key.startswith(f"{name}.")]
     if mine != [f"{name}.weight"]:
@@ -285,7 +285,7 @@ def _floats(tensors: Mapping[str, Any], name: str) -> Array:
 
 
 def shortened(names: list[str], limit: int = 8) -> str:
-    """A list of names for an error."""
+    """A list of names, cut short for an error."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return f"{names[:limit]}{more}"
 

@@ -109,7 +109,7 @@ class _Machine:
         elif (operation := _OPERATIONS.get(name)) is not None:
             operation(self, argument)
         else:
-            raise ModelFormatError(f"{name} is no part of a model's pickle")
+            raise ModelFormatError(f"{name} has no place in the pickle of a model")
 
     def _nothing(self, argument: Any) -> None:
         pass
@@ -209,7 +209,7 @@ class _Machine:
     def _called(self, function: Any, arguments: Any) -> Any:
         """What stands for a call."""
         if not isinstance(function, Named) or not isinstance(arguments, tuple):
-            raise ModelFormatError("the pickle calls what is no function")
+            raise ModelFormatError("the pickle calls something that is not a function")
         if function.module in ("copyreg", "copy_reg") and arguments:
             kind, *rest = arguments  # it makes an object of a class
             return self._called(kind, tuple(rest) if function.name.startswith("__") else ())
@@ -228,7 +228,7 @@ class _Machine:
         state, target = self.pop(), self._stack[-1]
         if isinstance(target, Holder):
             if not isinstance(state, dict):
-                raise ModelFormatError("the pickle gives a state to what has none")
+                raise ModelFormatError("the pickle gives a state to something that has none")
             charge(memory=100 * len(state), steps=len(state) / 10)
             target.attributes.update(
                 {key: value for key, value in state.items() if isinstance(key, str)}
@@ -237,7 +237,7 @@ class _Machine:
             target.set_state(state)
         elif isinstance(target, (int, str, list, tuple, Named, type(None))):
             # of others it has no meaning here, such as the _metadata of a state_dict
-            raise ModelFormatError("the pickle gives a state to what has none")
+            raise ModelFormatError("the pickle gives a state to something that has none")
 
 
 _Operation = Callable[[_Machine, Any], None]
@@ -292,7 +292,7 @@ _CONSTANTS: Final[dict[str, Callable[[], Any]]] = {
 def _set_items(target: Any, items: list[Any]) -> None:
     target = target.items if isinstance(target, Stranger) else target
     if not isinstance(target, dict) or len(items) % 2:
-        raise ModelFormatError("the pickle sets items of what is no dict")
+        raise ModelFormatError("the pickle sets items of something that is not a dict")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if isinstance(key, _KEYS):  # a tuple may be nested too deep to be hashed
             target[key] = value
@@ -304,7 +304,7 @@ def _extend(target: Any, items: list[Any]) -> None:
     if isinstance(target, Stranger):
         return
     if not isinstance(target, list):
-        raise ModelFormatError("the pickle appends to what is no list")
+        raise ModelFormatError("the pickle appends to something that is not a list")
     target += items
 
 

@@ -36,7 +36,7 @@ class Named:
 
 
 class Stranger:
-    """The result of a call that is not made: an object of another package."""
+    """Stands for the object that a call would have made, which is never called."""
 
     def __init__(self, named: Named, arguments: tuple[Any, ...] = ()) -> None:
         self.named, self.arguments = named, arguments
@@ -44,7 +44,7 @@ class Stranger:
         self.items: dict[Any, Any] = {}  # of a class that is a dict too
 
     def set_state(self, state: Any) -> None:
-        """Keep what ``__setstate__`` would get; of slots and attributes the attributes."""
+        """Keep what ``__setstate__`` would get; of attributes and slots, the attributes."""
         if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], dict):
             state = state[0]
         self.state = state
@@ -54,7 +54,7 @@ class Stranger:
 
 
 class Unread:
-    """A tensor of a kind that is not read. It does no harm until it is asked for its numbers."""
+    """A tensor of a kind that is not read; it raises only if its numbers are asked for."""
 
     shape = ()
 
@@ -74,7 +74,7 @@ _NUMBERS: Final = re.compile(r"b1|[iu][1248]|f[248]|c8|c16")
 
 
 class DType:
-    """A dtype in a pickle; `dtype` is None for one that is no number."""
+    """A dtype in a pickle; `dtype` is None if it is not one of numbers."""
 
     def __init__(self, text: Any) -> None:
         known = isinstance(text, str) and _NUMBERS.fullmatch(text)
@@ -96,14 +96,14 @@ class Pickled:
         self._order: Any = "C"
 
     def set_state(self, state: Any) -> None:
-        """Version (since long), shape, dtype, whether in Fortran's order, and the bytes."""
+        """Take the shape, the dtype, whether in Fortran's order, and the bytes."""
         if not isinstance(state, tuple) or len(state) < 4:
             raise ModelFormatError("expected the state of an array")
         shape, dtype, fortran, data = state[-4:]
         self.fill(shape, dtype, "F" if fortran is True else "C", data)
 
     def fill(self, shape: Any, dtype: Any, order: Any, data: Any) -> Pickled:
-        """Give it what it is."""
+        """Fill in shape, dtype, order and bytes."""
         shape = (shape,) if isinstance(shape, int) else shape
         if not isinstance(shape, tuple) or len(shape) > 8 or not isinstance(dtype, DType):
             raise ModelFormatError("expected the shape and the dtype of an array")
@@ -153,7 +153,7 @@ def numpys(name: str, arguments: tuple[Any, ...]) -> Any:
 
 
 def settled(content: Any) -> Any:
-    """The content with a `Holder` for each module in it, and a dict for what is one too.
+    """The content with a `Holder` for each module in it, and a dict for each object that is one.
 
     Lists and dicts are changed in place.
     """

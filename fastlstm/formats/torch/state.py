@@ -18,7 +18,7 @@ AGAIN = 4  # more steps for each part of what is there twice
 
 
 class Holder:
-    """The attributes of a module in a file, whose code is never looked at.
+    """The attributes of a module in a file; its code is never read.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def parts_of(source: Any) -> tuple[Mapping[str, Any], dict[str, Any]]:
 
 
 def _flattened(source: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """All tensors and modules in a nest, by their dotted names."""
+    """All tensors and modules in nested mappings, by their dotted names."""
     tensors: dict[str, Any] = {}
     modules: dict[str, Any] = {}
     around = {id(source)}  # what is being visited: a hostile file may hold itself ...

@@ -1,9 +1,9 @@
-"""Weights that a network would leave out: what they are, and whether they may be left out.
+"""Weights that no hint names: what they are, and whether a network may leave them out.
 
 A file of weights does not say what is done with them. So whatever stands beside the LSTM and the
 parts that the caller names is taken for a part of the network, unless the caller leaves it out by
-name (`ignore`), or asks for the LSTM alone (a `prefix` without a head): what then follows the LSTM
-is no part of it, and what cannot stand in front of it unnoticed is not either.
+name (`ignore`), or asks for the LSTM alone (a `prefix` without a head). Then what follows the LSTM
+is left out, and so is what could not stand in front of it unnoticed.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _cell(name: str, shapes: dict[str, tuple[int, ...]]) -> Group:
 
 
 def fits_in_front(group: Group, width: int) -> bool:
-    """Whether these weights may stand before an LSTM of so many inputs without being missed.
+    """Whether these weights may stand in front of an LSTM of so many inputs without being missed.
 
     Then a network without them takes the same inputs, and gives other numbers. A dense layer that
     changes the number of inputs is missed: the sequences would not fit.
@@ -151,7 +151,7 @@ def fits_in_front(group: Group, width: int) -> bool:
 
 
 def in_front(groups: Iterable[Group], width: int) -> list[Group]:
-    """Those that may stand before an LSTM of so many inputs, alone or one behind the other."""
+    """Those that may stand in front of an LSTM of so many inputs, alone or in a row."""
     groups = list(groups)
     from_inputs = _reached([(k.inputs, k.outputs) for k in groups], width)
     to_lstm = _reached([(k.outputs, k.inputs) for k in groups], width)
@@ -163,7 +163,7 @@ def in_front(groups: Iterable[Group], width: int) -> list[Group]:
 
 
 def _reached(steps: list[tuple[int | None, int | None]], start: int) -> set[int]:
-    """All sizes that steps from one size to another lead to, from a start on."""
+    """All sizes that can be reached from a start, by steps from one size to another."""
     found = {start}
     while more := {b for a, b in steps if a in found and b is not None} - found:
         found |= more
@@ -173,12 +173,12 @@ def _reached(steps: list[tuple[int | None, int | None]], start: int) -> set[int]
 def ignored_names(
     ignore: Iterable[str], tensors: Mapping[str, Any], modules: Mapping[str, Any]
 ) -> set[str]:
-    """The full names of all tensors and modules that `ignore` names: they, and what is in them.
+    """The full names of all tensors and modules that `ignore` names, and of all that is in them.
 
     Raises
     ------
     WrongChoice
-        If a name is none in the model.
+        If the model has nothing of that name.
     """
     ignored: set[str] = set()
     names = [*tensors, *modules]

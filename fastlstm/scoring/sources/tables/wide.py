@@ -44,11 +44,11 @@ class WideRows(SequenceColumns):
         refuse_index(table.name, names, otherwise)
         texts = [f.name for f in fields if not table.is_numeric(f)]
         if texts or len(fields) % self.inputs:
-            wrong = f"no numbers in {', '.join(texts)}" if texts else f"{len(fields)} of them"
+            wrong = f"text in {', '.join(texts)}" if texts else count_of(len(fields), "column")
             raise ValueError(
                 Message(
-                    f"{table.name}: expected columns of numbers, "
-                    f"{count_of(self.inputs, 'column')} for each step, beside ",
+                    f"{table.name}: expected {count_of(self.inputs, 'column')} of numbers for each "
+                    "step, beside ",
                     Option("id"),
                     " and ",
                     Option("keep"),
