@@ -1,42 +1,30 @@
 """`python -m bench diff OLD [NEW]`: what got slower, or less accurate, since a stored result.
 
-A machine changes its speed between runs, by more than what one looks for. So an engine's time in
-a round is taken relative to what else was measured in the same round: the peak, and other engines
-of the same version in both results (their geometric mean). Slower means that the quartiles of
-these relative times do not overlap and that their medians differ by more than `LEAST_CHANGE`.
-Errors come from the same weights and input in every run, so nothing but the code changes them.
+Between runs, a machine changes its speed by more than the changes that one looks for. So the time
+of a round is divided by what else was measured in that round: the geometric mean of the peak and of
+the other engines whose versions are the same in both results. Slower means that the quartiles of
+these relative times do not overlap, and that their medians differ by more than `LEAST_CHANGE`.
+Errors come from the same weights and input in every run, so only the code changes them.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from bench import results
-from bench.results import OWN
-from bench.spread import quartiles
-from bench.tables import table
+from bench.harness import figures, stored
+from bench.harness.engines import ENGINES
+from bench.harness.own import is_own
+from bench.harness.rounds import quartiles
+from bench.harness.stored import Result, Row
+from bench.harness.tables import table
 
-Results = dict[str, Any]
-
-PARTS = ("rows", "ragged", "small", "idle", "threads", "trace", "networks", "scoring")
 LEAST_CHANGE = 1.03  # of a relative time
 LEAST_ABSOLUTE = 1.15  # where nothing was measured beside it
 LEAST_ERROR_CHANGE = {"rms_error": 1.01, "max_error": 1.10}
-# What the speed of each reference depends on; nothing but the machine: ().
-REFERENCES = {
-    "peak": (),
-    "numpy": ("numpy", "BLAS of NumPy"),
-    "NumPy": ("numpy", "BLAS of NumPy"),
-    "PyTorch": ("torch",),
-    "ONNX Runtime": ("onnxruntime",),
-    "OpenVINO": ("openvino",),
-    "JAX": ("jax", "jaxlib"),
-    "BlockLSTMV2": ("tensorflow",),
-}
 
 
 class Change(NamedTuple):
@@ -52,83 +40,82 @@ class Change(NamedTuple):
 
 
 def main(options: argparse.Namespace) -> int:
-    old = results.read(options.old)
-    new = results.read(results.chosen(options.new, old["command"]))
-    warn_of_differences(old, new)
+    old = stored.read(options.old)
+    new = stored.read(stored.chosen(options.new, old["command"]))
+    check_machines(old, new)
     changes = compare(old, new)
     print(render(changes))
     return int(any(change.worse for change in changes))
 
 
-def warn_of_differences(old: Results, new: Results) -> None:
+def check_machines(old: Result, new: Result) -> None:
+    """Refuse results of two machines."""
     for name in ("cpu", "threads"):
         then, now = old["machine"][name], new["machine"][name]
         if then != now:
             raise ValueError(f"expected results of one machine, got {name} {then} and {now}")
 
 
-def compare(old: Results, new: Results) -> list[Change]:
-    """Every change of what is fastlstm's own, worse and better and neither."""
-    unchanged = same_versions(old, new)
+def compare(old: Result, new: Result) -> list[Change]:
+    """Every figure of fastlstm's own that is in both results."""
+    references = same_versions(old, new)
     changes = []
-    for part in PARTS:
-        before = {results.key(row): row for row in old.get(part, [])}
-        for row in new.get(part, []):
-            then = before.get(results.key(row))
-            if then is not None and same_work(then, row):
-                changes += compare_row(part, then, row, unchanged)
+    for section, rows in new.items():
+        if isinstance(rows, list) and isinstance(old.get(section), list):
+            before = {stored.key(row): row for row in old[section]}
+            for row in rows:
+                then = before.get(stored.key(row))
+                if then is not None and same_work(then, row):
+                    changes += compare_rows(section, then, row, references)
     return changes
 
 
-def same_versions(old: Results, new: Results) -> set[str]:
-    """The references whose packages did not change."""
+def same_versions(old: Result, new: Result) -> set[str]:
+    """The labels of the steady engines whose packages did not change."""
     then, now = (result["machine"]["versions"] for result in (old, new))
     return {
-        name
-        for name, packages in REFERENCES.items()
-        if all(then.get(k) == now.get(k) for k in packages)
+        label
+        for label, engine in ENGINES.items()
+        if engine.steady and all(then.get(k) == now.get(k) for k in engine.versions)
     }
 
 
-def same_work(old: Results, new: Results) -> bool:
-    return all(old[name] == new[name] for name in ("N", "T", "I", "H", "layers"))
+def same_work(old: Row, new: Row) -> bool:
+    """Whether both are rows of engines, on the same workload."""
+    names = ("N", "T", "I", "H", "layers", "engines")
+    if any(name not in row for row in (old, new) for name in names):
+        return False
+    return all(old[name] == new[name] for name in names[:-1])
 
 
-def compare_row(part: str, old: Results, new: Results, unchanged: set[str]) -> list[Change]:
-    then, now = results.measured(old), results.measured(new)
-    both = [name for name in now if name in then]
-    references = [name for name in both if reference_name(name) in unchanged]
-    label = " ".join(str(k) for k in (part, *results.key(new)) if k not in (None, "full"))
+def compare_rows(section: str, old: Row, new: Row, references: set[str]) -> list[Change]:
+    then, now = figures.measured(old), figures.measured(new)
+    both = [label for label in now if label in then]
+    beside = [label for label in both if label in references]
+    name = " ".join(str(k) for k in (section, *stored.key(new)) if k not in (None, "full"))
     changes = []
-    for name in both:
-        if name.startswith(OWN) or name == "trace":
-            changes.append(compare_times(label, name, then, now, references))
-            changes += compare_errors(label, name, then[name], now[name])
+    for label in both:
+        if is_own(label):
+            changes.append(compare_times(name, label, then, now, beside))
+            changes += compare_errors(name, label, then[label], now[label])
     return changes
 
 
-def reference_name(engine: str) -> str:
-    """`PyTorch, packed` is PyTorch."""
-    return engine.split(",")[0]
-
-
-def compare_times(
-    label: str, name: str, then: Results, now: Results, references: Sequence[str]
-) -> Change:
-    before, after = (relative(engines, name, references) for engines in (then, now))
+def compare_times(row: str, label: str, then: Row, now: Row, references: Sequence[str]) -> Change:
+    before, after = (relative(engines, label, references) for engines in (then, now))
     (old_low, old, old_high), (new_low, new, new_high) = quartiles(before), quartiles(after)
     least = LEAST_CHANGE if references else LEAST_ABSOLUTE
     worse = new > least * old and new_low > old_high
     better = old > least * new and old_low > new_high
-    return Change(label, name, "time", new / old, worse, better, tuple(references))
+    return Change(row, label, "time", new / old, worse, better, tuple(references))
 
 
-def relative(engines: Results, name: str, references: Sequence[str]) -> list[float | None]:
+def relative(engines: Row, label: str, references: Sequence[str]) -> list[float | None]:
     """The seconds of each round over the geometric mean of the references' in that round.
 
-    A reference that sat out rounds counts in those with its median.
+    Where a reference sat out a round, its median stands in.
     """
-    own = engines[name]["seconds"]
+    own = engines[label]["seconds"]
     if not references:
         return list(own)
     logs = []
@@ -139,7 +126,7 @@ def relative(engines: Results, name: str, references: Sequence[str]) -> list[flo
     return [None if s is None else float(s / k) for s, k in zip(own, scale, strict=True)]
 
 
-def compare_errors(label: str, name: str, then: Results, now: Results) -> list[Change]:
+def compare_errors(row: str, label: str, then: Row, now: Row) -> list[Change]:
     changes = []
     for kind, least in LEAST_ERROR_CHANGE.items():
         if then.get("checked") == now.get("checked") and kind in then and kind in now:
@@ -147,7 +134,7 @@ def compare_errors(label: str, name: str, then: Results, now: Results) -> list[C
             if old != new:
                 times = new / old if old else float("inf")
                 worse, better = new > least * old, old > least * new
-                changes.append(Change(label, name, kind, times, worse, better))
+                changes.append(Change(row, label, kind, times, worse, better))
     return changes
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bench import results, roofline
-from bench.results import OWN
+from bench.compare.limits import bandwidth, intensity, roof
+from bench.harness import figures, stored
+from bench.harness.own import OWN
+from bench.harness.stored import Row
+from bench.harness.tables import hidden
 
-Results = dict[str, Any]
-
-ENGINES = ("OpenVINO", "ONNX Runtime", "JAX", "PyTorch", "Keras", "numpy")
 INK, QUIET = "#1f2933", "#7b8794"
 OURS, THEIRS = "#0b6e4f", "#d1495b"
 
@@ -29,15 +29,15 @@ def main(options: argparse.Namespace) -> int:
         "text.color": INK,
         "axes.labelcolor": INK,
     }
-    path = results.chosen(options.path)
-    found = results.read(path)
-    rows = [row for row in found.get("rows", []) if row["dtype"] == "float32"]
+    path = stored.chosen(options.path)
+    result = stored.read(path)
+    rows = [row for row in result.get("rows", []) if row["dtype"] == "float32"]
     if not rows:
         raise ValueError(f"{path.name} has no rows in float32")
-    title = f"{found['machine']['cpu']}, {found['machine']['threads']} threads, float32"
+    title = f"{result['machine']['cpu']}, {result['machine']['threads']} threads, float32"
     save(heat_map(rows, title), path, "ratios", options.format)
-    if found.get("limits"):
-        save(roof(rows, found["limits"][0], title), path, "roofline", options.format)
+    if result.get("limits"):
+        save(roofline(rows, result["limits"][0], title), path, "roofline", options.format)
     return 0
 
 
@@ -48,15 +48,15 @@ def save(figure: Any, beside: Path, name: str, kind: str) -> None:
     print(path.name)
 
 
-def heat_map(rows: list[Results], title: str) -> Any:
+def heat_map(rows: list[Row], title: str) -> Any:
     """Rows by engines: green where fastlstm is faster, red where it is slower."""
     from matplotlib.colors import TwoSlopeNorm
     from matplotlib.figure import Figure
 
-    names = [k for k in ENGINES if any(k in results.rivals(row) for row in rows)]
+    names = figures.by_strength(rows)
     times = np.array(
         [
-            [results.times(row, k) if k in results.rivals(row) else None for k in names]
+            [figures.times(row, k) if k in figures.rivals(row) else None for k in names]
             for row in rows
         ],
         float,
@@ -88,33 +88,31 @@ def heat_map(rows: list[Results], title: str) -> Any:
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="minor", length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(f"fastlstm is so many times as fast\n{title}", pad=12, loc="left")
+    axes.set_title(f"fastlstm's speed, as a multiple of each engine's\n{title}", pad=12, loc="left")
     return figure
 
 
-def size(row: Results) -> str:
-    hidden = f"{row['H']}" + (f" x {row['layers']}" if row["layers"] > 1 else "")
-    return f"{row['N']:,} x {row['T']:,} x {row['I']} → {hidden}"
+def size(row: Row) -> str:
+    return f"{row['N']:,} x {row['T']:,} x {row['I']} → {hidden(row)}"
 
 
-def roof(rows: list[Results], limits: Results, title: str) -> Any:
+def roofline(rows: list[Row], limits: Row, title: str) -> Any:
     """Achieved operations a second against operations a byte, under the machine's roofs."""
     from matplotlib.figure import Figure
 
-    peak, speed = results.peak(limits), roofline.bandwidth(limits)
+    peak, speed = figures.peak(limits), bandwidth(limits)
     assert peak is not None
     assert speed is not None
     figure = Figure(figsize=(10, 6.5))
     axes = figure.subplots()
     points = []
     for row in rows:
-        best = results.best_rival(row)
-        own, other = results.flops(row), results.flops(row, best) if best else None
+        own, other = figures.flops(row), figures.flops(row, figures.best_rival(row))
         if own and other:
-            points.append((row["name"], roofline.intensity(row), own / 1e9, other / 1e9))
+            points.append((row["name"], intensity(row), own / 1e9, other / 1e9))
     xs = [x for _, x, *_ in points]
     span = np.geomspace(min(xs) / 5, max(xs) * 2, 200)
-    axes.plot(span, [roofline.roof(x, peak, speed) / 1e9 for x in span], color=INK)
+    axes.plot(span, [roof(x, peak, speed) / 1e9 for x in span], color=INK)
     for _, x, own, other in points:
         axes.plot([x, x], [own, other], color=QUIET, linewidth=0.8, zorder=1)
         axes.plot(x, other, "o", color=THEIRS, markersize=4)
@@ -150,7 +148,7 @@ def roof(rows: list[Results], limits: Results, title: str) -> Any:
 
 
 def place_names(axes: Any, points: list[tuple[str, float, float, float]]) -> None:
-    """Write each name beside its point, where it covers no other name, point or line."""
+    """Write each name beside its point, where it hides no other name, point or line."""
     inch = 72 / axes.figure.dpi
 
     def at(x: float, y: float) -> Any:  # in points of 1/72 inch, as offsets are

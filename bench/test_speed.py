@@ -1,7 +1,7 @@
-"""The table's rows, small enough for pytest-benchmark: `pytest bench`.
+"""The workloads of `compare`, small enough for pytest-benchmark: `pytest bench`.
 
-Everything runs in one process, so that a figure here is worth less than one of `python -m bench`;
-it is the quick look while a kernel is being changed. Every figure carries its error.
+It is for a quick look while a kernel is being changed: everything runs in one process, so a figure
+says less than one of `python -m bench`. Every figure carries its error.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bench.measure import errors, float64_outputs
-from bench.rows import BENCHMARK_ROWS, Row
-from fastlstm import reference
+from bench.harness.accuracy import errors, float64_outputs
+from bench.harness.internals import predict_by_reference, trace_by_reference
+from bench.harness.workload import WORKLOADS, Workload
 
 Array = npt.NDArray[Any]
 
@@ -25,42 +25,42 @@ MOST_ERROR = {"float32": 2e-6, "float64": 4e-15}
 
 
 @pytest.fixture(params=["float32", "float64"])
-def row(request: pytest.FixtureRequest, name: str) -> Row:
-    whole = Row.named(name, request.param)
+def workload(request: pytest.FixtureRequest, name: str) -> Workload:
+    whole = Workload.named(name, request.param)
     shares = int(WORK / whole.work_a_sequence) // SHARE
     return whole.with_sequences(min(whole.N, SHARE * max(1, shares)))
 
 
-def measure(benchmark: Any, row: Row, call: Callable[[Array], Array], group: str) -> None:
-    """Time a call on the row's input, and hold its results against float64."""
-    x = row.inputs()
+def measure(benchmark: Any, workload: Workload, call: Callable[[Array], Array], group: str) -> None:
+    """Time a call on the workload's input, and hold its results against float64."""
+    x = workload.inputs()
     outputs = call(x)  # compiles
-    checked = np.linspace(0, row.N - 1, 16).astype(int)
-    found = errors(outputs[checked], float64_outputs(row, checked))
-    benchmark.group = f"{group} {row.name} {row.dtype}"
-    benchmark.extra_info.update(N=row.N, T=row.T, I=row.I, H=row.H, **found)
+    checked = np.linspace(0, workload.N - 1, 16).astype(int)
+    found = errors(outputs[checked], float64_outputs(workload, checked))
+    benchmark.group = f"{group} {workload.name} {workload.dtype}"
+    benchmark.extra_info.update(N=workload.N, T=workload.T, I=workload.I, H=workload.H, **found)
     benchmark(call, x)
-    assert found["max_error"] <= MOST_ERROR[row.dtype]
+    assert found["max_error"] <= MOST_ERROR[workload.dtype]
 
 
-@pytest.mark.parametrize("name", BENCHMARK_ROWS)
-def test_predict(benchmark, row):
-    measure(benchmark, row, row.model().predict, "last hidden state,")
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_predict(benchmark, workload):
+    measure(benchmark, workload, workload.model().predict, "last hidden state,")
 
 
-@pytest.mark.parametrize("name", BENCHMARK_ROWS)
-def test_numpy_loop(benchmark, row):
-    layers = row.model().layers
-    measure(benchmark, row, lambda x: reference.predict(layers, x), "last hidden state,")
-
-
-@pytest.mark.parametrize("name", ["seed", "tiny"])
-def test_trace(benchmark, row):
-    model = row.model()
-    measure(benchmark, row, lambda x: model.trace(x).hidden_state[:, -1], "all values,")
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_numpy_loop(benchmark, workload):
+    model = workload.model()
+    measure(benchmark, workload, lambda x: predict_by_reference(model, x), "last hidden state,")
 
 
 @pytest.mark.parametrize("name", ["seed", "tiny"])
-def test_numpy_trace(benchmark, row):
-    layers = row.model().layers
-    measure(benchmark, row, lambda x: reference.trace(layers, x).h[:, -1], "all values,")
+def test_trace(benchmark, workload):
+    model = workload.model()
+    measure(benchmark, workload, lambda x: model.trace(x).hidden_state[:, -1], "all values,")
+
+
+@pytest.mark.parametrize("name", ["seed", "tiny"])
+def test_numpy_trace(benchmark, workload):
+    model = workload.model()
+    measure(benchmark, workload, lambda x: trace_by_reference(model, x), "all values,")

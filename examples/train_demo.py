@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 import fastlstm
-from fastlstm import weather
+from fastlstm.commands.demo import weather
 
 UNITS = 32
 EPOCHS = 10
@@ -36,7 +36,7 @@ RATE = 3e-3
 OFFSET = 0.5  # of the scaled temperature, dew point and pressure; 0.5 is 5 degrees or 4 hPa
 NOISE = 0.1
 SEED = 2013
-DESTINATION = Path(weather.__file__).parent / "data" / "weather_model.npz"
+DESTINATION = Path(fastlstm.__file__).parent / "data" / "weather_model.npz"
 
 CHECK_TRAIN = (np.datetime64("2013-03-01T00"), np.datetime64("2013-10-01T00"))
 CHECK_TEST = (np.datetime64("2013-01-01T00"), np.datetime64("2013-03-01T00"))

@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fastlstm.calls.ragged import Ragged
     from fastlstm.calls.trace import Trace
+    from fastlstm.commands.versions import show_versions
     from fastlstm.errors import ModelFormatError, UnsupportedModelError
     from fastlstm.loading import from_keras, from_onnx, from_torch, load
     from fastlstm.model import LSTM, warmup
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from fastlstm.network.state import State
     from fastlstm.scoring import score
     from fastlstm.tutorial import lstm_forward
-    from fastlstm.versions import show_versions
 
 __all__ = [
     "LSTM",
@@ -66,7 +66,7 @@ _HOME = {
     "load": "loading",
     "lstm_forward": "tutorial",
     "score": "scoring",
-    "show_versions": "versions",
+    "show_versions": "commands.versions",
     "warmup": "model",
 }
 

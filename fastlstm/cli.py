@@ -1,4 +1,4 @@
-"""The command `fastlstm`: its parser, and how it ends."""
+"""The command `fastlstm`: its parser and its exit codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import fastlstm
-from fastlstm.commands import bench, convert, demo, info, score, trace, verify, versions
+from fastlstm.commands import convert, demo, info, score, speed, trace, verify, versions
 from fastlstm.commands.completion import SHELLS, PrintCompletion
 from fastlstm.engine.compiling import exit_at_once
 from fastlstm.messages import message_of, nearest
@@ -20,11 +20,11 @@ INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 EXIT_CODES = """\
 exit codes:
   0    done
-  1    bad input, or a failure: one line on stderr says which
+  1    bad input or another failure; one line on stderr says what is wrong
   2    wrong usage
   130  interrupted by Ctrl-C
 
-`fastlstm COMMAND --help` describes a command, with an example."""
+`fastlstm COMMAND --help` describes a command and shows an example."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Build the parser; each command names the function that runs it."""
     parser = argparse.ArgumentParser(
         prog="fastlstm",
-        description="Score LSTM networks over large batches of sequences.",
+        description="Score large batches of sequences with LSTM networks, on a CPU.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -66,34 +66,31 @@ def make_parser() -> argparse.ArgumentParser:
         "--print-completion",
         action=PrintCompletion,
         choices=SHELLS,
-        help="print a script that completes commands and options in this shell (needs shtab)",
+        help="print a completion script for this shell (needs shtab)",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, info, convert, verify, score, trace, bench, versions):
+    for command in (demo, info, convert, verify, score, trace, speed, versions):
         command.add_parser(commands)
     return parser
 
 
 def _run(arguments: Sequence[str] | None) -> None:
     try:
-        parser = make_parser()
-        options, unknown = parser.parse_known_args(arguments)
+        options, unknown = make_parser().parse_known_args(arguments)
         if unknown:
-            _refuse_unknown(parser, options, unknown)
+            _refuse_unknown(options.parser, unknown)
     except SystemExit:
-        sys.stdout.flush()  # what --help printed may have no reader either
+        sys.stdout.flush()  # --help may meet a reader that has gone, too: `main` handles it
         raise
     options.run(options)
-    if sys.stdout is not None:  # nor has it to be open
+    if sys.stdout is not None:  # None if it was closed before we started
         sys.stdout.flush()
 
 
-def _refuse_unknown(
-    parser: argparse.ArgumentParser, options: argparse.Namespace, unknown: Sequence[str]
-) -> None:
-    """Refuse arguments that a command does not have, and say which one was probably meant."""
-    given = [f"--{name.replace('_', '-')}" for name in vars(options)]
+def _refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+    """Refuse arguments that a command does not have, and suggest the one that was meant."""
+    known = [flag for action in parser._actions for flag in action.option_strings]
     flags = [word.partition("=")[0] for word in unknown if word.startswith("--")]
-    meant = nearest(flags[0], given) if flags else None
+    meant = nearest(flags[0], known) if flags else None
     hint = f"; did you mean {meant}?" if meant else ""
     parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.calls.call import Call, as_integer, check_call, check_out, is_lazy, new_array
+from fastlstm.calls.call import as_integer, check_call, check_out, is_lazy, new_array
 from fastlstm.calls.dask_array import predict_blocks
 from fastlstm.calls.masks import MaskedSource
-from fastlstm.calls.state import by_layer, new_state, of_first_layers
+from fastlstm.calls.state import new_state, of_first_layers
 from fastlstm.calls.trace import Trace
-from fastlstm.engine.run.outputs import Outputs
+from fastlstm.engine.run.source import Outputs
 from fastlstm.formats import native
 from fastlstm.lazy import lazy
 from fastlstm.messages import Message, Option
@@ -266,14 +266,16 @@ class LSTM:
             If steps are masked and the last layer alone reads from the end: its outputs at every
             step have no one meaning.
         """
-        self.network.check_every_step()
-        call = check_call(self.network, x, lengths, state, threads)
-        source, end = call.source, self._new_state(call)
-        output = self._new_array(call, source.n_steps, self.network.layers[-1].output_size)
-        self._run(self._network_engine, call, Outputs(sequence=output, end=end))
+        network, engine = self.network, self._network_engine
+        network.check_every_step()
+        source, start, threads = check_call(network, x, lengths, state, threads)
+        shape = source.n_rows, source.n_steps, engine.network.output_size
+        output = new_array(shape, network.dtype, source)
+        end = new_state(network.state_sizes, source.n_rows, network.dtype)
+        engine.run(source, start, Outputs(sequence=output, end=end.flat), threads)
         if isinstance(source, MaskedSource):
-            source.spread(output, self._network_engine.blank(), self._repeats)
-        return output, self._as_state(end, call)
+            source.spread(output, engine.blank(), self._repeats)
+        return output, end
 
     def predict(
         self,
@@ -322,25 +324,23 @@ class LSTM:
         `threads`.
         """
         every = self._gives_every_step(return_sequences)
-        if is_lazy(x):
+        if type(x) is not np.ndarray and is_lazy(x):
             blocks: Array = predict_blocks(self, x, lengths, state, every, threads, out, progress)
             return blocks
-        call = check_call(self.network, x, lengths, state, threads)
-        source, size = call.source, self.network.output_size
+        network, engine = self.network, self._engine
+        source, start, threads = check_call(network, x, lengths, state, threads)
+        size = network.output_size
         shape = (source.n_rows, source.n_steps, size) if every else (source.n_rows, size)
-        result = None if out is None else check_out(out, shape, self.dtype, source)
+        result = None if out is None else check_out(out, shape, network.dtype, source)
         if result is None:
-            result = new_array(shape, self.dtype, source) if every else np.empty(shape, self.dtype)
+            result = new_array(shape, network.dtype, source)
         elif every and source.lengths is not None:
             result[...] = 0
         outputs = Outputs(sequence=result) if every else Outputs(last=result)
-        self._run(self._engine, call, outputs, progress)
-        if isinstance(source, MaskedSource):
-            blank = self._engine.blank()
-            if every:
-                source.spread(result, blank, self._repeats)
-            elif self.read == "last":
-                source.blank_ends(result, blank, self._repeats)
+        engine.run(source, start, outputs, threads, progress)
+        if isinstance(source, MaskedSource) and (every or network.read == "last"):
+            restore = source.spread if every else source.blank_ends
+            restore(result, engine.blank(), self._repeats)
         if out is None:
             return result
         if result.base is not out:
@@ -384,15 +384,17 @@ class LSTM:
                 )
             )
         index %= self.num_layers
-        call = check_call(self.network, x, lengths, state, threads)
-        source = call.source
+        source, start, threads = check_call(self.network, x, lengths, state, threads)
         sizes = self.network.state_sizes[: index + 1]  # of the layers that are run
-        call = call._replace(start=of_first_layers(call.start, sizes, source.n_rows))
+        start = of_first_layers(start, sizes, source.n_rows)
         cells = self.recurrent[index].cells  # both directions side by side
         units, width = sum(k.hidden_size for k in cells), sum(k.output_size for k in cells)
-        i, f, g, o, c = (self._new_array(call, source.n_steps, units) for _ in range(5))
-        h = self._new_array(call, source.n_steps, width)
-        self._run(self._engine_up_to(index), call, Outputs(sequence=h, gates=(i, f, g, o, c)))
+        shape = source.n_rows, source.n_steps
+        gates = new_array((5, *shape, units), self.dtype, source)
+        i, f, g, o, c = gates
+        h = new_array((*shape, width), self.dtype, source)
+        outputs = Outputs(sequence=h, gates=gates)
+        self._engine_up_to(index).run(source, start, outputs, threads)
         lengths = source.lengths
         if isinstance(source, MaskedSource):
             lengths = source.source.lengths
@@ -427,10 +429,6 @@ class LSTM:
     def _engines(self) -> dict[int, Engine]:
         return {}
 
-    @staticmethod
-    def _run(engine: Engine, call: Call, outputs: Outputs, progress: bool = False) -> None:
-        engine.run(call.source, call.start, outputs, call.threads, progress)
-
     @property
     def _repeats(self) -> bool:
         """Whether the last layer repeats its outputs where steps are masked."""
@@ -456,20 +454,11 @@ class LSTM:
         than that step is walked.
         """
         assert self.read != "last"
-        call = check_call(self.network, x, lengths, None, threads)
-        end = self._new_state(call)
-        scores = np.empty((call.source.n_rows, self.output_size), self.dtype)
-        self._run(self._engine, call, Outputs(last=scores, end=end))
-        return scores, self._as_state(end, call)
-
-    def _new_state(self, call: Call) -> tuple[Array, Array]:
-        return new_state(self.network.state_sizes, call.source.n_rows, self.dtype)
-
-    def _as_state(self, end: tuple[Array, Array], call: Call) -> State:
-        return by_layer(end, self.network.state_sizes, call.source.n_rows)
-
-    def _new_array(self, call: Call, *shape: int) -> Array:
-        return new_array((call.source.n_rows, *shape), self.dtype, call.source)
+        source, start, threads = check_call(self.network, x, lengths, None, threads)
+        end = new_state(self.network.state_sizes, source.n_rows, self.dtype)
+        scores = np.empty((source.n_rows, self.output_size), self.dtype)
+        self._engine.run(source, start, Outputs(last=scores, end=end.flat), threads)
+        return scores, end
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"an LSTM is immutable: cannot set {name!r}")

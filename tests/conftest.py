@@ -5,7 +5,7 @@ from __future__ import annotations
 import helpers
 import pytest
 
-from fastlstm.engine.run import engine as run
+from fastlstm.engine.run import packed
 
 
 class Ran:
@@ -53,4 +53,4 @@ def few_kernels(request, monkeypatch):
     the marker `usual_tiles` get what the engine chooses.
     """
     if request.node.get_closest_marker("usual_tiles") is None:
-        monkeypatch.setattr(run, "choose_tile", helpers.choose_of_few_tiles)
+        monkeypatch.setattr(packed, "choose_tile", helpers.choose_of_few_tiles)

@@ -18,8 +18,8 @@ import pytest
 import fastlstm
 from fastlstm import reference
 from fastlstm.engine.kernel.cells import Cell, cell_of
-from fastlstm.engine.kernel.forms import Form
-from fastlstm.engine.plan import cost as kinds
+from fastlstm.engine.kernel.forms import Form, Tile, possible_kinds
+from fastlstm.engine.plan.cost import make_tile
 
 TESTS = Path(__file__).resolve().parent
 PACKAGE = Path(fastlstm.__file__).resolve().parent
@@ -39,12 +39,12 @@ def some_of(table: Iterable[Any], *usual: Any) -> list[Any]:
     return rows
 
 
-def choose_of_few_tiles(stack: Any, n_rows: int, n_threads: int, traced: bool) -> kinds.Tile:
+def choose_of_few_tiles(stack: Any, n_rows: int, n_threads: int, traced: bool) -> Tile:
     """What the fixture `few_kernels` has instead of `kinds.choose_tile`."""
     form = stack.form
-    possible = kinds.possible_kinds(str(stack.layers[0].dtype), form, traced)
+    possible = possible_kinds(str(stack.layers[0].dtype), form, traced)
     units = form.projected or form.cell.clipped or form.embedded or (n_rows < 4 and form == Form())
-    return kinds.make_tile(possible[len(possible) // 2 if units else 0], n_rows, n_threads)
+    return make_tile(possible[len(possible) // 2 if units else 0], n_rows, n_threads)
 
 
 def assert_same_bits(actual: Any, expected: Any, what: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The shapes that tests and benchmarks share, and makers of random networks and inputs.
+"""Small shapes for the tests, and makers of random networks and inputs for tests and benchmarks.
 
 Tests say ``from shapes import ...`` (pytest puts this folder on the path), the benchmarks,
 which run from the root of the repository, ``from tests.shapes import ...``.
@@ -14,27 +14,6 @@ import numpy.typing as npt
 from fastlstm import LSTM, Dense, Layer
 
 Array = npt.NDArray[Any]
-
-# name: N, T, I, H, layers
-BENCHMARK_ROWS = {
-    "seed": (100_000, 100, 1, 1, 1),
-    "tiny": (100_000, 50, 1, 8, 1),
-    "h16": (8_192, 100, 4, 16, 1),
-    "mid": (4_096, 100, 8, 32, 1),
-    "h64": (2_048, 100, 16, 64, 1),
-    "credit": (50_000, 13, 188, 64, 1),
-    "fraud": (10_000, 7, 220, 200, 2),
-    "har": (10_000, 128, 9, 32, 2),
-    "forecast": (100_000, 24, 1, 40, 2),
-    "telemetry": (2_048, 250, 25, 80, 2),
-    "hydro_s": (512, 365, 5, 128, 1),
-    "hydro": (512, 365, 32, 256, 1),
-    "big": (256, 50, 64, 512, 1),
-    "b32": (32, 200, 32, 128, 1),
-    "b8": (8, 500, 16, 64, 1),
-    "amp": (1, 48_000, 1, 20, 1),
-    "vad": (1, 10_000, 128, 128, 1),
-}
 
 
 class Case(NamedTuple):

@@ -14,8 +14,8 @@ from networks import Maker
 
 from fastlstm import LSTM, Embedding, Layer, Ragged, State, UnsupportedModelError, reference
 from fastlstm.engine.plan import plan
-from fastlstm.engine.run import chain_job, jobs
 from fastlstm.engine.run import engine as run
+from fastlstm.engine.run import job
 
 pytestmark = pytest.mark.usefixtures("few_kernels", "small_groups")
 
@@ -29,9 +29,9 @@ GUARD = 256
 def small_groups(monkeypatch):
     """Rows go through the network a few at a time, and on several threads."""
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
-    monkeypatch.setattr(chain_job, "LEAST_WORK_A_GROUP", 1.0)
-    monkeypatch.setattr(chain_job, "CACHE_BYTES", 4096)
-    monkeypatch.setattr(jobs, "GROUP_BYTES", 4096)
+    monkeypatch.setattr(job, "LEAST_WORK_A_GROUP", 1.0)
+    monkeypatch.setattr(job, "CACHE_BYTES", 4096)
+    monkeypatch.setattr(job, "COPIED_BYTES", 4096)
 
 
 @pytest.fixture
@@ -46,7 +46,8 @@ def guards(monkeypatch):
         return whole[GUARD : GUARD + size]
 
     aligned_empty = plan.aligned_empty
-    monkeypatch.setattr(plan, "aligned_empty", guarded_empty)
+    for name in ("aligned_empty", "aligned_zeros"):  # kernels need no zeros, they are fast by them
+        monkeypatch.setattr(plan, name, guarded_empty)
     yield kept
     for whole in kept:
         for guard in (whole[:GUARD], whole[-GUARD:]):

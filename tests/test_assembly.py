@@ -14,7 +14,8 @@ from shapes import make_input, make_model
 
 from fastlstm.engine import cpu, jit
 from fastlstm.engine.kernel import compiled as kernels
-from fastlstm.engine.plan import cost as kinds
+from fastlstm.engine.plan.chain import make_chain
+from fastlstm.engine.plan.cost import choose_tile
 
 FMA = re.compile(r"^\tvfn?m(?:add|sub)\d+([ps][sd])\s+(.*)$", re.M)
 DIVISION = re.compile(r"^\tvdiv([ps][sd])\s+(.*)$", re.M)
@@ -48,7 +49,7 @@ def assembly(dtype: str, size: int, patch: pytest.MonkeyPatch) -> tuple[str, int
     kernels.kernel.cache_clear()
     (dispatcher,) = found
     (text,) = dispatcher.inspect_asm().values()
-    return text, kinds.choose_tile(model._engine.alone, rows, 1, False).kind.vectors
+    return text, choose_tile(*make_chain(model.layers), rows, 1, False).kind.vectors
 
 
 def hot_loops(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from helpers import assert_same_bits
 from shapes import CASES, make_input, make_model
 
 from fastlstm import Ragged, reference
-from fastlstm.engine.run import jobs
+from fastlstm.engine.run import job
 
 NAMES = ["scalar", "odd", "tapered", "scalars_stacked"]
 DTYPES = ["float32", "float64"]
@@ -62,7 +62,7 @@ def assert_others_unchanged(result, expected, bad=BAD_ROW):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_input(name, dtype, bad, step, form, monkeypatch):
-    monkeypatch.setattr(jobs, "GROUP_BYTES", 4096)  # converted in groups of several tiles
+    monkeypatch.setattr(job, "COPIED_BYTES", 4096)  # converted in groups of several tiles
     model, x, expected = clean(name, dtype)
     at = 0 if step == "first" else x.shape[1] - 2
     x = x.copy()

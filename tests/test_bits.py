@@ -20,11 +20,11 @@ from shapes import CASES, make_input, make_model
 
 from fastlstm import LSTM, Ragged
 from fastlstm.engine import cpu
-from fastlstm.engine.kernel.forms import Form
-from fastlstm.engine.plan import cost as kinds
+from fastlstm.engine.kernel.forms import Form, Kind, possible_kinds
+from fastlstm.engine.plan import cost
 from fastlstm.engine.plan.chain import make_chain
 from fastlstm.engine.run import engine as run
-from fastlstm.engine.run import jobs
+from fastlstm.engine.run import job, packed
 
 DTYPES = ["float32", "float64"]
 SMALL = {name: case for name, case in CASES.items() if name not in ("wide", "wide_input")}
@@ -299,7 +299,7 @@ def check_way(way: Any, name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) 
 # --- the edges of tiles -----------------------------------------------------------------------
 
 
-def edges(kind: kinds.Kind) -> list[int]:
+def edges(kind: Kind) -> list[int]:
     """Numbers of rows at and beside every multiple of what a tile can have, and beyond."""
     least = kind.least_sequences
     beside = {k * least + d for k in (1, 2, 3) for d in (-1, 0, 1)} - {0}
@@ -316,7 +316,7 @@ USUAL = {
 def kinds_of_tile() -> list[Any]:
     found = []
     for dtype, name in itertools.product(DTYPES, ("scalar", "odd", "tapered")):
-        possible = kinds.possible_kinds(dtype, Form(scalar=name == "scalar"), traced=False)
+        possible = possible_kinds(dtype, Form(scalar=name == "scalar"), traced=False)
         usual = {possible[i] for i in USUAL.get((name, dtype), ())}
         for kind in possible:
             test_id = f"{name}-{dtype}-{kind.lanes_hold}-{kind.vectors}x{kind.group}"
@@ -338,11 +338,11 @@ def test_tiles_do_not_show(name, dtype, kind, monkeypatch):
     used = set()
 
     def choose_tile(stack, n_rows, n_threads, traced):
-        tile = kinds.make_tile(kind._replace(traced=traced), n_rows, n_threads)
+        tile = cost.make_tile(kind._replace(traced=traced), n_rows, n_threads)
         used.add(tile.kind)
         return tile
 
-    monkeypatch.setattr(run, "choose_tile", choose_tile)
+    monkeypatch.setattr(packed, "choose_tile", choose_tile)
     model = make_model(case.I, case.hidden_sizes, case.outputs, dtype)  # knows no tiles yet
     for n in sizes:
         rows = slice(sizes[-1] - n, None)
@@ -357,18 +357,18 @@ def test_tiles_do_not_show(name, dtype, kind, monkeypatch):
 def test_a_mixture_of_tiles_does_not_show(dtype, monkeypatch):
     """Large tiles for whole rounds and others for the rest, on more threads than one."""
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
-    monkeypatch.setattr(run, "WORTH_A_KERNEL", 0.0)
+    monkeypatch.setattr(job, "WORTH_A_KERNEL", 0.0)
     case = CASES["tapered"]
     model = make_model(case.I, case.hidden_sizes, case.outputs, dtype)
     n = 13 * cpu.lanes(dtype) - 3
     x = make_input(n, case.T, case.I, dtype)
     (stack,) = make_chain(model.layers)
-    choices = kinds.choose_tiles(stack, n, 2, False)
+    choices = cost.choose_tiles(stack, n, 2, False)
     assert len(choices) == 2, "take a number of rows that two kinds of tile share"
     assert sum(rows for _, rows in choices) == n
     state = model(x, threads=1)[1]
     mixed = [everything(model, x, state=given, threads=2) for given in (None, state)]
-    monkeypatch.setattr(run, "choose_tiles", lambda *args: ((kinds.choose_tile(*args), n),))
+    monkeypatch.setattr(packed, "choose_tiles", lambda *args: ((cost.choose_tile(*args), n),))
     alone = make_model(case.I, case.hidden_sizes, case.outputs, dtype)
     for given, result in zip((None, state), mixed, strict=True):
         assert_same(result, everything(alone, x, state=given, threads=1), what="mixed")
@@ -379,14 +379,14 @@ def test_a_tile_of_every_kind_is_used(dtype):
     """Some number of rows of some network is fastest in each kind of tile."""
     used = set()
     for size in (1, 4, 8, 20, 40, 64, 128, 200):
-        stack = make_model(1 if size == 1 else 16, (size,), 0, dtype)._engine.alone
+        (stack,) = make_chain(make_model(1 if size == 1 else 16, (size,), 0, dtype).layers)
         for n in range(1, 300):
             for threads in (1, 2):
-                used.add(kinds.choose_tile(stack, n, threads, False).kind)
+                used.add(cost.choose_tile(stack, n, threads, False).kind)
     possible = {
         kind
         for scalar in (True, False)
-        for kind in kinds.possible_kinds(dtype, Form(scalar=scalar), False)
+        for kind in possible_kinds(dtype, Form(scalar=scalar), False)
     }
     assert used == possible
 
@@ -480,7 +480,7 @@ def check_form(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if group_bytes is not None:
-        monkeypatch.setattr(jobs, "GROUP_BYTES", group_bytes)
+        monkeypatch.setattr(job, "COPIED_BYTES", group_bytes)
     w = work(name, dtype)
     if form in NUMBERS:
         x = NUMBERS[form](w.x)
@@ -505,7 +505,7 @@ def check_form(
 def test_long_sequences_are_converted_a_stretch_at_a_time(form):
     """At the real size of a group: more steps than fit into one."""
     N, T, I = 70, 2500, 8  # noqa: E741
-    assert jobs.GROUP_BYTES < 16 * T * I * 4 * 4, "make T longer than a group"
+    assert job.COPIED_BYTES < 16 * T * I * 4 * 4, "make T longer than a group"
     model = make_model(I, (4,), 1)
     x = make_input(N, T, I)
     lengths = np.linspace(0, T, N).astype(int)
@@ -547,7 +547,7 @@ import numpy as np
 import helpers
 import test_bits
 if sys.argv[2] == "few":
-    test_bits.run.choose_tile = helpers.choose_of_few_tiles
+    test_bits.packed.choose_tile = helpers.choose_of_few_tiles
 np.savez(sys.argv[1], **test_bits.on_this_cpu())
 print(test_bits.cpu.simd_name())
 """

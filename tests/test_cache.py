@@ -76,8 +76,8 @@ class Install:
 
 # What must leave its mark on the scores: (source, old text, new text).
 EDITS = [
-    ("constants.py", '"1": 1.0', '"1": 1.5'),
-    ("activations.py", "q, lower), x)", "q, lower), s)"),
+    ("simd/constants.py", '"1": 1.0', '"1": 1.5'),
+    ("kernel/cells.py", "n_g / (d_i * d_g)", "n_g / (d_i + d_g)"),
 ]
 
 
@@ -87,6 +87,7 @@ def an_edit_of_any_source_is_noticed(install: Install) -> None:
     written = install.files()
     assert first == [score()]
     assert written
+    assert install.run("print(any(os.scandir(kernels.cache_folder())))") == ["True"]
     assert install.run("print(score())") == first
     assert install.files() == written, "the second process compiled again"
     results = {*first}
@@ -98,8 +99,28 @@ def an_edit_of_any_source_is_noticed(install: Install) -> None:
     assert install.run("print(score())") == first
 
 
+def every_floor_has_a_part_in_the_fingerprint(install: Install) -> None:
+    """It names the files of the cache, so that whatever changes it has kernels compiled anew."""
+    code = """
+    from pathlib import Path
+
+    engine = Path(jit.__file__).parent
+    for path in sorted(engine.rglob("*.py")):
+        before, source = jit.fingerprint(), path.read_bytes()
+        path.write_bytes(source + b"#")
+        jit.fingerprint.cache_clear()
+        print(path.relative_to(engine).as_posix(), before != jit.fingerprint())
+        path.write_bytes(source)
+        jit.fingerprint.cache_clear()
+    """
+    noticed = dict(line.rsplit(" ", 1) for line in install.run(code))
+    assert {*noticed.values()} == {"True"}, noticed
+    floors = {name.split("/")[0] for name in noticed if "/" in name}
+    assert floors == {"simd", "kernel", "plan", "run"}
+
+
 def without_a_cache(install: Install) -> None:
-    assert install.run("print(score(), jit.cache_folder())", FASTLSTM_CACHE="0") == [
+    assert install.run("print(score(), kernels.cache_folder())", FASTLSTM_CACHE="0") == [
         f"{score()} None"
     ]
     assert not install.files()
@@ -110,13 +131,13 @@ def nowhere_to_write(install: Install) -> None:
 
     (Permissions would not keep root from writing.)
     """
-    (install.package / "engine" / "__pycache__").write_text("not a folder")
+    (install.package / "engine" / "kernel" / "__pycache__").write_text("not a folder")
     file = str(install.package / "py.typed")
     code = """
     from numba.core import config
     for folder in ("", os.environ["HOME"] + "/folder"):
         config.CACHE_DIR = folder
-        print(anew(), jit.cache_folder())
+        print(anew(), kernels.cache_folder())
     """
     lines = install.run(code, HOME=file, XDG_CACHE_HOME=file, NUMBA_CACHE_DIR=None)
     assert lines == [f"{score()} None"] * 2
@@ -195,6 +216,7 @@ CHECKS = {
     check.__name__: check
     for check in (
         an_edit_of_any_source_is_noticed,
+        every_floor_has_a_part_in_the_fingerprint,
         damaged_files,
         a_full_disk,
         without_a_cache,
@@ -202,6 +224,7 @@ CHECKS = {
         two_processes_that_compile_at_once,
     )
 }
+USUAL = "every_floor_has_a_part_in_the_fingerprint", "nowhere_to_write", "damaged_files"
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +237,7 @@ def outcomes(tmp_path_factory):
         }
 
 
-@pytest.mark.parametrize("check", some_of(CHECKS, "nowhere_to_write", "damaged_files"))
+@pytest.mark.parametrize("check", some_of(CHECKS, *USUAL))
 def test_cache(check, outcomes):
     if check == "a_full_disk" and os.name == "nt":
         pytest.skip("Windows cannot limit the size of files")

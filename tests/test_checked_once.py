@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from helpers import assert_same_bits
 
-from fastlstm import LSTM, Bidirectional, Embedding, Layer, Ragged, model
+from fastlstm import LSTM, Bidirectional, Embedding, Layer, Ragged
+from fastlstm.calls import call
 from fastlstm.calls import sources as inputs
 from fastlstm.calls.windows import Windows
 
@@ -46,14 +47,14 @@ def test_ids_that_change_behind_the_check(dtype, rows, width, both, monkeypatch)
     if dtype == np.int32:  # of which some are ids again
         as_last[1, 2:8] = np.where(np.isin(spoilt[1, 2:8], range(V)), spoilt[1, 2:8], V - 1)
     expected = network.predict(as_last)
-    check = model.as_ids
+    check = call.as_ids
 
     def check_then_spoil(x, *args):
         source = check(x, *args)
         x[...] = spoilt
         return source
 
-    monkeypatch.setattr(model, "as_ids", check_then_spoil)
+    monkeypatch.setattr(call, "as_ids", check_then_spoil)
     assert_same_bits(network.predict(ids), expected)
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"expected ids in 0 \.\.\. 9"):

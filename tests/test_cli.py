@@ -8,18 +8,21 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import child_env
 
 import fastlstm
-from fastlstm import cli, versions
-from fastlstm.commands.hints import NAMES, READS
+from fastlstm import cli
+from fastlstm.commands import versions
+from fastlstm.commands.hints import HINTS as FLAGS
+from fastlstm.commands.hints import READS, given_hints
 from fastlstm.loading import READERS
 from fastlstm.network import reading
 
-COMMANDS = ("demo", "info", "convert", "verify", "score", "trace", "bench", "versions")
+COMMANDS = ("demo", "info", "convert", "verify", "score", "trace", "speed", "versions")
 
 
 def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -137,7 +140,7 @@ def test_completions_name_every_command(shell, capsys):
         (["fastlstm", "tr"], ["trace"]),
         (["fastlstm", "score", "--ret"], ["--return-sequences"]),
         (["fastlstm", "verify", "--rea"], ["--read"]),
-        (["fastlstm", "bench", "--read", "fin"], ["final"]),
+        (["fastlstm", "speed", "--read", "fin"], ["final"]),
         (["fastlstm", "convert", "--dtype", "float3"], ["float32"]),
         (["fastlstm", "info", "check"], ["checkpoint.pt"]),
         (["fastlstm", "trace", "--model", "check"], ["checkpoint.pt"]),
@@ -176,18 +179,28 @@ def test_completions_for_another_shell(capsys):
     assert stop.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["info", "convert", "verify", "score", "trace", "bench"])
+@pytest.mark.parametrize("command", ["info", "convert", "verify", "score", "trace", "speed"])
 def test_every_command_that_takes_a_model_takes_hints(command, capsys):
     text = help_of(capsys, command)
-    for name in NAMES:
+    for name in FLAGS:
         assert f"--{name.replace('_', '-')}" in text
 
 
+def test_a_hint_of_one_name_is_no_list():
+    words = ["info", "m.pt", "--head", "fc", "--prefix", "a", "b", "--skip", "1"]
+    words += ["--config", "c.json"]
+    given = {"head": "fc", "prefix": ["a", "b"], "skip": 1, "config": Path("c.json")}
+    assert given_hints(cli.make_parser().parse_args(words)) == given
+
+
 def test_a_misspelt_flag_is_refused_by_name(capsys):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["info", "model.pt", "--haed", "fc"])
-    assert stop.value.code == 2
-    assert "unrecognized arguments: --haed fc; did you mean --head?" in capsys.readouterr().err
+    for flag, meant in (("--haed", "; did you mean --head?"), ("--rnu", ""), ("--parsr", "")):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["info", "model.pt", flag, "fc"])
+        assert stop.value.code == 2
+        printed = capsys.readouterr().err
+        assert printed.startswith("usage: fastlstm info ")
+        assert f"unrecognized arguments: {flag} fc{meant}\n" in printed
 
 
 def test_hints_are_the_same_words_everywhere():
@@ -195,5 +208,5 @@ def test_hints_are_the_same_words_everywhere():
     words = {name for reader in READERS.values() for name in reader.HINTS}
     assert {*inspect.signature(fastlstm.load).parameters} - {"path"} == words
     assert words <= {*inspect.signature(fastlstm.score).parameters}
-    assert {*NAMES} == words - {"dtype"}
+    assert {*FLAGS} == words - {"dtype"}
     assert READS == reading.READS

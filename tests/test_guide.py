@@ -76,7 +76,7 @@ def test_the_page(tmp_path, monkeypatch):
 def test_every_option_of_the_page_is_one_of_the_command():
     """And every option that changes what is read or written is on the page."""
     from fastlstm.cli import make_parser
-    from fastlstm.commands.hints import NAMES
+    from fastlstm.commands.hints import HINTS
 
     actions = make_parser()._subparsers._group_actions[0].choices["score"]._actions
     there = {name for action in actions for name in action.option_strings if name[:2] == "--"}
@@ -84,5 +84,5 @@ def test_every_option_of_the_page_is_one_of_the_command():
     named = set(re.findall(r"`(--[a-z-]+)", text)) | set(re.findall(r" (--[a-z-]+)", text))
     assert named - {"--rows"} <= there
     left_out = {"--help", "--output", "--progress", "--dtype"}
-    hints = {f"--{name.replace('_', '-')}" for name in NAMES}
+    hints = {f"--{name.replace('_', '-')}" for name in HINTS}
     assert there - named == left_out | (hints - named)

@@ -11,8 +11,11 @@ from helpers import assert_same_bits, some_of
 from networks import MASKED, NETWORKS, Maker, make_network, make_values
 
 from fastlstm import LSTM, Embedding, Ragged, State, UnsupportedModelError, reference
-from fastlstm.engine.plan import cost as kinds
+from fastlstm.engine.kernel.forms import possible_kinds
+from fastlstm.engine.plan.chain import make_chain
+from fastlstm.engine.plan.cost import make_tile
 from fastlstm.engine.run import engine as run
+from fastlstm.engine.run import packed
 
 N, T = 37, 9
 # Of one unit of the result's size; the reference rounds elsewhere.
@@ -241,16 +244,16 @@ def test_tiles_do_not_show(network, chosen, monkeypatch):
     x, lengths = make_values(model, n, T), lengths_of(n, T)
     used = set()
     whole = None
-    possible = kinds.possible_kinds("float64", model._engine.links[0].form, False)
+    possible = possible_kinds("float64", make_chain(model.layers)[0].form, False)
     possible = [possible[i] for i in chosen if i < len(possible)]
     for kind in possible:
 
         def choose_tile(stack, n_rows, n_threads, traced, kind=kind):
             of_form = kind._replace(form=stack.form, traced=traced)
             used.add(of_form)
-            return kinds.make_tile(of_form, n_rows, n_threads)
+            return make_tile(of_form, n_rows, n_threads)
 
-        monkeypatch.setattr(run, "choose_tile", choose_tile)
+        monkeypatch.setattr(packed, "choose_tile", choose_tile)
         model = network(Maker(8, "float64"))  # knows no tiles yet
         traces = kind is possible[0] or (len(possible) > 2 and kind.vectors == 1)
         for rows in (slice(None), slice(n - 3, None)):

@@ -20,8 +20,8 @@ from shapes import make_model
 
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, Ragged
 from fastlstm.engine.plan import plan
-from fastlstm.engine.run import engine as run
-from fastlstm.engine.run import jobs
+from fastlstm.engine.run import job
+from fastlstm.engine.run import packed as packed_weights
 
 MB = 1e6
 N, T = 100_000, 100
@@ -133,9 +133,9 @@ def test_tiles_of_one_kind_share_their_weights():
     model = make_model(16, (64,))
     for n in range(1, 40):
         model.predict(np.zeros((n, 2, 16), "float32"), threads=1)
-    engine = model._engine
-    stack = engine.alone
-    plans = [engine.plan(stack, None, engine.tile(stack, n, 1, False), False) for n in range(1, 40)]
+    packed = model._engine.packed
+    (walk,) = model._engine.programs[False].operations
+    plans = [packed.plans(walk, n, 1, False, False)[0][0] for n in range(1, 40)]
     kinds = {plan.tile.kind for plan in plans}
     assert len({plan.tile for plan in plans}) > len(kinds)
     assert len({id(plan.panels) for plan in plans}) == len(kinds)
@@ -189,22 +189,22 @@ def test_a_model_goes_at_once_with_all_that_was_packed_for_it():
 def packed(engines):
     """The arrays that plans of the engines hold."""
     for engine in engines:
-        for stack in {link for link in engine.links if hasattr(link, "layers")}:
-            for sequences in (False, True):
-                tile = engine.tile(stack, 20, 1, False)
-                yield engine.plan(stack, None, tile, sequences).panels
+        for every, program in engine.programs.items():
+            for walk in program.walks:
+                tile = engine.packed.tile(walk.stack, 20, 1, False)
+                yield engine.packed.plan(walk.stack, walk.head, tile, every).panels
 
 
 @pytest.mark.usefixtures("few_kernels")
 def test_a_trace_packs_weights_once(monkeypatch):
     packs = []
-    make = run.make_plan
+    make = packed_weights.make_plan
 
     def counted(*args):
         packs.append(args)
         return make(*args)
 
-    monkeypatch.setattr(run, "make_plan", counted)
+    monkeypatch.setattr(packed_weights, "make_plan", counted)
     for _, model in networks():
         x = np.zeros((4, 5, 2) if model.input_size == 2 else (4, 5), np.int64)
         for layer in range(model.num_layers):
@@ -217,12 +217,18 @@ def test_a_trace_packs_weights_once(monkeypatch):
             assert len(packs) == made
 
 
+def plan_of_a_call(model):
+    """The plan for four rows and one thread."""
+    (walk,) = model._engine.programs[False].operations
+    return model._engine.packed.plans(walk, 4, 1, False, False)[0][0]
+
+
 @pytest.mark.usefixtures("few_kernels")
 def test_scratch_memory_of_many_threads_is_not_kept(monkeypatch):
     """Thirty calls at once, and the plan keeps what so many threads as there are CPUs need."""
     model, x = make_model(2, (3,)), np.zeros((4, 5, 2), np.float32)
     model.predict(x, threads=1)
-    (of_call, _), *_ = model._engine.plans(4, 1, False, False, False)
+    of_call = plan_of_a_call(model)
     all_there = threading.Barrier(30)
     taken = [of_call.take_scratch() for _ in range(30)]
     threads = [
@@ -242,16 +248,34 @@ def test_scratch_memory_of_many_threads_is_not_kept(monkeypatch):
 
 
 @pytest.mark.usefixtures("few_kernels")
+def test_scratch_memory_begins_without_denormal_numbers(monkeypatch):
+    """Kernels fill up their vectors with it, and each of them takes a hundred cycles."""
+    empty = plan.aligned_empty
+
+    def denormal(size, dtype):
+        array = empty(size, dtype)
+        array.view(np.int32)[:] = 1
+        return array
+
+    of_call = plan_of_a_call(make_model(2, (3,)))
+    monkeypatch.setattr(plan, "aligned_empty", denormal)
+    numbers = [a for a in of_call.take_scratch().memory if a.dtype == np.float32]
+    assert any(array.size == of_call.scratch_size for array in numbers)
+    for array in numbers:
+        assert not (np.abs(array[array != 0]) < np.finfo(np.float32).tiny).any()
+
+
+@pytest.mark.usefixtures("few_kernels")
 def test_scratch_memory_comes_back_from_a_call_that_fails(monkeypatch):
     model, x = make_model(2, (3,)), np.zeros((4, 5, 2))
     model.predict(x, threads=1)
-    (of_call, _), *_ = model._engine.plans(4, 1, False, False, False)
+    of_call = plan_of_a_call(model)
     (scratch,) = of_call.spare
 
     def fail(*_):
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(jobs.GroupJob, "_run_group", fail)
+    monkeypatch.setattr(job, "execute", fail)
     with pytest.raises(OSError, match="the disk is gone"):
         model.predict(x, threads=1)
     assert [spare[0] is scratch[0] for spare in of_call.spare] == [True]

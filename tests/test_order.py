@@ -15,7 +15,7 @@ from helpers import assert_same_bits
 from shapes import make_input, make_model
 
 from fastlstm import LSTM, Layer
-from fastlstm.engine.kernel.blocks import BLOCK
+from fastlstm.engine.kernel.sums import BLOCK
 
 
 def rounded(exact: Fraction, dtype: np.dtype) -> np.floating:

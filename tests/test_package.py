@@ -58,7 +58,7 @@ def modules_after(code: str) -> set[str]:
         "from fastlstm import lstm_forward; lstm_forward([1, 2], "
         "{g: (1, 1, 0) for g in ('forget', 'input', 'cell', 'output')})",
         "from fastlstm import Ragged; Ragged.from_list([[1.0], [2.0, 3.0]])",
-        "from fastlstm import weather; weather.make_windows(weather.load_weather(), *weather.TEST)",
+        "from fastlstm.commands.demo import weather; weather.load_weather()",
     ],
 )
 def test_importing_is_light(code):

@@ -22,10 +22,9 @@ from helpers import finish, run_child, some_of, start_child
 from shapes import make_input, make_model
 
 from fastlstm.engine import cpu
-from fastlstm.engine.kernel.forms import Form
-from fastlstm.engine.plan import cost as kinds
+from fastlstm.engine.kernel.forms import Form, Tile, possible_kinds
+from fastlstm.engine.run import crew, job, packed, pool, progress, threads
 from fastlstm.engine.run import engine as run
-from fastlstm.engine.run import jobs, pool, progress, threads
 
 # as in the children, for which the kernels are compiled here
 pytestmark = pytest.mark.usual_tiles
@@ -131,22 +130,22 @@ class SlowJob:
 @pytest.mark.parametrize("begins", [True, False], ids=["at work", "about to begin"])
 def test_ctrl_c_while_a_thread_is_being_woken(begins, monkeypatch):
     """The caller has not heard of it, and waits for it all the same."""
-    job, woken = SlowJob(), []
+    slow, woken = SlowJob(), []
 
     def start(work):
         woken.append(work)
         if begins:
             pool.start(work)
-            while not job.begun:
+            while not slow.begun:
                 time.sleep(0.001)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "start", start)
+    monkeypatch.setattr(crew, "start", start)
     with pytest.raises(KeyboardInterrupt):
-        run._share_out(job, 2, True, progress.Progress(1, False))
-    assert job.ended == job.begun == begins
+        crew.share_out(slow, 2, True, progress.Progress(1, False))
+    assert slow.ended == slow.begun == begins
     woken[0]()  # late
-    assert job.begun == begins
+    assert slow.begun == begins
 
 
 # --- how many threads -----------------------------------------------------------------------
@@ -171,17 +170,15 @@ def test_a_call_takes_as_many_threads_as_asked(
     x = make_input(rows, 20, 3, "float32" if kind == "in place" else "float64")
     monkeypatch.setattr(run, "default_threads", lambda: 5)
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", work_a_thread)
-    workers = []
-    job_type = jobs.InPlaceJob if kind == "in place" else jobs.GroupJob
-    work = job_type.work
+    woken = []
 
-    def counted(job, others=0):
-        workers.append(job)
-        work(job, others)
+    def start(work):
+        woken.append(work)
+        return pool.start(work)
 
-    monkeypatch.setattr(job_type, "work", counted)
+    monkeypatch.setattr(crew, "start", start)
     model.predict(x, threads=asked)
-    assert len(workers) == expected
+    assert 1 + len(woken) == expected  # with the caller's
 
 
 @pytest.mark.parametrize("tiles", [2, 3])
@@ -190,21 +187,21 @@ def test_threads_share_the_tiles(tiles, monkeypatch):
     model = make_model(8, (64,), 1)
     x = make_input(tiles * cpu.lanes("float32"), 3000, 8)
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
-    shape = kinds.possible_kinds("float32", Form(), traced=False)[0]
-    tile = kinds.Tile(shape, shape.least_sequences)
-    monkeypatch.setattr(run, "choose_tile", lambda *_: tile)
+    shape = possible_kinds("float32", Form(), traced=False)[0]
+    tile = Tile(shape, shape.least_sequences)
+    monkeypatch.setattr(packed, "choose_tile", lambda *_: tile)
     model.predict(x[:, :1], threads=1)  # compiles the kernel
     start = threading.Barrier(tiles)
     shares = []
-    work = jobs.InPlaceJob.work
+    work = job.Job.work
 
-    def timed(job, others=0):
+    def timed(self, others=0):
         start.wait()
         began = time.thread_time()
-        work(job)
+        work(self)
         shares.append(time.thread_time() - began)
 
-    monkeypatch.setattr(jobs.InPlaceJob, "work", timed)
+    monkeypatch.setattr(job.Job, "work", timed)
     model.predict(x, threads=tiles)
     while len(shares) < tiles:  # the kernels have finished, their threads may have a line left
         time.sleep(0.001)

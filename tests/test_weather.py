@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fastlstm import weather
+from fastlstm.commands.demo import weather
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,5 @@
-"""The other engines, each in the configuration that was fastest here. Imported only when built."""
+"""The other engines, one file each, in the configuration that was fastest here.
+
+`bench.harness.engines` finds every module of this folder and takes its `ENGINES`. A module imports
+its library only when one of them is built, since a library may be missing.
+"""

@@ -9,27 +9,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.built import Built, Call, fastest, time_first
-from bench.rows import Row
+from bench.harness.engine import Call, Engine, Ready
+from bench.harness.ways import fastest_way, time_first
+from bench.harness.workload import Workload
 
 Array = npt.NDArray[Any]
 
 
 def limit_threads(threads: int) -> None:
-    """Give XLA so many cores, which takes as many threads as it finds when it starts."""
+    """Give XLA this many cores: it starts as many threads as it finds cores."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[:threads])
 
 
-def build(row: Row, x: Array, threads: int) -> Built:
+def build(workload: Workload, x: Array, threads: int) -> Ready:
     limit_threads(threads)
     import jax
     import jax.numpy as jnp
 
     weights = [
         tuple(jnp.asarray(np.ascontiguousarray(a.T)) for a in (k.w_ih, k.w_hh, k.bias))
-        for k in row.model().layers
+        for k in workload.model().layers
     ]
 
     def run(weights: Any, steps: Any, unroll: int) -> Any:
@@ -44,8 +45,9 @@ def build(row: Row, x: Array, threads: int) -> Built:
                 below = h
             return after, None
 
-        zeros = jnp.zeros((steps.shape[1], row.H), steps.dtype)
-        states, _ = jax.lax.scan(step, [(zeros, zeros)] * row.layers, steps, unroll=unroll)
+        zeros = jnp.zeros((steps.shape[1], workload.H), steps.dtype)
+        start = [(zeros, zeros)] * workload.layers
+        states, _ = jax.lax.scan(step, start, steps, unroll=unroll)
         return states[-1][0]
 
     steps = jnp.asarray(time_first(x))
@@ -54,5 +56,19 @@ def build(row: Row, x: Array, threads: int) -> Built:
         compiled = jax.jit(partial(run, unroll=unroll))
         return lambda: np.asarray(compiled(weights, steps))
 
-    best = fastest({f"unroll={unroll}": partial(way, unroll) for unroll in (1, 8)})
+    best = fastest_way({f"unroll={unroll}": partial(way, unroll) for unroll in (1, 8)})
     return best._replace(settings=f"{threads} cores, time first, {best.settings}")
+
+
+JAX = ("jax", "jaxlib")
+ENGINES = (
+    Engine(
+        "JAX",
+        build,
+        enters=("compare", "idle"),
+        needs=JAX,
+        versions=JAX,
+        steady=True,
+        dtypes=("float32",),
+    ),
+)

@@ -8,23 +8,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.built import Built, Call, fastest
+from bench.harness.engine import Call, Engine, Ready
+from bench.harness.ways import fastest_way
+from bench.harness.workload import Workload
 from bench.rivals.jax_scan import limit_threads
-from bench.rows import Row
 
 Array = npt.NDArray[Any]
 
 
-def build(row: Row, x: Array, threads: int) -> Built:
+def build(workload: Workload, x: Array, threads: int) -> Ready:
     limit_threads(threads)
     os.environ["KERAS_BACKEND"] = "jax"
     import jax
     import jax.numpy as jnp
     import keras
 
-    model = keras.Sequential([keras.Input((row.T, row.I))])
-    for k, layer in enumerate(row.model().layers):
-        made = keras.layers.LSTM(row.H, return_sequences=k < row.layers - 1)
+    model = keras.Sequential([keras.Input((workload.T, workload.I))])
+    for k, layer in enumerate(workload.model().layers):
+        made = keras.layers.LSTM(workload.H, return_sequences=k < workload.layers - 1)
         model.add(made)
         made.set_weights([layer.w_ih.T, layer.w_hh.T, layer.bias])
 
@@ -38,9 +39,15 @@ def build(row: Row, x: Array, threads: int) -> Built:
         batch = jnp.asarray(x)
         return lambda: np.asarray(run(fixed, others, batch))
 
-    return fastest(
+    return fastest_way(
         {
             f"{threads} cores, predict_on_batch": method,
             f"{threads} cores, stateless_call in jax.jit": compiled,
         }
     )
+
+
+KERAS = ("keras", "jax", "jaxlib")
+ENGINES = (
+    Engine("Keras", build, enters=("compare",), needs=KERAS, versions=KERAS, dtypes=("float32",)),
+)

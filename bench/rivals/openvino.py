@@ -8,28 +8,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.built import Built, Call, Parts, batch_first, fastest, part_size, time_first
-from bench.rivals.onnx_graph import model_bytes
-from bench.rows import Row
+from bench.harness.engine import Call, Engine, Ready, Slices
+from bench.harness.onnx_graph import model_bytes
+from bench.harness.ways import batch_first, fastest_way, slice_sizes, time_first
+from bench.harness.workload import Workload
 
 Array = npt.NDArray[Any]
 
 
-def compile_model(row: Row, N: int, threads: int, streams: int) -> Any:
+def compile_model(workload: Workload, N: int, threads: int, streams: int) -> Any:
     import openvino as ov
 
     settings = {
-        "INFERENCE_PRECISION_HINT": "f32",  # by itself it would compute in bfloat16
+        "INFERENCE_PRECISION_HINT": "f32",  # its own choice would be bfloat16
         "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": streams,
     }
     core = ov.Core()
-    return core.compile_model(core.read_model(model_bytes(row.model(), N, row.T)), "CPU", settings)
+    return core.compile_model(
+        core.read_model(model_bytes(workload.model(), N, workload.T)), "CPU", settings
+    )
 
 
 def tensor(x: Array) -> tuple[Any, Array]:
-    """Input for a request, and the memory that it does not keep alive by itself."""
+    """Input for a request, and its memory, which the request does not keep alive."""
     import openvino as ov
 
     steps = time_first(x)
@@ -37,16 +40,16 @@ def tensor(x: Array) -> tuple[Any, Array]:
 
 
 def result(compiled: Any) -> tuple[Any, Array]:
-    """Where a request writes, likewise."""
+    """Where a request writes, and its memory."""
     import openvino as ov
 
     out = np.empty(list(compiled.output(0).shape), "float32")
     return ov.Tensor(out, shared_memory=True), out
 
 
-def latency(row: Row, x: Array, threads: int) -> Call:
+def latency(workload: Workload, x: Array, threads: int) -> Call:
     """One request, on all threads."""
-    request = compile_model(row, len(x), threads, 1).create_infer_request()
+    request = compile_model(workload, len(x), threads, 1).create_infer_request()
     kept = tensor(x)
     request.set_input_tensor(kept[0])
 
@@ -57,18 +60,16 @@ def latency(row: Row, x: Array, threads: int) -> Call:
     return call
 
 
-def streams(row: Row, x: Array, threads: int, size: int) -> Call:
-    """Parts of the batch, as many at once as there are threads."""
-    compiled = compile_model(row, size, threads, threads)
+def streams(workload: Workload, x: Array, threads: int, size: int) -> Call:
+    """Slices of the batch, as many at once as there are threads."""
+    compiled = compile_model(workload, size, threads, threads)
     requests = [compiled.create_infer_request() for _ in range(threads)]
-    parts = [
-        (tensor(x[start : start + size]), result(compiled)) for start in range(0, len(x), size)
-    ]
-    found = Parts(batch_first(out) for _, (_, out) in parts)
+    work = [(tensor(x[start : start + size]), result(compiled)) for start in range(0, len(x), size)]
+    found = Slices(batch_first(out) for _, (_, out) in work)
 
-    def call() -> Parts:
-        for k in range(0, len(parts), threads):
-            running = list(zip(requests, parts[k : k + threads]))  # noqa: B905  # the last ones
+    def call() -> Slices:
+        for k in range(0, len(work), threads):
+            running = list(zip(requests, work[k : k + threads]))  # noqa: B905  # the last ones
             for request, ((steps, _), (out, _)) in running:
                 request.set_input_tensor(steps)
                 request.set_output_tensor(out)
@@ -80,17 +81,28 @@ def streams(row: Row, x: Array, threads: int, size: int) -> Call:
     return call
 
 
-def build(row: Row, x: Array, threads: int) -> Built:
-    ways = {"LATENCY, the whole batch": lambda: latency(row, x, threads)}
-    sizes = {len(x) // threads: len(x) % threads == 0, part_size(len(x)): threads > 1}
-    for size, fits in sizes.items():
-        if size and fits and threads > 1:
-            name = f"THROUGHPUT, {threads} streams, parts of {size}"
-            ways[name] = partial(streams, row, x, threads, size)
-    way = fastest(ways)
+def build(workload: Workload, x: Array, threads: int) -> Ready:
+    ways = {"LATENCY, the whole batch": lambda: latency(workload, x, threads)}
+    for size in slice_sizes(len(x), threads):
+        name = f"THROUGHPUT, {threads} streams, slices of {size}"
+        ways[name] = partial(streams, workload, x, threads, size)
+    way = fastest_way(ways)
     return way._replace(settings=f"f32, time first, shared memory, {way.settings}")
 
 
-def build_call(row: Row, x: Array, threads: int) -> Built:
+def build_call(workload: Workload, x: Array, threads: int) -> Ready:
     """One request for few short sequences."""
-    return Built(latency(row, x, 1), "f32, LATENCY, infer(), 1 thread")
+    return Ready(latency(workload, x, 1), "f32, LATENCY, infer(), 1 thread")
+
+
+OPENVINO: dict[str, Any] = {
+    "needs": ("openvino", "onnx"),
+    "versions": ("openvino",),
+    "steady": True,
+}
+ENGINES = (
+    Engine(
+        "OpenVINO", build, enters=("compare", "idle", "networks"), dtypes=("float32",), **OPENVINO
+    ),
+    Engine("OpenVINO, call", build_call, enters=("call",), **OPENVINO),
+)

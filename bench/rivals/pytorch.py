@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.built import Built, Call, Parts, fastest, part_size, time_first
-from bench.rows import Row
+from bench.harness.engine import Call, Engine, FirstScore, Ready, Slices
+from bench.harness.ways import fastest_way, slice_sizes, time_first
+from bench.harness.workload import Workload
 from fastlstm import LSTM, Embedding, Layer
 from fastlstm.network.activations import STANDARD
 
@@ -18,12 +20,12 @@ Array = npt.NDArray[Any]
 
 
 def module(model: LSTM, threads: int, batch_first: bool = True) -> Any:
-    """The same network as an `nn.LSTM` whose layers have equal sizes, without its embedding.
+    """A network of equal layers as an `nn.LSTM`, without its embedding.
 
     Raises
     ------
     NotImplementedError
-        `nn.LSTM` does not have what the network has.
+        `nn.LSTM` lacks something that the network has.
     """
     import torch
 
@@ -61,11 +63,11 @@ def refuse(layer: Layer) -> None:
         raise NotImplementedError(f"nn.LSTM has no {', '.join(k for k in lacks if lacks[k])}")
 
 
-def result(row: Row, x: Array, threads: int, batch_first: bool) -> Call:
-    """What the row asks for: last states of the top layer, or its outputs at every step."""
+def result(workload: Workload, x: Array, threads: int, batch_first: bool) -> Call:
+    """What the network gives: last states of its top layer, or the outputs of every step."""
     import torch
 
-    model = row.model()
+    model = workload.model()
     made = module(model, threads, batch_first)
     steps = torch.from_numpy(np.ascontiguousarray(x) if batch_first else time_first(x))
     below = model.layers[0]
@@ -84,33 +86,31 @@ def result(row: Row, x: Array, threads: int, batch_first: bool) -> Call:
     return call
 
 
-def at_once(row: Row, x: Array, threads: int, size: int) -> Call:
-    """Parts of the batch, as many at once as there are threads, each on one."""
-    calls = [result(row, x[k : k + size], 1, False) for k in range(0, len(x), size)]
+def at_once(workload: Workload, x: Array, threads: int, size: int) -> Call:
+    """Slices of the batch, as many at once as there are threads, one thread each."""
+    calls = [result(workload, x[k : k + size], 1, False) for k in range(0, len(x), size)]
     pool = ThreadPoolExecutor(threads)
-    return lambda: Parts(pool.map(lambda call: call(), calls))
+    return lambda: Slices(pool.map(lambda call: call(), calls))
 
 
-def build(row: Row, x: Array, threads: int) -> Built:
+def build(workload: Workload, x: Array, threads: int) -> Ready:
     ways = {
-        f"{threads} threads, batch first": partial(result, row, x, threads, True),
-        f"{threads} threads, time first": partial(result, row, x, threads, False),
+        f"{threads} threads, batch first": partial(result, workload, x, threads, True),
+        f"{threads} threads, time first": partial(result, workload, x, threads, False),
     }
-    sizes = {len(x) // threads: len(x) % threads == 0, part_size(len(x)): threads > 1}
-    for size, fits in sizes.items():
-        if size and fits and threads > 1:
-            name = f"{threads} calls of 1 thread at once, parts of {size}, time first"
-            ways[name] = partial(at_once, row, x, threads, size)
-    return fastest(ways)
+    for size in slice_sizes(len(x), threads):
+        name = f"{threads} calls of 1 thread at once, slices of {size}, time first"
+        ways[name] = partial(at_once, workload, x, threads, size)
+    return fastest_way(ways)
 
 
-def build_packed(row: Row, x: Array, threads: int) -> Built:
-    """Padded sequences and their lengths: packed, run, and brought back into order."""
+def build_packed(workload: Workload, x: Array, threads: int) -> Ready:
+    """Padded sequences and their lengths: packed, run, and put back into order."""
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence
 
-    made = module(row.model(), threads)
-    steps, lengths = torch.from_numpy(x), torch.from_numpy(row.real_lengths())
+    made = module(workload.model(), threads)
+    steps, lengths = torch.from_numpy(x), torch.from_numpy(workload.real_lengths())
 
     def call() -> Array:
         with torch.inference_mode():
@@ -118,19 +118,19 @@ def build_packed(row: Row, x: Array, threads: int) -> Built:
             _, (h, _) = made(packed)
         return h[-1].numpy()
 
-    return Built(call, "pack_padded_sequence and forward")
+    return Ready(call, "pack_padded_sequence and forward")
 
 
-def build_call(row: Row, x: Array, threads: int) -> Built:
+def build_call(workload: Workload, x: Array, threads: int) -> Ready:
     """Few short sequences: one thread is the fastest."""
-    return Built(result(row, x, 1, batch_first=True), "1 thread")
+    return Ready(result(workload, x, 1, batch_first=True), "1 thread")
 
 
-def build_step(row: Row, x: Array, threads: int) -> Built:
+def build_step(workload: Workload, x: Array, threads: int) -> Ready:
     """One step from the state of the step before."""
     import torch
 
-    made, steps = module(row.model(), 1), torch.from_numpy(x)
+    made, steps = module(workload.model(), 1), torch.from_numpy(x)
     with torch.inference_mode():
         state = made(steps)[1]
 
@@ -139,4 +139,37 @@ def build_step(row: Row, x: Array, threads: int) -> Built:
         with torch.inference_mode():
             _, state = made(steps, state)
 
-    return Built(call, "1 thread")
+    return Ready(call, "1 thread")
+
+
+def write_weights(model: LSTM, workload: Workload, folder: Path) -> None:
+    import torch
+
+    torch.save(module(model, 1).state_dict(), folder / "model.pt")
+
+
+FIRST_SCORE = FirstScore(
+    "import torch",
+    """
+weights = torch.load("model.pt", weights_only=True)
+sizes = weights["weight_ih_l0"].shape[1], weights["weight_hh_l0"].shape[1]
+model = torch.nn.LSTM(*sizes, batch_first=True)
+model.load_state_dict(weights)
+""",
+    "with torch.inference_mode(): model(torch.from_numpy(x))[1][0].numpy()",
+    write_weights,
+)
+
+TORCH: dict[str, Any] = {"needs": ("torch",), "versions": ("torch",), "steady": True}
+ENGINES = (
+    Engine(
+        "PyTorch",
+        build,
+        enters=("compare", "idle", "dense", "networks"),
+        first_score=FIRST_SCORE,
+        **TORCH,
+    ),
+    Engine("PyTorch, packed", build_packed, enters=("ragged",), **TORCH),
+    Engine("PyTorch, call", build_call, enters=("call",), **TORCH),
+    Engine("PyTorch, step", build_step, enters=("step",), **TORCH),
+)

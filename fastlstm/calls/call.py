@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,36 +17,42 @@ from fastlstm.engine.run.source import Source
 from fastlstm.network.embedding import Embedding
 from fastlstm.network.network import Network
 
-__all__ = ["Call", "as_integer", "check_call", "check_out", "is_lazy", "new_array"]
+__all__ = ["as_integer", "check_call", "check_out", "is_lazy", "new_array"]
 
 Array = npt.NDArray[Any]
 
 
-class Call(NamedTuple):
-    """What a call of a model is about."""
-
-    source: Source
-    start: tuple[Array, Array] | None  # flat h and c, as `flat_state`; None for zeros
-    threads: int | None
-
-
-def check_call(network: Network, x: Any, lengths: Any, state: Any, threads: int | None) -> Call:
+def check_call(
+    network: Network, x: Any, lengths: Any, state: Any, threads: int | None
+) -> tuple[Source, tuple[Array, Array] | None, int | None]:
     """Check the arguments of a call; they are those of `LSTM.predict`.
+
+    Returns
+    -------
+    source : Source
+        The sequences, without steps that are masked.
+    start : (h, c) or None
+        The state before the first step, as `flat_state`; None for zeros.
+    threads : int or None
+        As given.
 
     Raises
     ------
     TypeError, ValueError
         If one does not fit the network; the message says what was expected.
     """
-    refuse_lazy(x)
-    first, n_hidden = network.layers[0], network.recurrent[0].hidden_size
+    if type(x) is not np.ndarray:
+        refuse_lazy(x)
+    first, n_hidden = network.layers[0], network.cells[0].hidden_size
     if isinstance(first, Embedding):
         source = as_ids(x, lengths, first.ids, n_hidden)
     else:
         source = as_source(x, lengths, network.input_size, n_hidden)
     if (masked := network.masked_input) is not None:
         source = MaskedSource(source, masked, network.input_size, network.input_dtype)
-    if state is None:
+    if state is None and not network.learns_state:
+        start = None
+    elif state is None:
         start = learned_state(network.cells, source.n_rows, network.dtype)
     else:
         start = flat_state(state, network.state_sizes, source.n_rows, network.dtype)
@@ -54,13 +60,14 @@ def check_call(network: Network, x: Any, lengths: Any, state: Any, threads: int 
         threads = as_integer("threads", threads)
         if threads < 1:
             raise ValueError(f"expected at least one thread, got {threads}")
-    return Call(source, start, threads)
+    return source, start, threads
 
 
 def new_array(shape: tuple[int, ...], dtype: np.dtype[Any], source: Source) -> Array:
-    """Return an array for values of every step, zero past each length."""
-    # zeros are memory that was never touched: it costs nothing where lengths leave it so
-    return (np.empty if source.lengths is None else np.zeros)(shape, dtype)
+    """Return an array for values of every sequence, or of every step, zero past each length."""
+    if source.lengths is None or len(shape) == 2:
+        return np.empty(shape, dtype)
+    return np.zeros(shape, dtype)  # memory that was never touched: costs nothing where it stays so
 
 
 def check_out(

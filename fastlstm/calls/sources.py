@@ -34,9 +34,12 @@ class PaddedSource:
         self.n_rows, self.n_steps = x.shape[0], x.shape[1]
 
     def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
-        if not _is_readable(self.x, dtype):
+        x = self.x
+        if x.flags.carray and x.dtype == dtype and x.size:  # it is all that is asked below
+            return x.reshape(-1), NO_STARTS
+        if not _is_readable(x, dtype):
             return None
-        return _writeable_view(self.x.reshape(-1)), NO_STARTS
+        return _writeable_view(x.reshape(-1)), NO_STARTS
 
     def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
         convert_into(self.x[rows, first : first + buffer.shape[1]], buffer)
@@ -135,7 +138,7 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
         A shape does not fit the model, or a length its array.
     """
     if type(x) is np.ndarray and x.ndim == 3 and x.shape[2] == n_inputs and lengths is None:
-        return PaddedSource(check_numbers(x, "x"), None)
+        return PaddedSource(x if x.dtype.kind in NUMBER_KINDS else check_numbers(x, "x"), None)
     model = _sizes(n_inputs, n_hidden)
     if isinstance(x, Ragged):
         _no_lengths(lengths, "a Ragged")

@@ -12,7 +12,7 @@ from fastlstm.calls.sources import check_numbers, convert_into, count_of
 from fastlstm.network.layers import Layer
 from fastlstm.network.state import State, StateSizes
 
-__all__ = ["by_layer", "flat_state", "learned_state", "new_state", "of_first_layers"]
+__all__ = ["flat_state", "learned_state", "new_state", "of_first_layers"]
 
 NAMES = "h_n of state", "c_n of state"
 
@@ -21,9 +21,11 @@ Pair = tuple[Array, Array]
 
 
 def flat_state(
-    state: Any, layers: Sequence[StateSizes], n_rows: int, dtype: np.dtype[Any]
+    state: Any, layers: tuple[StateSizes, ...], n_rows: int, dtype: np.dtype[Any]
 ) -> tuple[Array, Array]:
     """Return h and c of all layers, one behind the other, each direction's (N, H) flattened.
+
+    What an earlier call returned is not copied: the engine only reads it.
 
     Parameters
     ----------
@@ -40,6 +42,9 @@ def flat_state(
     ValueError
         Its shapes do not fit the model or the sequences.
     """
+    if isinstance(state, State) and state.layout == (layers, n_rows, dtype):
+        assert state.flat is not None
+        return state.flat
     pairs = _state_pairs(state, layers)
     if len(pairs) != len(layers):
         raise ValueError(f"expected a state of {count_of(len(layers), 'layer')}, got {len(pairs)}")
@@ -61,15 +66,11 @@ def flat_state(
     return np.concatenate(parts[0]), np.concatenate(parts[1])  # copies, even of a single layer
 
 
-def learned_state(
-    cells: Sequence[Layer], n_rows: int, dtype: np.dtype[Any]
-) -> tuple[Array, Array] | None:
+def learned_state(cells: Sequence[Layer], n_rows: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """Return the learned state of all layers for so many rows, in the same order.
 
-    None stands for zeros, where no layer has one.
+    It is zero where a layer has none.
     """
-    if all(cell.h_0 is None and cell.c_0 is None for cell in cells):
-        return None
     parts = []
     for learned, size in (("h_0", "output_size"), ("c_0", "hidden_size")):
         rows = [(getattr(cell, learned), getattr(cell, size)) for cell in cells]
@@ -79,23 +80,10 @@ def learned_state(
     return np.concatenate(parts[0]), np.concatenate(parts[1])
 
 
-def new_state(sizes: Sequence[StateSizes], n_rows: int, dtype: np.dtype[Any]) -> Pair:
-    """Return memory for the final state of all layers, flat in the same order."""
+def new_state(sizes: tuple[StateSizes, ...], n_rows: int, dtype: np.dtype[Any]) -> State:
+    """Return memory for the final state of all layers."""
     h, c = _numbers(sizes)
-    return np.empty(n_rows * h, dtype), np.empty(n_rows * c, dtype)
-
-
-def by_layer(flat: Pair, sizes: Sequence[StateSizes], n_rows: int) -> State:
-    """Return a flat state layer by layer."""
-    layers = []
-    at_h = at_c = 0
-    for d, h, c in sizes:
-        to_h, to_c = at_h + d * n_rows * h, at_c + d * n_rows * c
-        layers.append(
-            (flat[0][at_h:to_h].reshape(d, n_rows, h), flat[1][at_c:to_c].reshape(d, n_rows, c))
-        )  # fmt: skip
-        at_h, at_c = to_h, to_c
-    return State(layers)
+    return State.view(np.empty(n_rows * h, dtype), np.empty(n_rows * c, dtype), sizes, n_rows)
 
 
 def of_first_layers(flat: Pair | None, sizes: Sequence[StateSizes], n_rows: int) -> Pair | None:
@@ -108,7 +96,10 @@ def of_first_layers(flat: Pair | None, sizes: Sequence[StateSizes], n_rows: int)
 
 def _numbers(sizes: Sequence[StateSizes]) -> tuple[int, int]:
     """Return how many numbers of h and of c a sequence has."""
-    return sum(d * h for d, h, _ in sizes), sum(d * c for d, _, c in sizes)
+    all_h = all_c = 0
+    for d, h, c in sizes:
+        all_h, all_c = all_h + d * h, all_c + d * c
+    return all_h, all_c
 
 
 def _state_pairs(state: Any, layers: Sequence[StateSizes]) -> list[tuple[Any, Any]]:

@@ -1,4 +1,4 @@
-"""`fastlstm convert`: a model of any kind in this library's own format."""
+"""`fastlstm convert`: write a model of any kind in fastlstm's own format."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ def add_parser(commands: Commands) -> None:
         commands,
         "convert",
         run,
-        help="write a model in this library's own format",
-        description="Read a model file of any kind and write it in this library's own format.",
+        help="write a model in fastlstm's own format",
+        description="Read a model file of any kind and write it in fastlstm's own format, which "
+        "needs no hints.",
         examples=("fastlstm convert checkpoint.pt model.safetensors --head fc",),
     )
     parser.add_argument("source", type=Path, help="a model file of any kind")
-    parser.add_argument("destination", type=Path, help=".safetensors, .npz or .json")
-    parser.add_argument("--dtype", choices=DTYPES, help="round to this (default: as it is)")
+    parser.add_argument("destination", type=Path, help="file to write: .safetensors, .npz or .json")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, help="convert to this (default: the model's own)"
+    )
     add_hints(parser)
 
 

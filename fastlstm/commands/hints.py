@@ -1,4 +1,4 @@
-"""Hints, as `fastlstm.load` has them: what a model file does not say itself."""
+"""Hints, as `fastlstm.load` takes them: what a model file does not say itself."""
 
 from __future__ import annotations
 
@@ -13,74 +13,78 @@ import fastlstm
 if TYPE_CHECKING:
     from fastlstm.model import LSTM
 
-__all__ = ["add_hints", "add_model_hints", "given_hints", "load_model", "name_unused"]
+__all__ = ["HINTS", "add_hints", "given_hints", "load_model", "name_unused"]
 
 READS = ("final", "last", "max", "mean")
-# As `fastlstm.load` has them; but for its `dtype`, which commands have for all models.
-NAMES = (
-    "prefix",
-    "head",
-    "activation",
-    "activations",
-    "between",
-    "embedding",
-    "read",
-    "return_sequences",
-    "ignore",
-    "chain",
-    "skip",
-    "node",
-    "config",
-)
+# What argparse is told about each. `load` also takes `dtype`, which for a command means another
+# thing: the dtype to compute in, of a model of any kind.
+HINTS: dict[str, dict[str, Any]] = {
+    "prefix": {
+        "nargs": "+",
+        "help": "where the LSTM is: the part of the weights' names before weight_ih_l0; of "
+        "several, each LSTM reads every step of the one before",
+    },
+    "head": {
+        "nargs": "+",
+        "metavar": "NAME",
+        "help": "names of the dense layers after the LSTM, in order",
+    },
+    "activation": {
+        "nargs": "+",
+        "help": "activation of each layer of --head, in order; linear means none",
+    },
+    "activations": {
+        "nargs": 3,
+        "metavar": "ACTIVATION",
+        "help": "of the gates, the candidate and the cell output (default: sigmoid tanh tanh)",
+    },
+    "between": {
+        "metavar": "ACTIVATION",
+        "help": "an activation between the LSTM and the head, such as relu",
+    },
+    "embedding": {"metavar": "NAME", "help": "name of the embedding before the LSTM"},
+    "read": {
+        "choices": READS,
+        "help": "what the head reads of a sequence; required if there are two directions: final is "
+        "torch.cat([h_n[-2], h_n[-1]], 1), last is out[:, -1], max and mean are over the steps",
+    },
+    "return_sequences": {
+        "action": "store_true",
+        "default": None,
+        "help": "apply the head at every step",
+    },
+    "ignore": {
+        "nargs": "+",
+        "metavar": "NAME",
+        "help": "weights or modules that are not between the inputs and the outputs, such as "
+        "another branch",
+    },
+    "chain": {
+        "choices": ("steps",),
+        "help": "confirm that --prefix names a chain, where the names are those of an encoder and "
+        "a decoder",
+    },
+    "skip": {"type": int, "metavar": "N", "help": "add the first N inputs to the outputs"},
+    "node": {"metavar": "NAME", "help": "take this LSTM operator of an ONNX graph by itself"},
+    "config": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "the architecture, model.to_json(), of an .h5 file that holds weights alone",
+    },
+}
 
 
-def add_hints(parser: argparse.ArgumentParser) -> None:
-    """Add them to the parser of a command."""
-    hints = add_model_hints(parser)
-    hints.add_argument(
-        "--return-sequences",
-        action="store_true",
-        default=None,
-        help="the head is applied to every step",
-    )
-
-
-def add_model_hints(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add those that are about the network alone."""
-    hints = parser.add_argument_group("hints, where the model file does not say")
-    hints.add_argument(
-        "--prefix",
-        nargs="+",
-        help="where the LSTM is; of several, each reads every step of the one before",
-    )
-    hints.add_argument("--head", nargs="+", help="names of the dense layers behind")
-    hints.add_argument("--activation", nargs="+", help="one for each of the --head; linear is none")
-    hints.add_argument(
-        "--activations", nargs=3, help="of the cell: gates, candidate, output (sigmoid tanh tanh)"
-    )
-    hints.add_argument("--between", help="an activation between the LSTM and the head: relu")
-    hints.add_argument("--embedding", help="name of the embedding in front")
-    hints.add_argument(
-        "--read",
-        choices=READS,
-        help="what the head reads of a whole sequence; two directions need it: final is "
-        "torch.cat([h_n[-2], h_n[-1]], 1), last is out[:, -1]",
-    )
-    hints.add_argument(
-        "--ignore", nargs="+", help="weights of another branch, which the network leaves out"
-    )
-    hints.add_argument(
-        "--chain", choices=("steps",), help="confirms --prefix of an encoder and a decoder"
-    )
-    hints.add_argument("--skip", type=int, help="so many inputs are added to the outputs")
-    hints.add_argument("--node", help="the LSTM operator of an ONNX graph")
-    hints.add_argument("--config", type=Path, help="the architecture of a .h5 of weights alone")
-    return hints
+def add_hints(parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = ()) -> None:
+    """Add them to the parser of a command, but for those that it describes itself."""
+    group = parser.add_argument_group("hints about what the model file does not say")
+    for name, described in HINTS.items():
+        if name not in leave_out:
+            group.add_argument(f"--{name.replace('_', '-')}", **described)
 
 
 def given_hints(options: argparse.Namespace) -> dict[str, Any]:
-    """The hints that were given; a single name is no list."""
-    given = {name: getattr(options, name, None) for name in NAMES}
+    """The hints that were given; a single name is not a list."""
+    given = {name: getattr(options, name) for name in HINTS}
     return {
         name: value[0] if isinstance(value, list) and len(value) == 1 else value
         for name, value in given.items()
@@ -89,17 +93,17 @@ def given_hints(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def load_model(path: str | os.PathLike[str], options: argparse.Namespace) -> LSTM:
-    """Load the model of a command; weights that it leaves out are named on stderr."""
+    """Load the model of a command; weights that it does not use are named on stderr."""
     model = fastlstm.load(path, **given_hints(options))
     name_unused(model)
     return model
 
 
 def name_unused(model: LSTM) -> None:
-    """Name the weights of its file that a model leaves out, on stderr."""
+    """Name the weights of its file that a model does not use, on stderr."""
     if model.unused:
         modules = dict.fromkeys(name.rpartition(".")[0] or name for name in model.unused)
         print(
-            f"fastlstm: the model leaves out weights of the file: {', '.join(modules)}",
+            f"fastlstm: weights in the file that the model does not use: {', '.join(modules)}",
             file=sys.stderr,
         )

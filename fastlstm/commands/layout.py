@@ -1,4 +1,4 @@
-"""The options that say how sequences lie in a source, of the commands that read any."""
+"""The options that say how sequences are stored in a source, for the commands that read them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from fastlstm.commands.parsers import positive
 
 if TYPE_CHECKING:
-    from fastlstm.scoring.sources import Layout
+    from fastlstm.scoring.sources.layout import Layout
 
 __all__ = ["SOURCE", "add_layout", "given_layout"]
 
 SOURCE = (
-    "a file, a folder or a quoted glob of files of one kind: .npy, .npz, .parquet, .feather, "
-    ".arrow, .csv, .csv.gz, .zarr, .h5 (FILE.h5:/path); - for standard input (an Arrow stream or "
+    "a file, or a folder or quoted glob of files of one kind: .npy, .npz, .parquet, .feather, "
+    ".arrow, .csv, .csv.gz, .zarr, .h5 (FILE.h5:/path); or -, standard input (an Arrow stream or "
     ".npy)"
 )
 
@@ -27,28 +27,40 @@ def add_layout(parser: argparse.ArgumentParser, keep: str) -> argparse._Argument
     parser
         The command's.
     keep
-        What the command does with the columns of ``--keep``.
+        The help of ``--keep``: what the command does with these columns.
     """
-    group = parser.add_argument_group("how the sequences lie in the source")
-    group.add_argument("--lengths", help="real length of each padded row: an .npy file")
-    group.add_argument("--column", help="the column of lists, if a table has several")
-    group.add_argument("--id", help="the column that tells sequences apart")
-    group.add_argument("--time", help="one row a step: the column that orders a sequence")
-    group.add_argument("--features", nargs="+", help="one row a step: the columns of the inputs")
+    group = parser.add_argument_group("how the sequences are stored in the source")
+    group.add_argument("--lengths", help="an .npy file with the real length of each padded row")
+    group.add_argument("--column", help="the column of lists to read, if a table has several")
+    group.add_argument("--id", help="the column that says which sequence a row is of")
+    group.add_argument(
+        "--time", help="with one row for each step: the column that orders the steps"
+    )
+    group.add_argument(
+        "--features",
+        nargs="+",
+        help="with one row for each step: the columns of the inputs (default: all other columns "
+        "of numbers)",
+    )
     group.add_argument("--keep", nargs="+", default=[], help=keep)
-    group.add_argument("--window", type=positive, help="score every stretch of so many steps")
-    group.add_argument("--stride", type=positive, default=1, help="windows so far apart (1)")
+    group.add_argument(
+        "--window", type=positive, help="take every window of this many steps as a sequence"
+    )
+    group.add_argument(
+        "--stride", type=positive, default=1, help="steps between window starts (default: 1)"
+    )
     group.add_argument(
         "--fill-missing",
         action="store_true",
-        help="Zarr, HDF5: chunks that are not there hold the fill value, and are not missing",
+        help="Zarr, HDF5: a chunk that is not stored holds the fill value (default: it is missing, "
+        "and its sequences are bad rows)",
     )
     return group
 
 
 def given_layout(options: argparse.Namespace) -> Layout:
     """Return what the options say."""
-    from fastlstm.scoring.sources import Layout
+    from fastlstm.scoring.sources.layout import Layout
 
     return Layout(
         lengths=options.lengths,

@@ -1,4 +1,4 @@
-"""What the parsers of several commands have in common."""
+"""What the parsers of all commands share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def new_parser(
     run : callable
         Takes the options.
     help, description : str
-        The line in the list of commands, and the text of the command's own `--help`.
+        Its line in the list of commands, and the text of its own `--help`.
     examples : tuple of str
         Whole command lines; `--help` ends with them.
     """
@@ -47,7 +47,7 @@ def new_parser(
         epilog="\n  ".join((f"{title}:", *examples)),
         formatter_class=argparse.RawDescriptionHelpFormatter,  # an example stays on its line
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     return parser
 
 

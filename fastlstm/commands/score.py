@@ -1,4 +1,4 @@
-"""`fastlstm score`: from files to files."""
+"""`fastlstm score`: score the sequences of files, and write the scores to a file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from fastlstm.commands.hints import add_model_hints, given_hints, name_unused
+from fastlstm.commands.hints import add_hints, given_hints, name_unused
 from fastlstm.commands.layout import SOURCE, add_layout, given_layout
 from fastlstm.commands.parsers import DTYPES, new_parser, positive
 
 if TYPE_CHECKING:
     from fastlstm.commands.parsers import Commands
-    from fastlstm.scoring.job import Job
+    from fastlstm.scoring.run import Run
 
-# The option --memory is of the whole process, unless that is somebody else's and larger.
-OWN_PROCESS = 200e6
+# --memory counts the whole process, except where it held more than this before: then `main` was
+# called from another program, whose memory is not ours to count.
+OWN_PROCESS = 200e6  # bytes
 POLICIES = ("error", "nan", "skip")
 
 
@@ -27,11 +28,12 @@ def add_parser(commands: Commands) -> None:
         commands,
         "score",
         run,
-        help="score the sequences of files, larger than memory",
-        description="Score the sequences of files and write the scores to a file, in bounded "
-        "memory. The destination appears when it is complete; until then DESTINATION.partial "
-        "holds what is done, and the same command with --resume goes on from there. Scores are "
-        "all that goes to standard output, or the summary with --json or --dry-run.",
+        help="score the sequences in files of any size",
+        description="Score the sequences in files and write the scores to a file. Memory is "
+        "bounded, whatever the size of the files. The output appears when it is complete; until "
+        "then OUTPUT.partial holds what is done, and the same command with --resume goes on from "
+        "there. Standard output gets only what you ask for: the scores (-o -), the summary "
+        "(--json) or the plan (--dry-run).",
         examples=(
             "fastlstm score windows.npy --model model.npz -o scores.npy",
             "fastlstm score events.parquet --model model.npz --id user --time at "
@@ -47,14 +49,14 @@ def add_parser(commands: Commands) -> None:
         "-o",
         "--output",
         required=True,
-        help="the scores: .npy, .parquet, .arrow, .feather, .zarr, .csv, or - for CSV on standard "
-        "output",
+        help="the file to write: .npy, .parquet, .arrow, .feather, .zarr, .csv, or -, CSV on "
+        "standard output",
     )
-    layout = add_layout(parser, keep="columns that are carried along")
-    layout.add_argument("--max-steps", type=positive, help="longer sequences are bad rows")
+    layout = add_layout(parser, keep="further columns to copy to the output (--id always is)")
+    layout.add_argument("--max-steps", type=positive, help="sequences with more steps are bad rows")
     _add_outputs(parser)
     _add_running(parser)
-    add_model_hints(parser)
+    add_hints(parser, leave_out=("return_sequences",))
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -63,61 +65,77 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         "--return-sequences",
         action="store_true",
         default=None,
-        help="a score for every step, not for the last alone",
+        help="one score a step, not one a sequence",
     )
-    group.add_argument("--state", action="store_true", help="the final states h_n and c_n, too")
-    group.add_argument("--trace", action="store_true", help="the gates at every step, too")
+    group.add_argument("--state", action="store_true", help="also the final states h_n and c_n")
+    group.add_argument(
+        "--trace", action="store_true", help="also the gates of the last layer at every step"
+    )
     group.add_argument("--dtype", choices=DTYPES, help="compute in this (default: the model's)")
     group.add_argument(
         "--on-bad-row",
         choices=POLICIES,
         default="error",
-        help="a sequence with NaN or infinity, too long, or unreadable ends the run (the "
-        "default), becomes NaN, or is left out",
+        help="what to do with a sequence that has NaN or infinity in it, is too long or cannot be "
+        "read: end the run (the default), write NaN for it, or leave it out",
     )
 
 
 def _add_running(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how it runs")
     group.add_argument(
-        "--resume", action="store_true", help="go on with what an earlier run left, if it did"
+        "--resume",
+        action="store_true",
+        help="go on with what an earlier run left, if there is anything",
     )
-    group.add_argument("--restart", action="store_true", help="throw away what an earlier run left")
-    group.add_argument("--memory", default="500MB", help="what the process may take (500MB)")
-    group.add_argument("--threads", type=positive, help="default: all that this process may use")
     group.add_argument(
-        "--dask", help="score on a Dask cluster: its address, such as tcp://HOST:8786, or local"
+        "--restart", action="store_true", help="throw away what an earlier run left, and start anew"
+    )
+    group.add_argument(
+        "--memory", default="500MB", help="what the process may take (default: 500MB)"
+    )
+    group.add_argument(
+        "--threads", type=positive, metavar="K", help="default: all that this process may use"
+    )
+    group.add_argument(
+        "--dask",
+        help="score on the workers of a Dask cluster: its address, such as tcp://HOST:8786, or "
+        "local",
     )
     group.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
-        help="a progress bar on stderr (default: if that is a terminal and tqdm is installed)",
+        help="draw a progress bar on stderr (default: if that is a terminal and tqdm is installed)",
     )
-    group.add_argument("--json", action="store_true", help="the summary as JSON on stdout")
+    group.add_argument("--json", action="store_true", help="print the summary as JSON")
     group.add_argument(
         "--dry-run",
         action="store_true",
-        help="say what would be read and written, and about how long it would take",
+        help="print the plan and stop: what would be read and written, about how long it takes",
     )
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     if options.json and options.output == "-" and not options.dry_run:
-        raise ValueError("standard output takes the scores or the summary: --json needs -o FILE")
+        raise ValueError(
+            "standard output cannot take the scores and the summary: --json needs -o FILE"
+        )
     progress = wants_progress(options.progress)
-    with _job(options) as job:
-        name_unused(job.model)
+    with _scoring(options) as scoring:
+        name_unused(scoring.model)
         if options.dry_run:
-            _print_plan(job, options.json)
+            _print_dry_run(scoring, options.json)
             return
         try:
-            summary = job.run(resume=options.resume, restart=options.restart, progress=progress)
+            summary = scoring.score(
+                resume=options.resume, restart=options.restart, progress=progress
+            )
         except BaseException:
-            if job.resumable:
+            if scoring.resumable:
                 print(
-                    f"fastlstm: {job.partial_folder} holds what is done: the same command with "
-                    "--resume goes on from there",
+                    f"fastlstm: {scoring.partial_folder} holds what is done: the same command "
+                    "with --resume goes on from there",
                     file=sys.stderr,
                 )
             raise
@@ -127,12 +145,12 @@ def run(options: argparse.Namespace) -> None:
         print(summary, file=sys.stderr)
 
 
-def _job(options: argparse.Namespace) -> Job:
-    from fastlstm.scoring.job import Job
+def _scoring(options: argparse.Namespace) -> Run:
     from fastlstm.scoring.memory import resident_bytes
     from fastlstm.scoring.outputs import Wanted
+    from fastlstm.scoring.run import Run
 
-    return Job(
+    return Run(
         options.model,
         options.source,
         options.output,
@@ -149,15 +167,15 @@ def _job(options: argparse.Namespace) -> Job:
     )
 
 
-def _print_plan(job: Job, as_json: bool) -> None:
-    from fastlstm.scoring.plan import make_plan
+def _print_dry_run(scoring: Run, as_json: bool) -> None:
+    from fastlstm.scoring.dry_run import dry_run
 
-    plan = make_plan(job)
-    print(json.dumps(plan.as_dict()) if as_json else plan)
+    found = dry_run(scoring)
+    print(json.dumps(found.as_dict()) if as_json else found)
 
 
 def wants_progress(asked: bool | None) -> bool:
-    """Decide on the bar: as asked, or if it can be drawn on a terminal."""
+    """Decide on the progress bar: as asked, or if there is a terminal to draw it on."""
     installed = importlib.util.find_spec("tqdm") is not None
     if asked and not installed:
         raise ImportError('--progress needs tqdm: pip install "fastlstm[cli]"')

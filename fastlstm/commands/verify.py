@@ -1,4 +1,4 @@
-"""`fastlstm verify`: a model's scores beside those that are expected."""
+"""`fastlstm verify`: compare a model's scores with those of its framework."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def add_parser(commands: Commands) -> None:
         commands,
         "verify",
         run,
-        help="whether a model gives the scores that its framework gave",
-        description="Score sequences and compare the scores with expected ones, such as what the "
-        "framework of the model gave for them. Prints how far they are apart; exit code 1 if that "
-        "is more than float32 explains, or than --tolerance.",
+        help="compare a model's scores with those of its framework",
+        description="Score sequences and compare the scores with those that you expect, such as "
+        "what the model's own framework gave for them. Print how far apart they are; the exit code "
+        "is 1 if that is more than rounding to float32 explains, or than --tolerance.",
         examples=(
             "fastlstm verify model.onnx x.npy expected.npy",
             "fastlstm verify checkpoint.pt x.npy expected.npy --head fc --read last",
@@ -34,8 +34,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--tolerance",
         type=tolerance,
-        help="the largest difference that is allowed (default: 16 times the error that float32 "
-        "makes in this network on these sequences)",
+        help="the largest difference to accept (default: 16 times the rounding error of float32 "
+        "in this network on these sequences)",
     )
     add_hints(parser)
 

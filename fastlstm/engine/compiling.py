@@ -1,8 +1,8 @@
 """When and where kernels are compiled: once, one at a time, never across a fork.
 
-The main thread has another one compile for it and waits, so that Ctrl-C is answered at once; what
-the other thread compiles is there for the next call. A process that is forked while it compiles
-would leave its child with locked locks of Numba and LLVM, so that a fork waits for the compiler.
+The main thread has another thread compile for it and waits, so that Ctrl-C is answered at once;
+what the other thread compiles is there for the next call. The child of a process that forks while
+it compiles would inherit locks of Numba's and LLVM's that nobody unlocks, so a fork waits.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FORKED = (
 _lock = threading.RLock()
 _of_thread = threading.local()  # seconds waited; locks held for a fork
 _tasks: list[dict[Any, _Task]] = []  # of every function that compiles
-_told = threading.Lock()  # by whoever has the word "compiling" on the terminal
+_told = threading.Lock()  # held by whoever has the word "compiling" on the terminal
 _forked_meanwhile = False
 
 
@@ -49,7 +49,7 @@ def waited() -> float:
 
 
 def clock() -> float:
-    """Return the time in seconds that rates are told by: compiling does not count."""
+    """Return the time in seconds from which rates are computed: compiling does not count."""
     return time.perf_counter() - waited()
 
 
@@ -94,7 +94,7 @@ class _Task:
 
 
 class _Notice:
-    """The word "compiling" on a terminal, behind whatever stands there, as long as it is true."""
+    """The word "compiling" on a terminal, behind whatever stands there, while it is true."""
 
     text = ""
 
@@ -126,9 +126,9 @@ class _Notice:
 
 
 def compiled_once(build: F) -> F:
-    """`functools.cache` of what compiles: threads that ask for it at once wait for one of them.
+    """`functools.cache` for functions that compile; threads that ask at once wait for one of them.
 
-    Otherwise each would compile it in turn, where there is no disk cache.
+    Without a disk cache, each would compile it in turn otherwise.
     """
     found: dict[Any, Any] = {}
     tasks: dict[Any, _Task] = {}

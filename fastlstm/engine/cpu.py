@@ -1,14 +1,64 @@
-"""What the CPU offers: how many numbers fit into one SIMD vector."""
+"""What the CPU offers: how wide its SIMD vectors are, and what is known of each width.
+
+A new width is a row of `WIDTHS`, and what tells it apart in `vector_bits`.
+"""
 
 from __future__ import annotations
 
 import platform
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from fastlstm.engine.compiling import alone
+
+
+class Simd(NamedTuple):
+    """What the kernels know of a width of vectors."""
+
+    name: str
+    # Vector registers that sums may take.
+    sum_registers: int
+    # Vectors of hidden units, and sequences, that are summed up together where sequences are few.
+    unit_groups: tuple[tuple[int, int], ...]
+    # Rows of inputs that are summed up together there, for one vector of hidden units.
+    input_rows: int
+    # Relative speed of a tile of 1, 2, 3 or 4 vectors of sequences, measured with everything in
+    # cache: more vectors hide more latency, until the registers are full. Of layers, and of one
+    # cell whose state stays in registers.
+    layer_speed: tuple[float, ...]
+    cell_speed: tuple[float, ...]
+
+
+# By the bits of a vector. There are 32 registers with AVX-512 and NEON, 16 with AVX2.
+WIDTHS = {
+    512: Simd(
+        name="AVX-512",
+        sum_registers=24,
+        unit_groups=((2, 1), (4, 1), (2, 2), (1, 4)),
+        input_rows=4,
+        layer_speed=(0.78, 0.97, 1.0, 0.98),
+        cell_speed=(0.35, 0.69, 0.85, 1.0),
+    ),
+    256: Simd(
+        name="AVX2",
+        sum_registers=12,
+        unit_groups=((1, 1), (2, 1), (1, 2)),
+        input_rows=2,
+        layer_speed=(0.6, 0.9, 1.0, 0.8),
+        cell_speed=(0.45, 0.8, 1.0, 0.9),
+    ),
+    128: Simd(
+        name="NEON",
+        sum_registers=24,
+        unit_groups=((2, 1), (4, 1), (2, 2), (1, 4)),
+        input_rows=4,
+        layer_speed=(0.5, 0.8, 0.95, 1.0),
+        cell_speed=(0.35, 0.69, 0.85, 1.0),
+    ),
+}
 
 # For CPUs named through NUMBA_CPU_NAME with no features given: LLVM knows their features, but
 # does not tell. First match wins.
@@ -61,6 +111,11 @@ def lanes(dtype: DTypeLike) -> int:
     return vector_bits() // (8 * np.dtype(dtype).itemsize)
 
 
+def simd() -> Simd:
+    """Return what is known of the vectors in use."""
+    return WIDTHS[vector_bits()]
+
+
 def simd_name() -> str:
     """Return the name of the SIMD level in use."""
-    return {512: "AVX-512", 256: "AVX2", 128: "NEON"}[vector_bits()]
+    return simd().name

@@ -53,8 +53,8 @@ class _KernelCache(FunctionCache):
     """
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        # Numba adds the pickled closure, in which helpers are new ones in every process. What
-        # is in it has a part in the file's name.
+        # Numba adds the pickled closure, whose helpers are different ones in every process. What
+        # is in it is part of the file's name.
         return sig, codegen.magic_tuple()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -74,9 +74,7 @@ class _KernelCache(FunctionCache):
                 super().save_overload(sig, data)
 
 
-def compile_kernel(
-    function: Callable[..., None], variant: str, signature: Any
-) -> Callable[..., None]:
+def compile_kernel(function: Callable[..., None], variant: str, signature: Any) -> Any:
     """Compile `function` for one signature, or load it from the disk cache.
 
     Parameters
@@ -90,8 +88,8 @@ def compile_kernel(
 
     Returns
     -------
-    callable
-        The compiled kernel. It releases the GIL.
+    dispatcher
+        The compiled kernel, to be called with arguments of the signature. It releases the GIL.
 
     Raises
     ------
@@ -113,11 +111,11 @@ def compile_kernel(
     return dispatcher
 
 
-def cache_folder() -> str | None:
-    """Return the folder that holds compiled kernels, or None when there is none."""
+def cache_folder(function: Callable[..., Any]) -> str | None:
+    """Return the folder of kernels that stand in one file with `function`, or None."""
     if os.environ.get("FASTLSTM_CACHE", "1") == "0":
         return None
     try:
-        return str(_KernelCache(compile_kernel).cache_path)
+        return str(_KernelCache(function).cache_path)
     except (RuntimeError, OSError):
         return None

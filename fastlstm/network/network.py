@@ -137,12 +137,17 @@ class Network(Weights):
         return tuple(cell for layer in self.recurrent for cell in layer.cells)
 
     @lazy
+    def learns_state(self) -> bool:
+        """Whether some layer has a state of its own to begin with."""
+        return any(k.h_0 is not None or k.c_0 is not None for k in self.cells)
+
+    @lazy
     def masked_input(self) -> float | None:
         """What marks a masked step: an input's value, or an id."""
         first = self.layers[0]
         return first.padding_id if isinstance(first, Embedding) else self.mask_value
 
-    @property
+    @lazy
     def masks(self) -> bool:
         """Whether some steps are masked by their inputs."""
         return self.masked_input is not None
@@ -209,8 +214,10 @@ class Network(Weights):
         UnsupportedModelError
             If the last layer alone reads from the end.
         """
+        if not self.masks:
+            return
         top = self.recurrent[-1]
-        if self.masks and isinstance(top, Layer) and top.direction != "forward":
+        if isinstance(top, Layer) and top.direction != "forward":
             raise UnsupportedModelError(
                 f"layer {self.layers.index(top)}: {top.direction} with a mask is computed for the "
                 "final state only, not for the outputs of every step"

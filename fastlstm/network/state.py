@@ -40,10 +40,26 @@ class State(tuple[LayerState, ...]):
         For each layer two arrays ``(D, N, H)``: directions, sequences, hidden units.
     """
 
-    __slots__ = ()
+    flat: tuple[Array, Array] | None = None  # h and c that it is a view of, if it is one
+    layout: tuple[Any, ...] | None = None  # how it lies in them, see `view`
 
     def __new__(cls, layers: Iterable[tuple[Array, Array]]) -> State:
         return super().__new__(cls, (LayerState(h, c) for h, c in layers))
+
+    @classmethod
+    def view(cls, h: Array, c: Array, sizes: tuple[StateSizes, ...], n_rows: int) -> State:
+        """The state of `n_rows` sequences that lies in flat `h` and `c`, each layer's in turn."""
+        layers = []
+        at_h = at_c = 0
+        for d, n_h, n_c in sizes:
+            of_h, of_c = h, c
+            if len(sizes) > 1:
+                to_h, to_c = at_h + d * n_rows * n_h, at_c + d * n_rows * n_c
+                of_h, of_c, at_h, at_c = h[at_h:to_h], c[at_c:to_c], to_h, to_c
+            layers.append(LayerState(of_h.reshape(d, n_rows, n_h), of_c.reshape(d, n_rows, n_c)))
+        state: State = tuple.__new__(cls, layers)
+        state.flat, state.layout = (h, c), (sizes, n_rows, h.dtype)
+        return state
 
     @property
     def h_n(self) -> Array:

@@ -11,6 +11,9 @@ import numpy as np
 from fastlstm.messages import Message, Option, spelt
 from fastlstm.network.network import as_flag
 from fastlstm.network.reading import How
+from fastlstm.scoring.outputs import Wanted
+from fastlstm.scoring.run import Run
+from fastlstm.scoring.sources.layout import Layout
 from fastlstm.scoring.summary import Summary
 
 if TYPE_CHECKING:
@@ -61,74 +64,73 @@ def score(
 ) -> Summary:
     """Score the sequences of files and write the results to a file, in bounded memory.
 
-    Reading, scoring and writing go on side by side, a chunk of sequences at a time. The
-    destination appears when it is complete and on the disk. Until then ``DESTINATION.partial``
-    holds what is done: with ``resume=True`` the same call goes on from there, whatever ended it,
-    and the result has the same bytes.
+    Sequences are read, scored and written side by side, a chunk at a time. The destination appears
+    when it is complete and on the disk. Until then ``DESTINATION.partial`` holds what is done:
+    with ``resume=True`` the same call goes on from there, whatever ended the run, and the result
+    has the same bytes.
 
     Parameters
     ----------
     model : LSTM or path
-        The model, or a file that `fastlstm.load` reads; for those that do not say everything
-        themselves there are the hints below.
+        The model, or a file that `fastlstm.load` reads; the hints below say what the file does
+        not.
     source : path
         ``.npy``, ``.npz``, ``.parquet``, ``.feather``, ``.arrow``, ``.zarr``,
         ``.h5:/path/inside``, ``.csv``, ``.csv.gz``, a folder or a glob of files of one kind, or
         ``"-"`` for standard input (an Arrow stream or ``.npy``).
 
-        A table holds its sequences as lists, one row a sequence: lists of numbers, or for I
-        inputs lists of lists, or of structs, of I numbers. In CSV the cells of a row are the
-        steps, and empty cells at the end shorten the sequence. With `time` or `features` a table
-        has one row a step.
+        A table has one row for each sequence, with a column of lists: of numbers, or for I inputs
+        of lists (or structs) of I numbers. In CSV the cells of a row are the steps, and empty
+        cells at the end shorten the sequence. With `time` or `features` a table has one row for
+        each step.
     destination : path
         ``.npy``, ``.parquet``, ``.zarr``, ``.csv``, or ``"-"`` for CSV on standard output.
     lengths : array (N,) of int or path to an .npy file, optional
-        The real steps of each row of a padded array.
+        The real length of each row of a padded array.
     column : str, optional
-        The column that holds the sequences as lists, if there are several.
+        The column that holds the sequences, if a table has several columns of lists.
     id, time, features : str, str, sequence of str, optional
-        Columns of a table in long format, with one row a step: which sequence it is of, its
-        order in it, and the inputs (by default all other columns of numbers). Sequences come in
-        the order in which their ids appear first, and rows of the same id and time in the order
-        of the table. The rows of an id need not follow each other; a table where they do not,
-        and that is larger than memory, is sorted by DuckDB. Without `id` all rows are one
-        sequence. `id` alone names the column that tells sequences apart in a table with one row
-        a sequence.
+        Columns of a table with one row for each step: the id of its sequence, its time, and its
+        inputs (by default all other columns of numbers). Sequences come in the order in which
+        their ids first appear, and steps of the same time in the order of the table. The rows of
+        an id need not follow each other; if they do not, a table larger than memory is sorted by
+        DuckDB. Without `id` all rows are one sequence. In a table with one row for each sequence,
+        `id` names the column that identifies them.
     keep : sequence of str
-        Columns that are carried along to the destination; `id` always is. In long format they
-        have the value of the first step of a sequence, or of a window. With windows they come
-        with a column ``window``, the number of a window in its sequence, which begins at step
-        number * stride.
+        Columns to carry along to the destination; `id` always is. If a row is a step, they have
+        the value of the first step of a sequence, or of a window. With windows there is also a
+        column ``window``: window number k of a sequence begins at step k * stride.
     window, stride : int, optional
-        Score every stretch of `window` steps, each `stride` steps behind the one before.
+        Score every stretch of `window` steps; each begins `stride` steps after the previous one.
     fill_missing : bool
-        Chunks of a Zarr array that have no file hold nothing but the array's fill value. Most
-        writers of Zarr leave such chunks out; but one that was deleted, or never copied, looks
-        the same, and so the sequences that reach into it are bad rows unless this is said.
-        Likewise the chunks of an HDF5 dataset that were never written.
+        Take missing chunks of a Zarr array to hold the array's fill value. Most writers of Zarr
+        leave such chunks out, but a chunk that was deleted or never copied looks the same;
+        without this, sequences that reach into a missing chunk are bad rows. The same holds for
+        chunks of an HDF5 dataset that were never written.
     max_steps : int, optional
         Longer sequences are bad rows.
     return_sequences : bool, optional
-        Scores of every step; by default as the model says.
+        Write scores of every step; by default as the model says.
     state, trace : bool
-        Write the final states, and the gates of the last layer at every step, too.
+        Also write the final states, and the gates of the last layer at every step.
     dtype : dtype, optional
-        Compute in this; by default in the model's.
+        Compute in this dtype; by default in the model's.
     on_bad_row : {"error", "nan", "skip"}
         What to do with a sequence that holds NaN, infinity or a number that the model's dtype
-        cannot hold, is too long or cannot be read: end the run, write NaN, or leave it out.
+        cannot hold, that is too long, or that cannot be read: end the run, write NaN, or leave it
+        out.
     resume, restart : bool
-        Go on with what an earlier run left, or throw that away. Without either, a run that
-        finds such refuses. With nothing there, both begin at the beginning.
+        Go on with what an earlier run left, or throw it away. Without either, finding something
+        is an error. If there is nothing, both start at the beginning.
     memory : int or str
-        What scoring may take beside what the process holds already, such as ``"500MB"``.
+        How much memory scoring may take beside what the process already holds.
     threads : int, optional
-        At most so many; by default what the process may use.
+        The most threads to use; by default all that the process may.
     progress : bool
         Draw a progress bar on stderr (needs tqdm).
     dask : str or distributed.Client, optional
-        Score on the workers of a Dask cluster: its address, ``"local"``, or a client. They read
-        the files themselves, file by file or array rows by rows; the result is written here.
+        Score on the workers of a Dask cluster: its address, ``"local"``, or a client. The workers
+        read the files themselves, by files or by rows of an array; the result is written here.
     prefix, head, embedding, activation, activations, between, read, optional
     ignore, chain, skip, node, config : optional
         Hints for a model file, as `fastlstm.load` takes them.
@@ -136,24 +138,20 @@ def score(
     Returns
     -------
     Summary
-        What was done, with the bad rows' count, reasons and first numbers, and how many sequences
-        were shorter than a window.
+        What was done, with the count, reasons and first numbers of bad rows, and how many
+        sequences were shorter than a window.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument, the source or the model does not fit; or a row is bad. The message says
-        what was expected.
+        An argument, the source or the model does not fit, or a row is bad. The message says what
+        was expected.
     OSError
-        If a file cannot be read or written, or the source changed while it was scored. What was
-        done stays resumable, in the latter case only once the source is again what it was.
+        A file cannot be read or written, or the source changed while it was scored. What was done
+        can be resumed, in the latter case only once the source is again what it was.
     ImportError
-        If a format needs a package that is not installed; the message names what brings it.
+        A format needs a package that is not installed; the message says how to install it.
     """
-    from fastlstm.scoring.job import Job
-    from fastlstm.scoring.outputs import Wanted
-    from fastlstm.scoring.sources import Layout
-
     given = {
         "prefix": prefix,
         "head": head,
@@ -173,7 +171,7 @@ def score(
         return_sequences = as_flag("return_sequences", return_sequences)
     numbers = {"window": window, "stride": stride, "max_steps": max_steps, "threads": threads}
     for name, value in numbers.items():
-        if isinstance(value, bool | np.bool_):  # Python counts them among the integers
+        if isinstance(value, bool | np.bool_):  # which Python takes for integers
             raise TypeError(f"expected {name} to be an integer of 1 or more, got {value!r}")
     if isinstance(dask, bool):
         raise TypeError(f"expected dask to be an address, 'local' or a client, got {dask!r}")
@@ -190,7 +188,7 @@ def score(
         stride=stride,
         fill_missing=as_flag("fill_missing", fill_missing),
     )
-    job = Job(
+    run = Run(
         model,
         source,
         destination,
@@ -204,12 +202,12 @@ def score(
         threads=threads,
         dask=dask,
     )
-    with job:
-        return job.run(**how)
+    with run:
+        return run.score(**how)
 
 
 def _names(option: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Names of columns; a single one is no sequence of them but of letters."""
+    """Return names of columns as a tuple, and refuse a single name: it is a sequence of letters."""
     if isinstance(names, str):
         listed = Option(option, [names])
         raise TypeError(Message("expected a list of columns, ", listed, f", got {names!r}"))

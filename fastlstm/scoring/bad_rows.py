@@ -1,4 +1,4 @@
-"""Sequences that cannot be scored: found before the model sees them, counted, and told apart."""
+"""Sequences that cannot be scored: found before the model sees them, counted, and named."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from fastlstm.calls.windows import Windows
 from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
 from fastlstm.network.embedding import Embedding
-from fastlstm.scoring.chunk import WINDOW, Chunk
+from fastlstm.scoring.chunk import MISSING_CHUNK, WINDOW, Chunk
 
 __all__ = [
-    "MISSING_CHUNK",
     "POLICIES",
     "BadRow",
     "BadRows",
@@ -31,47 +30,46 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 POLICIES = ("error", "nan", "skip")
-FIRST = 10  # row numbers that a summary names
+FIRST = 10  # bad rows that a summary names
 NOT_FINITE = "NaN or infinity"
 TOO_LARGE = "a number beyond {}"
-LONGEST_ID = 60  # characters of it that a message shows
+LONGEST_ID = 60  # characters of an id that a message shows
 TOO_LONG = "more than {} steps"
 NO_ID = "an id outside 0 ... {}"
-MISSING_CHUNK = "a chunk that its file or store lacks"
 
 
 class BadRow(NamedTuple):
-    """What is wrong with a row, and where it is by the columns of its table, if it has an id."""
+    """What is wrong with a row, and its id in the source, if it has one."""
 
     reason: str
-    where: dict[str, Any] | None = None  # the id, and the number of a window
+    where: dict[str, Any] | None = None  # the id column, and the number of a window
 
     @property
     def name(self) -> str:
-        """The row as a message calls it: ``user 'u7', window 3``; empty if it has no id."""
+        """What a message calls the row: ``user 'u7', window 3``; empty if it has no id."""
         return row_name(self.where or {})
 
 
 def row_name(where: dict[str, Any]) -> str:
-    """Return what a message calls a row that is told by these columns."""
+    """Return what a message calls a row with these ids."""
     return ", ".join(f"{column} {_shortened(value)}" for column, value in where.items())
 
 
 def with_remedy(reason: str) -> Message:
-    """Return a reason as an error says it: with the option that would mend it, if there is one."""
+    """Return a reason for an error message, with the option that helps, if there is one."""
     if reason != MISSING_CHUNK:
         return Message(reason)
-    return Message(reason, " (", Option("fill_missing", True), " takes the fill value for it)")
+    return Message(reason, " (", Option("fill_missing", True), " would score the fill value)")
 
 
 @dataclass
 class BadRows:
-    """What a run has met so far, as its journal and its summary say it."""
+    """What a run has found so far, as its journal and its summary hold it."""
 
     count: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     first: list[int] = field(default_factory=list)
-    ids: list[dict[str, Any]] = field(default_factory=list)  # of the first, where they have one
+    ids: list[dict[str, Any]] = field(default_factory=list)  # of the first rows, if they have any
 
     def add(self, row: int, bad: BadRow) -> None:
         """Count a row by its number in the source."""
@@ -83,7 +81,7 @@ class BadRows:
                 self.ids.append(bad.where)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as a summary holds it."""
+        """Return the counts for a summary."""
         found = asdict(self)
         return found if self.ids else {k: v for k, v in found.items() if k != "ids"}
 
@@ -96,10 +94,10 @@ def find_bad_rows(model: LSTM, chunk: Chunk, most_steps: int | None) -> dict[int
     model
         What will score the chunk.
     chunk
-        As it was read. Ids that the model's embedding does not have become 0; sequences that
-        are too long become empty; windows become those of a series in the model's dtype.
+        As it was read. Ids outside the model's embedding become 0; sequences that are too long
+        become empty; the series of windows gets the model's dtype.
     most_steps
-        The longest sequence allowed, None for any.
+        The most steps that a sequence may have, None for any number.
     """
     bad = dict(chunk.broken)
     if most_steps is not None:
@@ -134,7 +132,7 @@ def named_rows(chunk: Chunk, bad: dict[int, str]) -> dict[int, BadRow]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of Arrow's as what JSON can say."""
+    """Return an Arrow value as one that JSON can hold."""
     found = value.as_py()
     if isinstance(found, float) and not math.isfinite(found):
         return str(found)
@@ -147,7 +145,7 @@ def _shortened(value: Any) -> str:
 
 
 def _not_finite(chunk: Chunk, dtype: np.dtype[Any]) -> dict[int, str]:
-    """Return the rows with a number that is not finite in a dtype, and why."""
+    """Return the rows with a number that is not finite in a dtype, and which kind it is."""
     values = _values(chunk.sequences)
     if values.dtype.kind != "f":  # the largest integer is far below the largest float32
         return {}
@@ -167,7 +165,8 @@ def _not_finite(chunk: Chunk, dtype: np.dtype[Any]) -> dict[int, str]:
 def _surely_fits(values: Array, dtype: np.dtype[Any]) -> bool:
     """Tell, at the speed of memory, that a narrower dtype can hold all values; False may be wrong.
 
-    A sum of squares is not less than any of them, however it is rounded; NaN is less than nothing.
+    A sum of squares is at least as large as each of them, however it is rounded. Comparing NaN
+    gives False.
     """
     axes = list(range(values.ndim))
     with np.errstate(all="ignore"):
@@ -178,8 +177,8 @@ def _surely_fits(values: Array, dtype: np.dtype[Any]) -> bool:
 def _surely_finite(values: Array) -> bool:
     """Tell, at the speed of memory, that no value is NaN or infinite; False may be an overflow.
 
-    A sum of products is not finite if one of its factors is not. Two streams are read faster than
-    one: 13 against 9 GB/s of mapped memory, where `np.isfinite` reaches 6.
+    A sum of products is not finite if a factor is not. Both halves are read at once because two
+    streams are faster than one: 13 against 9 GB/s of mapped memory, where `np.isfinite` reaches 6.
     """
     with np.errstate(all="ignore"):
         if not values.flags.forc or values.dtype.itemsize < 4:
@@ -209,7 +208,7 @@ def _unknown_ids(chunk: Chunk, ids: int) -> npt.NDArray[np.int64]:
 
 
 def _converted(windows: Windows, dtype: np.dtype[Any]) -> Windows:
-    """Return windows that the engine reads in place although they overlap."""
+    """Return windows of a series in the model's dtype, so that the engine reads them in place."""
     if windows.series.dtype == dtype or (dtype.kind == "i" and windows.series.dtype.kind == "f"):
         return windows  # the model will refuse floats as ids
     series = np.empty(windows.series.shape, dtype)
@@ -218,7 +217,7 @@ def _converted(windows: Windows, dtype: np.dtype[Any]) -> Windows:
 
 
 def _rows_of(chunk: Chunk, wrong: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return the rows that have a wrong number at one of their real steps."""
+    """Return the rows with a wrong number at a real step."""
     sequences = chunk.sequences
     if isinstance(sequences, np.ndarray):  # (n, T, ...)
         at = np.any(wrong.reshape(*wrong.shape[:2], -1), axis=2)
@@ -251,7 +250,7 @@ def _lengths(chunk: Chunk) -> npt.NDArray[np.int64]:
 
 
 def _empty(chunk: Chunk, rows: npt.NDArray[np.int64]) -> None:
-    """Leave the steps of some rows out."""
+    """Leave out all steps of some rows."""
     if isinstance(chunk.sequences, Ragged):
         whole = chunk.sequences
         lengths = whole.lengths.copy()
@@ -263,7 +262,7 @@ def _empty(chunk: Chunk, rows: npt.NDArray[np.int64]) -> None:
         chunk.sequences = Ragged(inside[steps], np.concatenate([[0], np.cumsum(lengths)]))
     else:
         if isinstance(chunk.sequences, Windows):
-            return  # all windows are of one length, which was checked before any was read
+            return  # all windows have one length, which was checked before any was read
         lengths = _lengths(chunk).copy()
         lengths[rows] = 0
         chunk.lengths = lengths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -12,19 +12,30 @@ import numpy.typing as npt
 from fastlstm.calls.ragged import Ragged
 from fastlstm.calls.windows import Windows
 
-__all__ = ["WINDOW", "Chunk", "Field", "Position", "Reader", "Scored"]
+__all__ = [
+    "MISSING_CHUNK",
+    "WINDOW",
+    "Chunk",
+    "Field",
+    "MappedFile",
+    "Position",
+    "Reader",
+    "Scored",
+]
 
 Array = npt.NDArray[Any]
 
-WINDOW = "window"  # the column that is kept of a window's number in its sequence
+WINDOW = "window"  # the kept column that numbers the windows of a sequence
 
-# Where a reader goes on: of its own making, and of what JSON can say.
+MISSING_CHUNK = "a missing chunk"  # why a row is broken that reaches into one
+
+# Where a reader goes on. Each reader has its own form, which JSON can hold.
 Position = Any
 
 
 @dataclass
 class Chunk:
-    """Some sequences that follow each other in the source.
+    """Sequences that follow each other in the source.
 
     A reader may reuse the memory of the sequences for the chunk after the next but one.
     """
@@ -34,15 +45,15 @@ class Chunk:
     after: Position  # where the next chunk begins
     lengths: Array | None = None  # (n,) of a padded array
     kept: Any = None  # pyarrow.RecordBatch of n rows: the columns that are carried along
-    id: str | None = None  # the column of `kept` that tells sequences apart
-    # sequences that a window does not fit into, between the chunk before and the end of this one
+    id: str | None = None  # the column of `kept` that identifies sequences
+    # sequences shorter than a window, between the previous chunk and the end of this one
     too_short: int = 0
-    # what is wrong with a row that could not be read: its sequence here is empty or zeros
+    # rows that could not be read, and why; their sequence here is empty or all zeros
     broken: dict[int, str] = field(default_factory=dict)
-    own: bool = False  # the sequences are in memory that nobody else reuses or takes away
+    own: bool = False  # nothing else uses or frees the memory of the sequences
 
     def detach(self) -> None:
-        """Copy the sequences, unless that was done: whatever they lay in may go."""
+        """Copy the sequences, unless that was done already, so that their file may be closed."""
         if self.own:
             return
         sequences = self.sequences
@@ -55,30 +66,47 @@ class Chunk:
         self.own = True
 
 
-class Reader(Protocol):
-    """Sequences in files, read a chunk at a time."""
+class MappedFile(Protocol):
+    """A file that chunks may lie in, and that others may be waiting to write to."""
 
-    count: int | None  # of all sequences; None if only reading tells
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits to write to it."""
+
+    def close(self) -> None:
+        """Let them; nothing may read its memory any more."""
+
+
+class Reader(Protocol):
+    """Reads the sequences of a source, a chunk at a time."""
+
+    count: int | None  # N; None if only reading tells
     steps: int | None  # T of all, or of the longest; None if only reading tells
-    equal: bool  # all sequences have `steps` steps
+    equal: bool = False  # all sequences have `steps` steps
     inputs: int  # I
-    row_bytes: int | None  # read for a sequence; None if that differs
+    row_bytes: int | None = None  # read for a sequence; None if that differs
     dtype: np.dtype[Any]  # of the numbers
-    again: bool  # they can be read a second time, which `resume` needs
-    kept: Any  # pyarrow.Schema of the columns that are carried along, or None
-    too_short: int | None  # sequences without a window; None if only reading tells
+    again: bool = True  # can be read a second time, which `resume` needs
+    kept: Any = None  # pyarrow.Schema of the columns that are carried along
+    too_short: int | None = 0  # sequences shorter than a window; None if only reading tells
+    held: int = 0  # bytes that the reader holds beside its chunks
+    abandon: Callable[[], None] | None = None  # ends waiting for a pipe
 
     def describe(self) -> str:
         """Say in a few words what is read."""
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells this input from another, as JSON can say it."""
+        """Return what tells this source from another or a changed one, as JSON can hold it."""
 
     def chunks(self, n_bytes: int, position: Position | None) -> Iterator[Chunk]:
-        """Yield the sequences from a position on (None: all), each chunk of about `n_bytes`."""
+        """Yield the sequences from a position on (None: all), about `n_bytes` in each chunk."""
+
+    def mapped_files(self) -> Sequence[MappedFile]:
+        """Return the files whose memory recent chunks lie in."""
+        return []
 
     def close(self) -> None:
-        """Give files back."""
+        """Close the files."""
 
 
 class Field(NamedTuple):
@@ -86,17 +114,17 @@ class Field(NamedTuple):
 
     name: str
     dtype: np.dtype[Any]
-    width: int  # numbers a sequence, or a step of it
-    stepwise: bool  # at every step
+    width: int  # numbers for a sequence, or for a step of it
+    stepwise: bool  # written for every step
 
 
 @dataclass
 class Scored:
-    """A chunk's results, in the order of the source."""
+    """The results of a chunk, in the order of the source."""
 
     rows: npt.NDArray[np.int64]  # (n,) number of each sequence in the source
     values: dict[str, Array]  # by field: (n, width), or (n, T, width)
-    lengths: npt.NDArray[np.int64] | None  # (n,) steps that count; None for all T
+    lengths: npt.NDArray[np.int64] | None  # (n,) real steps; None if all T are
     kept: Any  # pyarrow.RecordBatch of n rows, or None
-    bad: Sequence[int] = ()  # rows in the chunk whose results are NaN
+    bad: Sequence[int] = ()  # rows of this chunk whose results are NaN
     too_short: int = 0  # as in the chunk

@@ -1,8 +1,8 @@
-"""Scoring on the workers of a Dask cluster: pieces of the source there, the result here.
+"""Scoring on the workers of a Dask cluster, which read pieces of the source; the result is here.
 
-Workers open the files themselves, so that they must see them under the same paths. Results come
-back in the order of the source and are written as those of one machine are: the file has the same
-bytes, and an interrupted run is resumable. Dask gives a piece to another worker if one dies.
+Workers open the files themselves, so they must see them under the same paths. Results come back in
+the order of the source and are written as on one machine: the file has the same bytes, and an
+interrupted run can be resumed. If a worker dies, Dask gives its piece to another one.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from fastlstm.scoring.bad_rows import BadRow
 from fastlstm.scoring.chunk import Position, Scored
 from fastlstm.scoring.ledger import Entry
 from fastlstm.scoring.scorer import Scorer
-from fastlstm.scoring.sources import Layout, find_files, open_source
-from fastlstm.scoring.sources.arrays import ArrayReader
+from fastlstm.scoring.sources.arrays.reader import ArrayReader
+from fastlstm.scoring.sources.layout import Layout
+from fastlstm.scoring.sources.open import find_files, open_source
 
 __all__ = ["Piece", "check_source", "connected", "make_pieces", "score_pieces"]
 
-PIECE_BYTES = 2**26  # of an array: a task costs Dask about a millisecond
-CHUNK_BYTES = 2**23  # a worker's; results are taken up again by the number of their chunk
+PIECE_BYTES = 2**26  # of an array; a task costs Dask about a millisecond
+CHUNK_BYTES = 2**23  # fixed, since a run resumes at the number of a chunk
 RETRIES = 3
-AHEAD = 2  # pieces under way for every thread of the cluster
+AHEAD = 2  # pieces in flight for each thread of the cluster
 
 
 class Piece(NamedTuple):
@@ -39,28 +40,28 @@ class Piece(NamedTuple):
 
 
 def check_source(source: str, layout: Layout) -> None:
-    """Refuse what cannot be read in pieces.
+    """Refuse a source that cannot be read in pieces.
 
     Raises
     ------
     ValueError
-        It is standard input, or a table whose sequences may lie in several files.
+        It is standard input, or a table whose sequences may go on in the next file.
     """
     if source == "-":
         raise ValueError("a cluster cannot read standard input: give files that its workers see")
-    if layout.time is not None or layout.features is not None:
+    if layout.a_row_is_a_step:
         raise ValueError(
             Message(
-                "a sequence of a table in long format may lie in several files, which a cluster "
-                "reads apart: leave out ",
+                "a table with one row for each step cannot be scored on a cluster, which reads "
+                "each file by itself: leave out ",
                 Option("dask"),
-                ", or partition a dask.dataframe by its id",
+                ", or shuffle a dask.dataframe by its ids",
             )
         )
 
 
 def make_pieces(source: str, layout: Layout, scorer: Scorer) -> list[Piece]:
-    """Return the pieces of a source, in its order; they depend on nothing else."""
+    """Return the pieces of a source in its order; they depend on the source alone."""
     pieces = []
     for path in map(_absolute, find_files(source)):
         reader = open_source(path, layout, scorer.model)
@@ -81,7 +82,7 @@ def make_pieces(source: str, layout: Layout, scorer: Scorer) -> list[Piece]:
 def score_piece(
     scorer: Scorer, layout: Layout, piece: Piece
 ) -> list[tuple[Scored | None, int, dict[int, BadRow]]]:
-    """Score a piece, on a worker: for each chunk its results, its rows, and the bad ones."""
+    """Score a piece on a worker: for each chunk its results, its row count, and its bad rows."""
     done: list[tuple[Scored | None, int, dict[int, BadRow]]] = []
     reader = open_source(piece.path, layout, scorer.model)
     try:
@@ -91,7 +92,7 @@ def score_piece(
             position = (piece.first, 0)
         for chunk in reader.chunks(CHUNK_BYTES, position):
             bad = scorer.bad_rows(chunk)
-            if bad and scorer.on_bad_row == "error":  # told where the row's number is known
+            if bad and scorer.on_bad_row == "error":  # the caller knows the number of the row
                 return [*done, (None, chunk.count, bad)]
             done.append((scorer.score(chunk, 0, bad), chunk.count, bad))
     finally:
@@ -114,19 +115,20 @@ def score_pieces(
     client
         A `distributed.Client`.
     scorer, layout, pieces
-        What is scored how.
-    position, done
-        The next piece and how many of its chunks are done, None for the beginning; and how many
-        sequences.
+        What to score, and how.
+    position
+        The next piece, and how many of its chunks are done; None for the beginning.
+    done
+        How many sequences are done.
 
     Raises
     ------
     OSError
-        Workers died of a piece, again and again.
+        Workers died while they scored a piece, again and again.
     """
     from distributed.scheduler import KilledWorker
 
-    # a task of its own, so that it is sent once and made anew where it was lost
+    # a task of its own, so that Dask sends the scorer once, and again if it is lost
     shared = client.submit(_same, scorer, pure=False)
     under_way: deque[tuple[int, Any]] = deque()
     most = AHEAD * max(1, sum(client.nthreads().values()))
@@ -148,7 +150,9 @@ def score_pieces(
             try:
                 results = future.result()
             except KilledWorker as error:
-                raise OSError(f"workers died of {pieces[number].path}: {error}") from None
+                raise OSError(
+                    f"workers died while scoring {pieces[number].path}: {error}"
+                ) from None
             future.release()
             for i, (scored, count, bad) in enumerate(results):
                 if i < skipped:
@@ -166,7 +170,7 @@ def score_pieces(
 
 @contextmanager
 def connected(where: Any) -> Iterator[Any]:
-    """A client of the cluster at an address, of a ``"local"`` one, or the client that was given.
+    """A client of the cluster at an address, of a new ``"local"`` cluster, or the one given.
 
     Raises
     ------
@@ -184,7 +188,7 @@ def connected(where: Any) -> Iterator[Any]:
     if isinstance(where, Client):
         yield where
     elif where == "local":
-        # processes of one thread each: what they read and decode holds the interpreter's lock
+        # processes with one thread each: reading and decoding hold the interpreter's lock
         with (
             LocalCluster(threads_per_worker=1, dashboard_address=":0") as cluster,
             Client(cluster) as client,

@@ -1,4 +1,4 @@
-"""How far a run has come: entered chunk by chunk, written down when it is on the disk."""
+"""How far a run has come: entered chunk by chunk, and recorded when it is on the disk."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fastlstm.scoring.partial import RESTART, Partial
 
 __all__ = ["Entry", "Ledger"]
 
-# Waiting for the disk costs little this often, and no more than this is lost.
+# How much work a crash may lose. Waiting for the disk this often costs little.
 SECONDS_BETWEEN_COMMITS = 2.0
 
 MOST_DEPTH = 4  # of lists in a position
 
-# results, sequences read for them, where reading goes on, and the bad rows among them
+# the results of a chunk, how many sequences it had, where the next begins, and its bad rows
 Entry = tuple[Scored, int, Position, dict[int, BadRow]]
 
 
@@ -37,7 +37,7 @@ class Ledger:
     bad: BadRows = field(default_factory=BadRows)
     too_short: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
-    finished: dict[str, int] = field(default_factory=dict)  # bytes of files that are complete
+    finished: dict[str, int] = field(default_factory=dict)  # bytes of complete files
     targets: dict[str, Path] = field(default_factory=dict)
     resumed: int = 0
     on_bad_row: str = "error"
@@ -47,21 +47,20 @@ class Ledger:
     committed: float = float("-inf")
 
     @classmethod
-    def taken_up(cls, partial: Partial, on_bad_row: str) -> Ledger:
-        """Go on where the journal of a partial result ends, or begin.
+    def resuming(cls, partial: Partial, on_bad_row: str) -> Ledger:
+        """Return a ledger that goes on where the journal of a partial result ends, or a new one.
 
         Raises
         ------
         ValueError
-            The journal is damaged; or bad rows were treated otherwise: a run that met none yet may
-            change its mind.
+            The journal is damaged; or there were bad rows, and another policy was applied to them.
         """
         if partial.journal is None:
             return cls(on_bad_row=on_bad_row)
         try:
             before = _Journal(partial.journal)
         except (KeyError, TypeError, ValueError) as error:
-            raise partial.damaged(f"journal.json does not hold together: {error}") from None
+            raise partial.damaged(f"journal.json contradicts itself: {error}") from None
         if before.on_bad_row != on_bad_row and before.bad.count:
             raise ValueError(
                 Message(
@@ -87,11 +86,11 @@ class Ledger:
         )
 
     def keep(self, partial: Partial, writer: Writer) -> None:
-        """Write to these from now on."""
+        """Write here from now on."""
         self.partial, self.writer = partial, writer
 
     def enter(self, entry: Entry) -> None:
-        """Write a chunk's results; it is a thread of its own that does."""
+        """Write the results of a chunk. The writing thread calls this."""
         scored, count, position, bad = entry
         self.writer.write(scored)
         first = self.read
@@ -107,11 +106,11 @@ class Ledger:
             self.commit()
 
     def commit(self) -> None:
-        """Wait for the disk, and write down what is there."""
+        """Wait until all is on the disk, and record it."""
         self.writer.sync()
-        self._write_down()
+        self._record()
 
-    def _write_down(self) -> None:
+    def _record(self) -> None:
         assert self.partial is not None
         self.partial.commit(
             {
@@ -129,21 +128,21 @@ class Ledger:
         self.committed = time.monotonic()
 
     def rescue(self) -> None:
-        """Write down the last chunk that is whole, when something went wrong."""
+        """Record the last complete chunk after something went wrong."""
         if self.partial is None or self.read == self.resumed:
             return
-        # a full disk may refuse even that: then an earlier journal stands, which is as true
+        # a full disk may refuse even this; then an earlier journal stands, which is still true
         with suppress(OSError):
             self.writer.cut(self.sizes)
             self.commit()
 
     def finish(self, check: Callable[[], None]) -> None:
-        """Complete the files, and write down that they only need to be moved.
+        """Complete the files, and record that they only need to be moved.
 
         Parameters
         ----------
         check
-            Called when all results are on the disk; it raises if they are worth nothing.
+            Called when all results are on the disk; it raises an error if they must not be used.
         """
         assert self.partial is not None
         self.sizes = self.writer.sizes()
@@ -152,7 +151,7 @@ class Ledger:
         self.writer.finish(self.written)
         self.finished = self.partial.sizes(self.targets)
         self.moving = True
-        self._write_down()
+        self._record()
 
 
 class _Journal:
@@ -161,7 +160,7 @@ class _Journal:
     Raises
     ------
     KeyError, TypeError, ValueError
-        It lacks something, or says what cannot be.
+        It lacks an entry, or an entry is impossible.
     """
 
     def __init__(self, journal: Mapping[str, Any]) -> None:
@@ -187,7 +186,7 @@ class _Journal:
             raise ValueError("no files")
         for name in (*self.sizes, *self.finished):
             if name in ("", ".", "..") or set(name) & set("/\\:\0"):
-                raise ValueError(f"{name!r} is no plain name of a file")
+                raise ValueError(f"{name!r} is not a plain file name")
         self.moving: bool = journal["moving"]
         if not isinstance(self.moving, bool):
             raise TypeError("moving is neither true nor false")
@@ -214,7 +213,7 @@ def _where(values: Any) -> dict[str, Any]:
 
 
 def _check_position(position: Any, depth: int = 0) -> None:
-    """Refuse what is no place where a reader could go on: numbers in lists, or none."""
+    """Refuse anything but what readers use as positions: null, and counts in nested lists."""
     if position is None and depth < MOST_DEPTH:
         return
     if isinstance(position, list) and depth < MOST_DEPTH:

@@ -12,16 +12,16 @@ from fastlstm.scoring.chunk import Field, Reader
 
 __all__ = ["as_bytes", "chunk_bytes", "resident_bytes", "work_bytes"]
 
-# Larger chunks are no faster; with 16 MB the smallest networks take a tenth longer.
+# Larger chunks are no faster. With 16 MB the smallest networks take a tenth longer.
 MOST_CHUNK = 64 * 2**20
 LEAST_CHUNK = 2**18
-# Chunks at once: one is read, one waits, one is scored; results are computed, wait, are written.
+# Chunks in memory: one is read, one waits, one is scored. Likewise their results.
 STAGES = 3
-SEQUENCE = 16  # bytes for its number and where it begins
-# What the engine's threads, the reader's buffers and the allocator take beside the chunks.
+SEQUENCE = 16  # bytes of a sequence for its number and where it begins
+# What the engine's threads, the reader's buffers and the allocator take beside chunks.
 RESERVE = 48 * 2**20
 
-# Arithmetic of a chunk: about a second of one processor, but enough rows to keep threads busy.
+# The most work of a chunk: about a second of one core, but enough rows to keep threads busy.
 MOST_WORK = 1e11
 LEAST_ROWS = 1024
 
@@ -30,12 +30,12 @@ UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
 def as_bytes(size: int | float | str) -> int:
-    """Return a size such as ``"500MB"``, ``"2 GiB"`` or a number of bytes as bytes.
+    """Return a size such as ``"500MB"``, ``"2 GiB"`` or a number of bytes, in bytes.
 
     Raises
     ------
     ValueError
-        If it is none, or not positive.
+        It is not a size, or not positive.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]*)\s*", str(size))
     unit = UNITS.get(match[2].upper()) if match else None
@@ -56,15 +56,15 @@ def chunk_bytes(
     memory, taken
         What scoring may take, and what it has taken already.
     reader, fields
-        What is read and written; of unequal sequences the mean is not known, and each step's
-        results are taken to stand beside its inputs.
+        What is read and written. The mean length of unequal sequences is not known, so that the
+        results of each step count with its inputs.
     scratch
-        Bytes a step that are there while a chunk is computed.
+        Further bytes for each step while a chunk is computed.
 
     Raises
     ------
     ValueError
-        If that is too little.
+        There is too little memory.
     """
     steps = max(reader.steps or 1, 1)
     read = reader.row_bytes or steps * reader.inputs * reader.dtype.itemsize
@@ -72,19 +72,19 @@ def chunk_bytes(
         field.dtype.itemsize * max(field.width, 1) * (steps if field.stepwise else 1)
         for field in fields
     )
-    # what is read may be held twice: also as it was decoded
+    # what is read may be in memory twice: as read, and as decoded
     share = STAGES * (2 + (SEQUENCE + written) / max(read, 1))
-    # results are copied twice as they are written: as columns, and as bytes
+    # results are copied twice when they are written: to columns, and to bytes
     share += (2 * written + scratch * steps) / max(read, 1)
-    # some readers hold on to more than a chunk, such as the blocks of a file that they decode
-    reserve = taken + RESERVE + getattr(reader, "held", 0)
+    # some readers hold more than a chunk, such as the stored chunks that they decode
+    reserve = taken + RESERVE + reader.held
     size = int((memory - reserve) / share)
     if size < LEAST_CHUNK:
         needed = int(LEAST_CHUNK * share) + reserve
         enough = math.ceil(needed / 1e7 + 0.5)  # what the process holds is not always the same
         raise ValueError(
             Message(
-                f"{memory / 1e6:.0f} MB of memory are too little for this model and source: give ",
+                f"{memory / 1e6:.0f} MB of memory is too little for this model and source: give ",
                 Option("memory", f"{enough}0MB"),
                 " or more",
             )
@@ -93,9 +93,9 @@ def chunk_bytes(
 
 
 def work_bytes(work_a_step: float, reader: Reader) -> int:
-    """Return the input that is scored in about a second: an interrupted run loses no more.
+    """Return how many bytes of input are about a second of work, the most that a crash may lose.
 
-    A window is a few bytes of a series, but all of its steps are work.
+    A window takes few bytes of a series, but all of its steps are work.
     """
     work = work_a_step * (reader.steps or 1)
     row = reader.row_bytes or (reader.steps or 1) * reader.inputs * reader.dtype.itemsize
@@ -103,7 +103,7 @@ def work_bytes(work_a_step: float, reader: Reader) -> int:
 
 
 def resident_bytes() -> int:
-    """Return the memory that the process holds now, 0 where the system does not say."""
+    """Return the memory that the process holds now, or 0 if the system does not say."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -31,8 +31,8 @@ class Wanted(NamedTuple):
 def fields_of(model: LSTM, wanted: Wanted) -> list[Field]:
     """Return the fields that are written, the scores first.
 
-    The final states of all layers lie side by side, layer by layer and in it direction by
-    direction: for layers of one size ``h_n.reshape(N, L * D, H).swapaxes(0, 1)`` is torch's.
+    The final states of all layers stand side by side, layer by layer, each direction by
+    direction: for layers of one size ``h_n.reshape(N, L * D, H).swapaxes(0, 1)`` is PyTorch's.
     """
     fields = [Field("score", model.dtype, model.output_size, bool(wanted.return_sequences))]
     if wanted.state:
@@ -50,28 +50,28 @@ def fields_of(model: LSTM, wanted: Wanted) -> list[Field]:
 
 
 def scratch_bytes(model: LSTM, wanted: Wanted) -> int:
-    """Return how many bytes a step `compute` takes beside what it returns.
+    """Return how many bytes `compute` needs for each step beside what it returns.
 
-    Final states may come with the outputs of the last layer at every step.
+    Final states may need a call that also returns the last layer's outputs at every step.
     """
-    if not wanted.state or _in_one_run(model, wanted):
+    if not wanted.state or _in_one_call(model, wanted):
         return 0
     top = model.recurrent[-1]
     return sum(cell.output_size for cell in top.cells) * model.dtype.itemsize
 
 
-def _in_one_run(model: LSTM, wanted: Wanted) -> bool:
-    """Tell whether scores and final states come from one run."""
+def _in_one_call(model: LSTM, wanted: Wanted) -> bool:
+    """Tell whether one call gives both scores and final states."""
     return not wanted.return_sequences and model.read != "last"
 
 
 def compute(
     model: LSTM, chunk: Chunk, wanted: Wanted, threads: int | None
 ) -> tuple[dict[str, Array], npt.NDArray[np.int64] | None]:
-    """Score a chunk; return the values by field, and the lengths where rows are unequal."""
+    """Score a chunk; return the values by field, and the lengths if rows differ in length."""
     x, lengths = chunk.sequences, chunk.lengths
     values: dict[str, Array] = {}
-    if wanted.state and _in_one_run(model, wanted):
+    if wanted.state and _in_one_call(model, wanted):
         values["score"], state = model._scores_and_state(x, lengths, threads)
     else:
         values["score"] = model.predict(
@@ -90,7 +90,7 @@ def compute(
 
 
 def spoil(scored: Scored, rows: Sequence[int]) -> None:
-    """Write NaN over the results of some rows, at every step that counts."""
+    """Write NaN over the results of some rows, at their real steps."""
     scored.bad = rows
     for array in scored.values.values():
         for row in rows:

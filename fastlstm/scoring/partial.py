@@ -1,10 +1,10 @@
-"""A result on its way: a folder beside the destination that survives whatever stops the run.
+"""An unfinished result: a folder beside the destination that survives whatever stops the run.
 
-``scores.npy.partial/`` holds the files that are being written, a lock, and the journal: what is
-being done with what, how far reading has come, and how many bytes of each file are sound. The
-journal is replaced as a whole, after the files that it speaks of have reached the disk; what lies
-beyond is cut off when the run is taken up again. It holds a digest of itself, so that one that was
-changed by hand or damaged is refused; and it never says where files go, the writer does.
+``scores.npy.partial/`` holds the files that are being written, a lock, and the journal. The
+journal says what the result depends on, how far reading has come, and how many bytes of each file
+are sound. It is replaced as a whole, after those bytes have reached the disk; anything beyond them
+is cut off when the run is resumed. It holds a digest of itself, so that a damaged or edited
+journal is refused. It never says where the files go: the writer does.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ RESTART = Message(Option("restart", True), " throws the partial result away")
 
 
 class Partial:
-    """The folder of one destination, locked for one run.
+    """The folder of an unfinished result, locked for one run.
 
     Parameters
     ----------
     destination
         The file or folder that the result becomes.
     identity
-        What the result depends on, as JSON can say it.
+        What the result depends on, as JSON can hold it.
     resume
-        Go on with what an earlier run left, if it did; it must have had the same identity.
+        Go on with what an earlier run left, if there is any; it must have had the same identity.
     restart
         Throw away what an earlier run left.
 
     Raises
     ------
     BlockingIOError
-        Another run is at work there.
+        Another run is working there.
     FileExistsError
-        An earlier run left something and neither `resume` nor `restart` is asked for.
+        An earlier run left something, and neither `resume` nor `restart` was given.
     ValueError
-        What is there was made of something else, and the message says what has changed; or its
+        What is there depends on something that has changed since, which the message names; or its
         journal is damaged.
     OSError
-        Something else than a folder is there.
+        Something other than a folder is there.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Partial:
         there = self.folder.is_dir()
         if self.folder.is_symlink() or (os.path.lexists(self.folder) and not there):
             raise FileExistsError(
-                f"{self.folder} is a link or a file, where a folder is needed: remove it"
+                f"expected a folder, but {self.folder} is a link or a file: remove it"
             )
         self.folder.mkdir(exist_ok=True)
         try:
@@ -94,11 +94,11 @@ class Partial:
             raise
 
     def path(self, name: str) -> Path:
-        """Return where a file of the result lies until all is done."""
+        """Return where a file of the result is until all is done."""
         return self.folder / name
 
     def commit(self, progress: Mapping[str, Any]) -> None:
-        """Write the journal: from here a run can be taken up. The files are on the disk."""
+        """Write the journal, so that a run can resume from here. The files must be on the disk."""
         journal = {"version": VERSION, "identity": self.identity, **progress}
         self.journal = {**journal, "digest": _digest(journal)}
         with replaced(self.folder / "journal.json") as file:
@@ -106,26 +106,26 @@ class Partial:
         sync_folder(self.folder)
 
     def sizes(self, names: Collection[str]) -> dict[str, int]:
-        """Return the bytes of finished files; those of a folder are not counted."""
+        """Return the sizes of finished files; folders are left out."""
         paths = {name: self.folder / name for name in names}
         return {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
 
     def move(self, targets: Mapping[str, Path], sizes: Mapping[str, int]) -> None:
-        """Put the finished files in their places, the last one last, and end.
+        """Move the finished files to their places, the destination last, and remove the folder.
 
-        It is called again if it was interrupted.
+        If it is interrupted, calling it again finishes it.
 
         Parameters
         ----------
         targets
             Where each file goes, by its name, as the writer says.
         sizes
-            As `sizes` gave them when the files were finished.
+            What `sizes` gave when the files were finished.
 
         Raises
         ------
         ValueError
-            A file is neither here nor there, or is another one.
+            A file is in neither place, or has another size.
         """
         for name, target in targets.items():
             part = self.folder / name
@@ -141,7 +141,7 @@ class Partial:
             part = self.folder / name
             if part.exists():
                 if part.is_dir() and target.is_dir():
-                    # whole or not at all: half of an old store would look like a store
+                    # all or nothing: half of an old store would look like a store
                     aside = self.folder / f"{name}.before"
                     _remove(aside)
                     os.replace(target, aside)
@@ -150,8 +150,8 @@ class Partial:
         self.discard()
 
     def discard(self) -> None:
-        """Remove the folder, with what is in it."""
-        # the journal goes last: without one there is nothing to resume
+        """Remove the folder and everything in it."""
+        # the journal goes last, since without it there is nothing to resume
         order = {"journal.json": 1, "lock": 2}
         for path in sorted(self.folder.iterdir(), key=lambda path: order.get(path.name, 0)):
             if path.name != "lock":
@@ -159,11 +159,11 @@ class Partial:
         _unlock(self.folder, self.lock)
 
     def damaged(self, flaw: str) -> ValueError:
-        """Return the error for what is not as it was left."""
+        """Return an error for something that is not as the run left it."""
         return ValueError(Message(f"{self.folder} is damaged: {flaw}; ", RESTART))
 
     def close(self) -> None:
-        """Give the lock back; without a journal nothing is worth keeping."""
+        """Release the lock; without a journal there is nothing to keep."""
         if not self.lock.closed:
             if self.journal is None:
                 self.discard()
@@ -173,16 +173,16 @@ class Partial:
     def _read(self) -> dict[str, Any] | None:
         path = self.folder / "journal.json"
         if not os.path.lexists(path):
-            return None  # a run that did not come far enough to be worth anything
+            return None  # the run ended before its first commit
         if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise self.damaged("journal.json is no file")
+            raise self.damaged("journal.json is not a file")
         try:
             journal = json.loads(path.read_bytes())
         except (RecursionError, ValueError):
             raise ValueError(Message(f"{path} is damaged; ", RESTART)) from None
         if not isinstance(journal, dict) or journal.get("version") != VERSION:
             raise ValueError(
-                Message(f"{self.folder} is of another version of this library; ", RESTART)
+                Message(f"{self.folder} was written by another version of fastlstm; ", RESTART)
             )
         if journal.pop("digest", None) != _digest(journal) or "identity" not in journal:
             raise self.damaged("journal.json has been changed")
@@ -204,12 +204,12 @@ class Partial:
 
 
 def partial_folder(destination: Path) -> Path:
-    """Return where the result of a destination lies until it is complete."""
+    """Return the folder that holds the result of a destination until it is complete."""
     return destination.with_name(destination.name + ".partial")
 
 
 def changes(before: Any, now: Any, *keys: str) -> list[Message]:
-    """Say what differs between two identities, or between what they have under some keys."""
+    """Say what differs between two identities, or between their entries under some keys."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
             change
@@ -221,7 +221,7 @@ def changes(before: Any, now: Any, *keys: str) -> list[Message]:
     given = keys[:-1] in (("layout",), ("outputs",)) or keys in (("dtype",), ("max_steps",))
     name = Option(keys[-1]) if given else " ".join(keys)
     if isinstance(before, str) and isinstance(now, str) and len(before) == len(now) == 64:
-        return [Message(name, " has changed")]  # digests say nothing to a reader
+        return [Message(name, " has changed")]  # digests mean nothing to a reader
     return [Message(name, f" was {_shown(before)}, is now {_shown(now)}")]
 
 
@@ -238,15 +238,15 @@ def _remove(path: Path) -> None:
 
 
 def _locked(folder: Path) -> IO[bytes]:
-    """Open and lock the lock file; the system unlocks it however the process ends."""
+    """Open and lock the lock file. The system unlocks it however the process ends."""
     path = folder / "lock"
     try:
-        file = open(path, "ab")  # noqa: SIM115 (it is open as long as the lock is held)
-    except FileNotFoundError:  # whoever held it is removing the folder at this moment
+        file = open(path, "ab")  # noqa: SIM115 (open as long as the lock is held)
+    except FileNotFoundError:  # the run that held it is removing the folder right now
         raise BlockingIOError from None
     try:
         _lock(file)
-        # whoever held it before may have removed it in the meantime
+        # the run that held it may have removed it in the meantime
         if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             raise BlockingIOError
     except BaseException:
@@ -256,19 +256,20 @@ def _locked(folder: Path) -> IO[bytes]:
 
 
 def _unlock(folder: Path, lock: IO[bytes]) -> None:
-    """Remove a folder that has nothing but its lock in it, and give the lock back.
+    """Remove a folder that holds nothing but its lock, and release the lock.
 
-    Another run may be waiting for it, and begin anew in the same folder as soon as it can.
+    Another run may be trying for the lock, and begin in the same folder as soon as it has it.
     """
     path = folder / "lock"
     try:
-        path.unlink(missing_ok=True)  # while it is held: who gets hold of it now, sees that
+        # while it is held: a run that gets the lock now sees that its file is gone
+        path.unlink(missing_ok=True)
         lock.close()
-    except PermissionError:  # Windows removes no file that is open
+    except PermissionError:  # Windows does not remove an open file
         lock.close()
-        with suppress(PermissionError):  # another run has opened it: the folder is its
+        with suppress(PermissionError):  # another run has opened it, and has the folder now
             path.unlink(missing_ok=True)
-    with suppress(OSError):  # something is in it again
+    with suppress(OSError):  # another run has put something in it
         folder.rmdir()
 
 

@@ -1,4 +1,4 @@
-"""From a chunk as it was read to results as they are written."""
+"""From a chunk as it was read to the results that are written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Scorer"]
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model, and what is wanted of it; the words are those of `fastlstm.score`."""
+    """A model, and what is wanted of it, in the words of `fastlstm.score`."""
 
     model: LSTM
     wanted: Wanted
@@ -30,7 +30,7 @@ class Scorer:
         return named_rows(chunk, find_bad_rows(self.model, chunk, self.max_steps))
 
     def refuse(self, bad: dict[int, BadRow], source: str, first: int) -> None:
-        """End the run at a bad row, if that is the policy.
+        """Raise an error for the first bad row, if that is the policy.
 
         Parameters
         ----------
@@ -39,12 +39,12 @@ class Scorer:
         source
             What was read.
         first
-            Number of the chunk's first row in it.
+            The number of the chunk's first row in the source.
 
         Raises
         ------
         ValueError
-            There is one.
+            There is a bad row, and the policy is "error".
         """
         if bad and self.on_bad_row == "error":
             row = min(bad)

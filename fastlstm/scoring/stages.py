@@ -1,4 +1,4 @@
-"""Reading, scoring and writing side by side, each with a thread of its own."""
+"""Reading, scoring and writing side by side, each in its own thread."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ahead", "behind"]
 
 Item = TypeVar("Item")
 
-PATIENCE = 2.0  # seconds to wait for a thread that may be waiting for others
+PATIENCE = 2.0  # seconds to wait for a thread that may itself be waiting
 
 
 class _End:
@@ -26,20 +26,20 @@ def ahead(
     abandon: Callable[[], None] | None = None,
     tend: Callable[[list[Item]], None] | None = None,
 ) -> Iterator[Iterator[Item]]:
-    """Iterate in a thread of its own, one item ahead; its errors come out here.
+    """Iterate in another thread, one item ahead. Its errors are raised where items are taken.
 
     At most three items are alive: one being made, one waiting, and the one that was taken last.
 
     Parameters
     ----------
     items
-        What is iterated over.
+        What to iterate over.
     abandon
-        Called when no more items are wanted; it ends waiting for one that may never come. If that
-        does not help, the thread is left to itself. Without it, making an item always ends.
+        Called when no more items are wanted: it ends waiting for one that may never come. If the
+        thread does not end even so, it is left behind. Without it, making an item must end.
     tend
-        Called again and again while there is no room, with the items that were made and not
-        taken; none of them is taken before it returns. If it fails, that is the end of the items.
+        Called repeatedly while items wait, with those that were made and not taken; none is taken
+        before it returns. If it fails, its error ends the items.
     """
     waiting: queue.Queue[Item | _End] = queue.Queue(maxsize=1)
     stopped = threading.Event()
@@ -55,7 +55,7 @@ def ahead(
                     continue
             try:
                 look_after(item, tend)
-            except BaseException as error:  # nothing may keep the end from being told
+            except BaseException as error:  # the end has to be delivered all the same
                 tend = None
                 item = item if isinstance(item, _End) and item.error else _End(error)
         return False
@@ -68,7 +68,7 @@ def ahead(
         try:
             tend([made for made in (earlier, item) if not isinstance(made, _End)])
         finally:
-            waiting.put_nowait(earlier)  # nobody else puts anything there
+            waiting.put_nowait(earlier)  # this thread alone puts items there
 
     def work() -> None:
         try:
@@ -76,7 +76,7 @@ def ahead(
                 if not put(item):
                     return
             put(_End(None))
-        except BaseException as error:  # it is raised where the items are wanted
+        except BaseException as error:  # raised where the items are taken
             put(_End(error))
 
     def taken() -> Iterator[Item]:
@@ -101,10 +101,10 @@ def ahead(
 
 
 class behind(Generic[Item]):
-    """Do something with items in a thread of its own, one item behind; a context manager.
+    """Act on items in another thread, one item behind; a context manager.
 
     An error there is raised by the next `put`, or at the end. Leaving the context waits until
-    all is done, unless an error has come.
+    all items are done, unless there was an error.
     """
 
     def __init__(self, act: Callable[[Item], None]) -> None:
@@ -114,7 +114,7 @@ class behind(Generic[Item]):
         self.thread = threading.Thread(target=self._work, name="fastlstm-write", daemon=True)
 
     def put(self, item: Item) -> None:
-        """Hand an item over, when there is room for it."""
+        """Hand over an item as soon as there is room."""
         while self.error is None:
             try:
                 return self.waiting.put(item, timeout=0.1)
@@ -130,7 +130,7 @@ class behind(Generic[Item]):
             if self.error is None:
                 try:
                     self.act(item)
-                except BaseException as error:  # it is raised where items come from
+                except BaseException as error:  # raised where items come from
                     self.error = error
 
     def __enter__(self) -> behind[Item]:

@@ -1,4 +1,4 @@
-"""What a run did, for people and for machines."""
+"""What a run did, for people and for programs."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class Summary:
     source, destination : str
         What was read and written.
     sequences : int
-        Read, the bad ones included, those of earlier runs that were taken up included.
+        How many were read, including bad ones and those of the run that was resumed.
     written : int
         Sequences in the destination.
     resumed : int
-        How many of those read an earlier run had done.
+        How many of the sequences an earlier run had scored.
     seconds : float
         From the first chunk to the finished file, in this run.
     bad_rows : dict
-        ``count``, ``reasons`` (with a count each) and ``first``, the numbers of the first ten;
-        where they have an id, ``ids`` tells the same ten by it: ``{"user": "u7", "window": 3}``.
+        ``count``, ``reasons`` (each with its count) and ``first``, the numbers of the first ten;
+        if sequences have ids, also ``ids``, the ids of these: ``{"user": "u7", "window": 3}``.
     too_short : int
-        Sequences that have fewer steps than a window: nothing is scored of them.
+        Sequences with fewer steps than a window, which give no score.
     outputs : dict
-        Where each kind of result is: a path by its name.
+        The path of each kind of result, by its name.
     """
 
     source: str
@@ -47,11 +47,11 @@ class Summary:
 
     @property
     def rate(self) -> float:
-        """Sequences a second of this run."""
+        """Sequences per second in this run."""
         return (self.sequences - self.resumed) / self.seconds if self.seconds > 0 else 0.0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as what JSON can say."""
+        """Return the summary as a dict that JSON can hold."""
         return {**asdict(self), "rate": self.rate}
 
     def __str__(self) -> str:
@@ -70,5 +70,5 @@ class Summary:
 
 
 def shorter_than_a_window(count: int) -> str:
-    """Say how many sequences no window fits into."""
+    """Return what messages call so many sequences that no window fits into."""
     return f"{count:,} sequence{'' if count == 1 else 's'} shorter than a window"

@@ -1,6 +1,10 @@
-"""What kernels are specialised for: the kind of cell. From pre-activations to the next state.
+"""The cell: from the sums of the four gates to the next state.
 
-All have one signature, so that a kernel calls whichever it is made for.
+    i, f, g, o = sigmoid(z_i), sigmoid(z_f), tanh(z_g), sigmoid(z_o)
+    c = f * c + i * g
+    h = o * tanh(c)
+
+A kernel is made for one kind of cell: with other activations, peepholes, a clip, or f = 1 - i.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from fastlstm.engine.jit import helper
 from fastlstm.engine.simd.activations import FUNCTIONS
 from fastlstm.engine.simd.arithmetic import any_below, at_least, at_most, fma, zeros
 from fastlstm.engine.simd.constants import constant
-from fastlstm.engine.simd.gates import join, join_two, take_row
+from fastlstm.engine.simd.gates import join, join_two, take_gate
 from fastlstm.engine.simd.memory import load_splat, store
 from fastlstm.engine.simd.sigmoid_tanh import sigmoid, sigmoid_denominator, tanh_fraction
 from fastlstm.network.activations import STANDARD, Activation
@@ -69,10 +73,10 @@ def alpha_beta(activation: Activation) -> Sequence[float]:
 
 @cache
 def make_cell(kind: Cell) -> Any:
-    """Return the helper that turns pre-activations into the next state, for a kind of cell.
+    """Return the helper that computes the next state, for a kind of cell.
 
-    It takes the pre-activations i f g o, the last cell state, the peepholes i f o, the array and
-    place of the cell's numbers, and where to write the gates: at `gates` of `scratch`, `stride`
+    It takes the sums of the gates i f g o, the last cell state, the peepholes i f o, the memory
+    and place of the cell's numbers, and where to write the gates: at `gates` of `scratch`, `stride`
     apart, if `gates` >= 0. It returns h and c.
     """
     return _make_usual(kind) if _activations(kind) == _names(STANDARD) else _make_general(kind)
@@ -93,7 +97,7 @@ def within(x: Any, bound: Any) -> Any:
 
 
 def _make_usual(kind: Cell) -> Any:
-    """Of sigmoid and tanh, as fractions that share divisions (see `activations`)."""
+    """Of sigmoid and tanh, as fractions that share divisions (see `sigmoid_tanh`)."""
     _, _, _, peepholes, coupled, clipped = kind
 
     @helper
@@ -111,9 +115,9 @@ def _make_usual(kind: Cell) -> Any:
         if clipped and not peepholes:
             o = within(o, bound)
         # the three sigmoids go together: their interleaved chains hide each other's latency
-        # (25 % of the whole at one hidden unit); with peepholes o waits for the cell state
+        # (a quarter of all time at one hidden unit); with peepholes o waits for the cell state
         d = sigmoid_denominator(join_two(i, f) if peepholes else join(i, f, o))
-        d_i, d_f = take_row(d, 0, like), take_row(d, 1, like)
+        d_i, d_f = take_gate(d, 0, like), take_gate(d, 1, like)
         n_g, d_g = tanh_fraction(g)
         f_gate = one - one / d_i if coupled else one / d_f
         c = fma(f_gate, c, n_g / (d_i * d_g))
@@ -123,7 +127,7 @@ def _make_usual(kind: Cell) -> Any:
                 o = within(o, bound)
             d_o = sigmoid_denominator(o)
         else:
-            d_o = take_row(d, 2, like)
+            d_o = take_gate(d, 2, like)
         n_c, d_c = tanh_fraction(c)
         if gates >= 0:
             i_gate, o_gate = one / d_i, one / d_o

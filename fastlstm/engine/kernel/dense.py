@@ -1,7 +1,8 @@
-"""Dense layers over rows of numbers that lie one behind the other: heads, and layers at every step.
+"""Dense layers over rows of numbers that lie one behind the other: y = activation(W x + b).
 
-A single linear head is part of the tile kernels; this is for all others, and for the sums over
-the inputs that an embedding looks up. The order of summation is that of `layers`.
+A single linear head is part of the kernel that walks tiles; this is for all others, for dense
+layers at every step, and for the sums over the inputs that an embedding looks up. The order of
+summation is that of `sums`.
 """
 
 from __future__ import annotations
@@ -10,23 +11,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastlstm.engine import cpu
 from fastlstm.engine.compiling import compiled_once
 from fastlstm.engine.jit import compile_kernel, function, helper
-from fastlstm.engine.kernel.cells import alpha_beta
-from fastlstm.engine.kernel.sequences_in_lanes import add_products
-from fastlstm.engine.plan.packing import pack_dense
+from fastlstm.engine.kernel.sums import add_products
 from fastlstm.engine.simd.activations import FUNCTIONS, exp_of_minus
 from fastlstm.engine.simd.arithmetic import at_least, empty_pack, lane_count, zeros
-from fastlstm.engine.simd.gates import splat_rows
-from fastlstm.engine.simd.memory import align_stack, load, load_splat, store
-from fastlstm.engine.simd.transpose import block_to_rows, rows_to_block
-from fastlstm.network.activations import Activation
-from fastlstm.network.dense import SOFTMAX, Dense
-
-Array = npt.NDArray[Any]
+from fastlstm.engine.simd.gates import splat_gates
+from fastlstm.engine.simd.memory import align_stack, load, load_splat, pointer_of, store
+from fastlstm.engine.simd.transpose import lanes_to_rows, rows_to_lanes
+from fastlstm.network.dense import SOFTMAX
 
 VECTORS = 2  # of rows: with four outputs at a time, eight sums in flight
 FIRST_PANEL = 2  # behind alpha and beta
@@ -58,28 +53,30 @@ def make_dense_kernel(vector_lanes: int, activation: str) -> Callable[..., None]
     activate = linear if activation == SOFTMAX else FUNCTIONS[activation]
     normalise = activation == SOFTMAX
 
-    def run_rows(n_rows, n_inputs, n_outputs, panel, values, out, scratch, lane_table):
+    def run_rows(n_rows, n_inputs, n_outputs, panels, inputs, outputs, memory, tables):
+        panel, values, out = pointer_of(panels), pointer_of(inputs), pointer_of(outputs)
+        scratch = pointer_of(memory)
         like = empty_pack(scratch, vector_lanes, VECTORS)
         align_stack(like)
         lanes = lane_count(like)
-        start, target = lane_table[:lanes], lane_table[lanes : 2 * lanes]
+        start, target = pointer_of(tables), pointer_of(tables[lanes:])
         y = (n_inputs + lanes) * lanes
         for first in range(0, n_rows, lanes):
             for lane in range(lanes):
                 row = min(first + lane, n_rows - 1)
                 start[lane] = row * n_inputs
                 target[lane] = row * n_outputs if first + lane < n_rows else -1
-            rows_to_block(values, start, 0, n_inputs, scratch, 0, like)
+            rows_to_lanes(values, start, 0, n_inputs, scratch, 0, like)
             p = FIRST_PANEL
             for output in range(0, n_outputs, 4):
-                z = splat_rows(panel, p, 1, like)
+                z = splat_gates(panel, p, 1, like)
                 z = add_products(z, panel, p + 4, 4, 1, scratch, 0, n_inputs, like)
                 z = activate(z, load_splat(panel, 0, z), load_splat(panel, 1, z))
                 store(scratch, y + output * lanes, z)
                 p += 4 + 4 * n_inputs
             if normalise:
                 softmax(scratch, y, n_outputs, like)
-            block_to_rows(scratch, y, n_outputs, out, target, 0, like)
+            lanes_to_rows(scratch, y, n_outputs, out, target, 0, like)
 
     return run_rows
 
@@ -95,31 +92,3 @@ def dense_kernel(dtype: str, activation: str) -> Any:
     signature = (types.int64,) * 3 + (number,) * 4 + (integers,)
     run_rows = make_dense_kernel(lanes, activation)
     return compile_kernel(run_rows, f"{dtype}_{lanes}x{VECTORS}_{activation}", signature)
-
-
-class DenseRows:
-    """A dense layer as the engine runs it: over rows (R, K), to rows (R, O)."""
-
-    def __init__(self, dense: Dense) -> None:
-        self.dense = dense
-        self.dtype = dense.dtype
-        activation = dense.activation
-        self.name, numbers = SOFTMAX, [0.0, 0.0]
-        if isinstance(activation, Activation):
-            self.name, numbers = activation.name, [*alpha_beta(activation)]
-        self.panel = np.concatenate([np.array(numbers, self.dtype), pack_dense(dense)])
-        self.lanes = cpu.lanes(self.dtype.name) * VECTORS
-
-    def compile(self) -> Any:
-        """Return the compiled kernel."""
-        return dense_kernel(self.dtype.name, self.name)
-
-    def run(self, values: Array, out: Array) -> None:
-        """Fill `out` (R * O,) from `values` (R * K,), both of the layer's dtype."""
-        n_inputs, n_outputs = self.dense.input_size, self.dense.output_size
-        blocks = n_inputs + n_outputs + 2 * self.lanes + 4
-        scratch = np.empty(blocks * self.lanes, self.dtype)
-        lane_table = np.empty(2 * self.lanes, np.int64)
-        self.compile()(
-            len(out) // n_outputs, n_inputs, n_outputs, self.panel, values, out, scratch, lane_table
-        )

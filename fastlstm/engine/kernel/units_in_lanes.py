@@ -1,131 +1,179 @@
-"""One layer for few sequences: a hidden unit in each lane, instead of a sequence.
+"""A hidden unit in each lane: the layout for few sequences.
 
-What depends on the inputs alone is computed first, for all time steps of a block at once; what
-is left for each step is `w_hh` times the last hidden state. The order of summation is that of
-`layers`, so the bits are too: a call may take whichever is faster.
+What depends on the inputs alone is computed first, for all time steps of a block at once
+(`run_inputs`); what is left for each step is the product with the last hidden state
+(`run_steps`):
 
-In scratch memory, for S sequences and hidden units filled up to whole groups of vectors
-(`padded`), a group being the hidden units that are summed up together:
+    z = b + W_ih x_t                        run_inputs, for every step
+    z = z + W_hh h_{t-1}                    add_products, in the order of `sums`
+    h_t, c_t = next_state(z, c_{t-1})       `cells`
+    h_t = W_hr h_t                          run_dense, if there is a projection
 
-- x: (steps * S, inputs), or the hidden states of the layer below
-- z: (steps * S, vectors of units, gates i f g o, lanes), the sums over the inputs
-- h: (slots, S, padded outputs), slot s the hidden state before step s
-- c: (groups, S, units of a group)
+The order of summation is the same, so the bits are too: a call may take whichever layout is
+faster.
+
+In scratch memory, of a tile of S sequences, hidden units are filled up to whole *groups*: the
+`vectors` vectors of them that are summed up together (two vectors of 16 lanes: 32 units).
+
+    x   step 0  sequence 0 | inputs |              h   slot 0  sequence 0 | padded outputs |
+                sequence 1 | inputs |                          sequence 1 | padded outputs |
+        step 1  sequence 0 | inputs |                  slot 1  sequence 0 | padded outputs |
+                ...                                            ...
+
+    z   step 0  sequence 0 | i f g o of vector 0 | i f g o of vector 1 | ...
+                sequence 1 | i f g o of vector 0 | i f g o of vector 1 | ...
+                ...
+    c   group 0 sequence 0 | units 0 ... 31  |     and i f g o and c of a trace likewise,
+                sequence 1 | units 0 ... 31  |     step after step
+        group 1 sequence 0 | units 32 ... 63 |
+                ...
+
+Slot s holds the hidden state before step s. The next layer reads slots 1, 2, ... as its x.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from fastlstm.engine import cpu
 from fastlstm.engine.jit import function, helper
-from fastlstm.engine.kernel.blocks import BLOCK
-from fastlstm.engine.kernel.cells import PEEPHOLES
-from fastlstm.engine.kernel.records import (
-    C_AT,
-    CELL_OUTPUT_AT,
-    CELL_PANEL,
-    H_AT,
-    HIDDEN,
-    HIDDEN_PANEL,
-    KEEP,
-    OUTPUTS,
-    PADDED,
-    PADDED_OUTPUTS,
-    PROJECTION_PANEL,
-)
-from fastlstm.engine.kernel.sequences_in_lanes import add_products, slot
-from fastlstm.engine.simd.arithmetic import fma, lane_count, zeros
-from fastlstm.engine.simd.gates import (
-    gate_packs,
-    load_strided_rows,
-    repeat_rows,
-    store_strided_rows,
-)
+from fastlstm.engine.kernel.cells import PEEPHOLES, make_cell
+from fastlstm.engine.kernel.forms import Kind
+from fastlstm.engine.kernel.layout import FIRST, NOWHERE, Layout, known_id, layer_of, out_step, slot
+from fastlstm.engine.kernel.sums import BLOCK, add_products
+from fastlstm.engine.simd.arithmetic import empty_pack, fma, lane_count, one_vector, zeros
+from fastlstm.engine.simd.gates import load_strided, repeat, split_gates, store_strided
 from fastlstm.engine.simd.memory import load, load_splat, store
+
+
+def make_layout(kind: Kind) -> Layout:
+    """Return the operations of this layout for a kind of tile."""
+    return Layout(
+        sequences=sequences,
+        start_state=start_state,
+        read_inputs=look_up if kind.form.embedded else read_inputs,
+        run_layer=make_run_layer(kind),
+        write_steps=write_steps,
+        write_gates=write_gates,
+        to_first_slot=to_first_slot,
+        set_aside=set_aside,
+        write_state=write_state,
+        write_last=write_last,
+    )
+
+
+# --- the equations ------------------------------------------------------------------------------
+
+
+def make_run_layer(kind: Kind) -> Any:
+    """Return the helper that runs a layer through some time steps."""
+    next_state, projected, traced = make_cell(kind.form.cell), kind.form.projected, kind.traced
+    lanes, n_states = kind.vector_lanes, kind.vectors * kind.group
+    input_rows = cpu.simd().input_rows
+    group_count, states_count, input_count = 4 * kind.vectors, 4 * n_states, 4 * input_rows
+
+    @helper
+    def run_layer(work: Any, i: int, values: Any, ahead: int, n: int, like: Any) -> None:
+        plan, layer, scratch = work.plan, layer_of(work, i), work.scratch
+        if layer.inputs:  # else they have been looked up
+            run_inputs(
+                work.panels, layer, scratch, n * plan.sequences, plan.z_at,
+                empty_pack(scratch, lanes, 4), empty_pack(scratch, lanes, input_count), input_rows,
+            )  # fmt: skip
+        gates = NOWHERE
+        if traced and i == plan.n_layers - 1:
+            gates = plan.gates_at
+        run_steps(
+            next_state, projected, work.panels, layer, scratch, plan.z_at, plan.sequences, n,
+            gates, plan.gates_apart, like, empty_pack(scratch, lanes, group_count),
+            empty_pack(scratch, lanes, states_count), empty_pack(scratch, lanes, n_states),
+        )  # fmt: skip
+
+    return run_layer
 
 
 @helper
 def run_inputs(
-    panel: Any, p: int, n_inputs: int, n_vectors: int, scratch: Any, x: int, stride: int,
-    n_rows: int, z: int, gates: Any, rows: Any, count: int,
-) -> None:  # fmt: skip
-    """Write the bias and the sums over the inputs to `z`, for `n_rows` rows of inputs.
+    panel: Any, layer: Any, scratch: Any, n_rows: int, z: int, gates: Any, like: Any, count: int
+) -> None:
+    """Write z = b + W_ih x for `n_rows` rows of inputs.
 
-    `count` rows are done together, the last ones beyond `n_rows` too.
+    A vector of hidden units at a time, whose `gates` are summed up for `count` rows together,
+    `like` in all; the last ones beyond `n_rows` too.
     """
-    size = lane_count(gates)
-    for v in range(n_vectors):
-        bias = repeat_rows(load(panel, p, gates), rows)
+    size, n_inputs, x, x_step = lane_count(gates), layer.inputs, layer.x_at, layer.x_step
+    p, z_step = layer.panel, 4 * layer.padded
+    for v in range(0, z_step, size):
+        bias = repeat(load(panel, p, gates), like)
         p += size
         for r in range(0, n_rows, count):
-            at = x + r * stride
-            sums = add_products(bias, scratch, at, 1, stride, panel, p, n_inputs, gates)
-            store_strided_rows(
-                scratch, z + (r * n_vectors + v) * size, n_vectors * size, sums, gates
-            )
+            at = x + r * x_step
+            sums = add_products(bias, scratch, at, 1, x_step, panel, p, n_inputs, gates)
+            store_strided(scratch, z + r * z_step + v, z_step, sums, gates)
         p += size * n_inputs
 
 
 @helper
 def run_steps(
     next_state: Any, projected: bool, panels: Any, layer: Any, scratch: Any, z: int,
-    n_sequences: int, steps: int, gates: int, stride: int,
-    units: Any, group: Any, rows: Any, like: Any, vector: Any,
+    n_sequences: int, steps: int, gates: int, gates_apart: int,
+    units: Any, group: Any, like: Any, states: Any,
 ) -> None:  # fmt: skip
     """Run `steps` time steps of a layer whose sums over the inputs are at `z`.
 
-    `units` has the shape of a group's hidden units, `group` that of their gates; `like` and
-    `rows` are the same for the sequences that are summed up together. The rest of the tile's
+    `units` has the shape of a group's hidden units, `group` that of their gates; `states` and
+    `like` are the same for the sequences that are summed up together. The rest of the tile's
     sequences follow while the group's weights are in the L1 cache. With `gates` >= 0 the
-    activated gates and cell states are written there, `stride` numbers apart, in the order of c.
+    activated gates and cell states are written there, in the order of c.
     """
-    n_units, size = lane_count(units), lane_count(like)
-    n_outputs, padded, wide = layer[OUTPUTS], layer[PADDED], layer[PADDED_OUTPUTS]
+    n_units, size, vector = lane_count(units), lane_count(states), one_vector(units)
+    n_outputs, padded, wide = layer.outputs, layer.padded, layer.padded_outputs
     together = size // n_units
     for s in range(steps):
-        h_last = layer[H_AT] + slot(s, layer[KEEP]) * n_sequences * wide
-        h_next = layer[H_AT] + slot(s + 1, layer[KEEP]) * n_sequences * wide
-        to = layer[CELL_OUTPUT_AT] if projected else h_next
-        gates_now = gates + s * n_sequences * padded if gates >= 0 else gates
-        w, c_now, cell = layer[HIDDEN_PANEL], layer[C_AT], layer[CELL_PANEL]
+        h_last = layer.h_at + slot(s, layer.kept) * n_sequences * wide
+        h_next = layer.h_at + slot(s + 1, layer.kept) * n_sequences * wide
+        to = layer.cell_output_at if projected else h_next
+        w, c, cell = layer.hidden_panel, layer.c_at, layer.cell_panel
         p = cell + PEEPHOLES
         for unit in range(0, padded, n_units):
             peepholes = (
-                repeat_rows(load(panels, p + unit, units), like),
-                repeat_rows(load(panels, p + padded + unit, units), like),
-                repeat_rows(load(panels, p + 2 * padded + unit, units), like),
+                repeat(load(panels, p + unit, units), states),
+                repeat(load(panels, p + padded + unit, units), states),
+                repeat(load(panels, p + 2 * padded + unit, units), states),
             )
             for first in range(0, n_sequences, together):
+                # z = z + W_hh h_{t-1}
                 at = z + 4 * (first * padded + unit)
-                sums = load_strided_rows(scratch, at, 4 * padded, group, rows)
+                sums = load_strided(scratch, at, 4 * padded, group, like)
                 sums = add_products(
                     sums, scratch, h_last + first * wide, 1, wide, panels, w, n_outputs, group
                 )
+                # h_t, c_t = next_state(z, c_{t-1})
                 h_new, c_new = next_state(
-                    gate_packs(sums, 0, vector, like), load(scratch, c_now, like), peepholes,
-                    panels, cell, scratch, gates_now, stride, like,
+                    split_gates(sums, 0, vector, states), load(scratch, c, states), peepholes,
+                    panels, cell, scratch, gates, gates_apart, states,
                 )  # fmt: skip
-                store(scratch, c_now, c_new)
+                store(scratch, c, c_new)
                 # `to` has rows as wide as c: padded hidden units, the same without a projection
-                store_strided_rows(scratch, to + first * padded + unit, padded, h_new, units)
-                c_now += size
-                if gates_now >= 0:
-                    gates_now += size
+                store_strided(scratch, to + first * padded + unit, padded, h_new, units)
+                c += size
+                if gates >= 0:
+                    gates += size
             w += lane_count(group) * n_outputs
-        if projected:
+        if projected:  # h_t = W_hr h_t
             for sequence in range(n_sequences):
-                run_row_dense(
-                    panels, layer[PROJECTION_PANEL], layer[HIDDEN], n_outputs, scratch,
+                run_dense(
+                    panels, layer.projection_panel, layer.hidden, n_outputs, scratch,
                     to + sequence * padded, h_next + sequence * wide, vector,
                 )  # fmt: skip
         z += n_sequences * 4 * padded
 
 
 @function
-def run_row_dense(
+def run_dense(
     panel: Any, p: int, n_inputs: int, n_outputs: int, scratch: Any, x: int, y: int, vector: Any
 ) -> None:
-    """Write `bias + weight @ x` of the row at `x` to `y`, in the blocked order.
+    """Write `bias + weight @ x` of the sequence at `x` to `y`, in the order of `sums`.
 
     A vector of outputs is computed at a time, the last ones beyond `n_outputs` too.
     """
@@ -140,3 +188,195 @@ def run_row_dense(
                 p += lanes
             total = total + s
         store(scratch, y + output, total)
+
+
+# --- sequences in: copied as they are ------------------------------------------------------------
+
+
+@helper
+def sequences(work: Any, like: Any) -> int:
+    """See `Layout`, here and below."""
+    return work.plan.sequences
+
+
+@function
+def copy_row(source: Any, at: int, n: int, target: Any, to: int) -> None:
+    """Copy `source[at : at + n]` to `target[to :]`."""
+    for k in range(n):
+        target[to + k] = source[at + k]
+
+
+@function
+def copy_vectors(source: Any, at: int, n: int, target: Any, to: int, vector: Any) -> None:
+    """Do the same a vector at a time."""
+    lanes = lane_count(vector)
+    whole = n - n % lanes
+    for k in range(0, whole, lanes):
+        store(target, to + k, load(source, at + k, vector))
+    for k in range(whole, n):
+        target[to + k] = source[at + k]
+
+
+@function
+def start_state(work: Any, seats: Any, start: Any, like: Any) -> None:
+    """Fill slot 0 of every layer's h, and c, from the state that came in, or with zeros."""
+    scratch, units, sequences = work.scratch, lane_count(like), work.plan.sequences
+    for i in range(work.plan.n_layers):
+        layer = layer_of(work, i)
+        wide = layer.padded_outputs
+        for k in range(sequences * wide):
+            scratch[layer.h_at + k] = 0
+        for k in range(sequences * layer.padded):
+            scratch[layer.c_at + k] = 0
+        if start.rows:
+            for place in range(sequences):
+                row = seats.row[place]
+                at = layer.state_h_at * start.rows + row * layer.outputs
+                copy_row(start.h, at, layer.outputs, scratch, layer.h_at + place * wide)
+                at = layer.state_c_at * start.rows + row * layer.hidden
+                for first in range(0, layer.hidden, units):
+                    c = layer.c_at + first * sequences + place * units
+                    copy_row(start.c, at + first, min(units, layer.hidden - first), scratch, c)
+
+
+@function
+def read_inputs(work: Any, seats: Any, values: Any, t: int, n: int, like: Any) -> None:
+    """Copy the inputs of n steps from step t on to the first layer's x."""
+    width, sequences, vector = work.plan.width, work.plan.sequences, one_vector(like)
+    for place in range(sequences):
+        at, step = first_step(work.plan, seats, place, t)
+        to = layer_of(work, FIRST).x_at + place * width
+        for j in range(n):
+            copy_vectors(
+                values, at + j * step, width, work.scratch, to + j * sequences * width, vector
+            )
+
+
+@function
+def look_up(work: Any, seats: Any, ids: Any, t: int, n: int, like: Any) -> None:
+    """Copy the rows of the embedding's table there: vectors, or the sums over them to z."""
+    plan, sequences, vector = work.plan, work.plan.sequences, one_vector(like)
+    width = plan.x_width
+    x = layer_of(work, FIRST).x_at if layer_of(work, FIRST).inputs else plan.z_at
+    for place in range(sequences):
+        at, step = first_step(plan, seats, place, t)
+        to = x + place * width
+        for j in range(n):
+            row = known_id(ids[at + j * step], plan.last_id)
+            copy_vectors(
+                work.table, row * width, width, work.scratch, to + j * sequences * width, vector
+            )
+
+
+@helper
+def first_step(plan: Any, seats: Any, place: int, t: int) -> Any:
+    """Return where step t of a sequence is in the values, and how far on the next step is."""
+    if plan.reversed:
+        return seats.start[place] - (t + 1) * plan.width, -plan.width
+    return seats.start[place] + t * plan.width, plan.width
+
+
+@function
+def to_first_slot(work: Any, n: int, like: Any) -> None:
+    """Bring every layer's last hidden state to where the next time steps look for it."""
+    for i in range(work.plan.n_layers):
+        layer = layer_of(work, i)
+        size = layer.padded_outputs * work.plan.sequences
+        now = slot(n, layer.kept) * size
+        if now:
+            copy_row(work.scratch, layer.h_at + now, size, work.scratch, layer.h_at)
+
+
+@function
+def set_aside(work: Any, place: int, like: Any) -> None:
+    """Keep the state of a sequence that has ended."""
+    scratch, units, sequences = work.scratch, lane_count(like), work.plan.sequences
+    for i in range(work.plan.n_layers):
+        layer = layer_of(work, i)
+        at = place * layer.padded_outputs
+        copy_row(scratch, layer.h_at + at, layer.outputs, scratch, layer.final_h_at + at)
+        for first in range(0, layer.padded, units):
+            at = first * sequences + place * units
+            copy_row(scratch, layer.c_at + at, units, scratch, layer.final_c_at + at)
+
+
+# --- results out --------------------------------------------------------------------------------
+
+
+@function
+def copy_units(source: Any, at: int, pitch: int, n: int, units: int, target: Any, to: int) -> None:
+    """Copy n numbers that lie in groups of `units`, `pitch` from group to group."""
+    for first in range(0, n, units):
+        copy_row(source, at, min(units, n - first), target, to + first)
+        at += pitch
+
+
+@function
+def write_outputs(work: Any, h: int, out: Any, step: int, like: Any) -> None:
+    """Write the outputs of the hidden state at `h` to one step of all steps."""
+    plan, top, scratch = work.plan, layer_of(work, work.plan.n_layers - 1), work.scratch
+    n = top.outputs
+    if plan.head_outputs:
+        n = plan.head_outputs
+        run_dense(
+            work.panels, plan.head_panel, top.outputs, n, scratch, h, plan.y_at, one_vector(like)
+        )
+        h = plan.y_at
+    copy_row(scratch, h, n, out, step * plan.out_stride + plan.out_column)
+
+
+@function
+def write_steps(work: Any, seats: Any, valid: int, t: int, n: int, out: Any, like: Any) -> None:
+    """Write the outputs of n time steps from step t on."""
+    plan, top = work.plan, layer_of(work, work.plan.n_layers - 1)
+    for place in range(valid):
+        if t < seats.length[place]:
+            for j in range(n):
+                h = top.h_at + ((j + 1) * plan.sequences + place) * top.padded_outputs
+                write_outputs(work, h, out, out_step(plan, seats, place, t + j), like)
+
+
+@function
+def write_gates(
+    work: Any, seats: Any, valid: int, t: int, n: int, gates: Any, size: int, like: Any
+) -> None:
+    """Write the last layer's gates and cell states likewise: five arrays, one behind the other."""
+    plan, top, units = work.plan, layer_of(work, work.plan.n_layers - 1), lane_count(like)
+    sequences = plan.sequences
+    for place in range(valid):
+        if t < seats.length[place]:
+            for j in range(n):
+                step = out_step(plan, seats, place, t + j)
+                to = step * plan.gate_stride + plan.gate_column
+                for gate in range(5):
+                    at = plan.gates_at + gate * plan.gates_apart + place * units
+                    copy_units(
+                        work.scratch, at + j * sequences * top.padded, sequences * units,
+                        top.hidden, units, gates, gate * size + to,
+                    )  # fmt: skip
+
+
+@function
+def write_state(work: Any, seats: Any, valid: int, uneven: bool, end: Any, like: Any) -> None:
+    """Write the state after each sequence's last real step."""
+    units, sequences = lane_count(like), work.plan.sequences
+    for i in range(work.plan.n_layers):
+        layer = layer_of(work, i)
+        h, c = (layer.final_h_at, layer.final_c_at) if uneven else (layer.h_at, layer.c_at)
+        for place in range(valid):
+            row = seats.row[place]
+            to = layer.state_h_at * end.rows + row * layer.outputs
+            copy_row(work.scratch, h + place * layer.padded_outputs, layer.outputs, end.h, to)
+            to = layer.state_c_at * end.rows + row * layer.hidden
+            copy_units(
+                work.scratch, c + place * units, sequences * units, layer.hidden, units, end.c, to
+            )
+
+
+@function
+def write_last(work: Any, seats: Any, valid: int, uneven: bool, out: Any, like: Any) -> None:
+    """Write the outputs of each sequence's last real step."""
+    top = layer_of(work, work.plan.n_layers - 1)
+    h = top.final_h_at if uneven else top.h_at
+    for place in range(valid):
+        write_outputs(work, h + place * top.padded_outputs, out, seats.out[place], like)

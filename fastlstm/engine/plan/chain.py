@@ -1,8 +1,8 @@
-"""A network as a chain of links, each of which runs over all steps before the next one.
+"""The parts of a network, with the layers that are walked through time together in stacks.
 
-Layers that are walked through time together make one link: their outputs pass from one to the
-next within a tile. A new link begins where the direction changes, two directions meet, the kind
-of cell is another one, or a dense layer stands between.
+Within a stack a tile's outputs pass from layer to layer a few steps at a time and stay in the L1
+cache. A new stack begins where the direction changes, two directions meet, the kind of cell is
+another one, or another part stands between.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 
 from fastlstm.engine.kernel.forms import Form, form_of
 from fastlstm.lazy import lazy
-from fastlstm.network.dense import Dense
 from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Bidirectional, Layer
-from fastlstm.network.network import AnyLayer
+from fastlstm.network.network import Part
 
 # Measured: to fetch a row of 4H sums takes about as long as to sum over so many inputs.
 LEAST_SUMMED = 24
@@ -81,56 +80,44 @@ class Both:
         return self.forward.output_size * self.forward.places
 
 
-@dataclass(frozen=True, eq=False)
-class Steps:
-    """A dense layer at every step."""
-
-    dense: Dense
-
-    @property
-    def output_size(self) -> int:
-        """The numbers of an output."""
-        return self.dense.output_size
+Link = Stack | Both | Part
 
 
-Link = Stack | Both | Steps
+def make_chain(parts: Sequence[Part]) -> tuple[Link, ...]:
+    """Return the parts with stacks in place of recurrent layers and their embedding."""
+    return tuple(_links(parts))
 
 
-def make_chain(layers: Sequence[AnyLayer]) -> tuple[Link, ...]:
-    """Return the links of a network."""
-    return tuple(_links(layers))
-
-
-def _links(layers: Sequence[AnyLayer]) -> Iterator[Link]:
+def _links(parts: Sequence[Part]) -> Iterator[Link]:
     embedding: Embedding | None = None
     open_stack: Stack | None = None
     first_h = first_c = 0
-    for layer in layers:
-        if isinstance(layer, Layer):
-            if open_stack is not None and _continues(open_stack, layer):
-                open_stack = replace(open_stack, layers=(*open_stack.layers, layer))
+    for part in parts:
+        if isinstance(part, Layer):
+            if open_stack is not None and _continues(open_stack, part):
+                open_stack = replace(open_stack, layers=(*open_stack.layers, part))
             else:
                 if open_stack is not None:
                     yield open_stack
-                open_stack, embedding = Stack((layer,), embedding, first_h, first_c), None
-            first_h, first_c = first_h + layer.output_size, first_c + layer.hidden_size
+                open_stack, embedding = Stack((part,), embedding, first_h, first_c), None
+            first_h, first_c = first_h + part.output_size, first_c + part.hidden_size
             continue
         if open_stack is not None:
             yield open_stack
             open_stack = None
-        if isinstance(layer, Embedding):
-            embedding = layer
-        elif isinstance(layer, Bidirectional):
-            places = 2 if layer.merge == "concat" else 1
+        if isinstance(part, Embedding):
+            embedding = part
+        elif isinstance(part, Bidirectional):
+            places = 2 if part.merge == "concat" else 1
             stacks = []
-            for d, cell in enumerate(layer.cells):
+            for d, cell in enumerate(part.cells):
                 place = d if places == 2 else 0
                 stacks.append(Stack((cell,), embedding, first_h, first_c, place, places))
                 first_h, first_c = first_h + cell.output_size, first_c + cell.hidden_size
             embedding = None
-            yield Both(stacks[0], stacks[1], layer.merge)
+            yield Both(stacks[0], stacks[1], part.merge)
         else:
-            yield Steps(layer)
+            yield part
     if open_stack is not None:
         yield open_stack
 

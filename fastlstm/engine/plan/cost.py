@@ -4,39 +4,15 @@ from __future__ import annotations
 
 import math
 import operator
-from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 
 from fastlstm.engine import cpu
-from fastlstm.engine.kernel.forms import Form
+from fastlstm.engine.kernel.forms import CELL, UNITS, Kind, Tile, possible_kinds
 from fastlstm.engine.plan.chain import Stack
 from fastlstm.network.layers import Layer
 
-# What stands in the lanes: sequences, sequences of a network with one input and one hidden unit
-# (whose state stays in registers), or hidden units, where sequences are few.
-SEQUENCES, CELL, UNITS = "sequences", "cell", "units"
-
-# Registers that sums may take.
-SUM_REGISTERS = {512: 24, 256: 12, 128: 24}
-
-# Relative speed by vectors a tile (1 to 4), measured with everything in cache: more vectors
-# hide more latency, until the registers are full (32 with AVX-512 and NEON, 16 with AVX2).
-SPEED = {
-    SEQUENCES: {512: (0.78, 0.97, 1.0, 0.98), 256: (0.6, 0.9, 1.0, 0.8), 128: (0.5, 0.8, 0.95, 1)},
-    CELL: {512: (0.35, 0.69, 0.85, 1.0), 256: (0.45, 0.8, 1.0, 0.9), 128: (0.35, 0.69, 0.85, 1)},
-}
-
-# Vectors of hidden units, and sequences, that are summed up together where sequences are few.
-UNIT_GROUPS = {
-    512: ((2, 1), (4, 1), (2, 2), (1, 4)),
-    256: ((1, 1), (2, 1), (1, 2)),
-    128: ((2, 1), (4, 1), (2, 2), (1, 4)),
-}
 MOST_UNIT_SEQUENCES = 32
-# Rows of inputs that are summed up together there.
-INPUT_ROWS = {512: 4, 256: 2, 128: 4}
 
 # Measured cycles: of the activations of a vector of hidden units, of their whole chain of
 # dependencies, and of one multiply-add.
@@ -47,49 +23,6 @@ STALLS, UNIT_STALLS = 1.15, 1.5
 WORTH_A_SECOND_KERNEL = 0.98
 # Weights that do not fit into the L1 cache come from the next at so many bytes a cycle.
 L1_BYTES, L2_BYTES_A_CYCLE = 32 * 1024, 40
-
-
-class Kind(NamedTuple):
-    """A kind of tile: what a kernel is compiled for.
-
-    With sequences in the lanes, a tile has `vectors` vectors of them, and `group` hidden units
-    are summed up together. With hidden units in the lanes, `vectors` vectors of them are summed
-    up together, for `group` sequences; a tile has some multiple of these.
-    """
-
-    dtype: str
-    lanes_hold: str
-    vector_lanes: int
-    vectors: int
-    group: int
-    traced: bool
-    form: Form
-
-    @property
-    def least_sequences(self) -> int:
-        """The fewest sequences that a tile can have."""
-        return self.group if self.lanes_hold == UNITS else self.vector_lanes * self.vectors
-
-
-class Tile(NamedTuple):
-    """A kind of tile and how many sequences it has: what a plan is made for."""
-
-    kind: Kind
-    sequences: int
-
-
-@cache
-def possible_kinds(dtype: str, form: Form, traced: bool) -> tuple[Kind, ...]:
-    """Return every kind of tile that some call with layers of a form may use."""
-    bits, lanes = cpu.vector_bits(), cpu.lanes(dtype)
-    sizes = range(1, 1 + len(SPEED[CELL if form.scalar else SEQUENCES][bits]))
-    if form.scalar:
-        return tuple(Kind(dtype, CELL, lanes, vectors, 1, traced, form) for vectors in sizes)
-    groups = {vectors: 2 if 8 * vectors <= SUM_REGISTERS[bits] else 1 for vectors in sizes}
-    return (
-        *(Kind(dtype, SEQUENCES, lanes, *sums, traced, form) for sums in groups.items()),
-        *(Kind(dtype, UNITS, lanes, *sums, traced, form) for sums in UNIT_GROUPS[bits]),
-    )
 
 
 def choose_tile(stack: Stack, n_rows: int, n_threads: int, traced: bool) -> Tile:
@@ -154,25 +87,22 @@ def make_tile(kind: Kind, n_rows: int, n_threads: int) -> Tile:
     return Tile(kind, sequences)
 
 
-def padded_units(kind: Kind, n_hidden: int) -> int:
-    """Return the hidden units of a layer filled up to whole groups."""
-    group = kind.vector_lanes * kind.vectors
-    return -(-n_hidden // group) * group
-
-
 def _step_cycles(tile: Tile, layer: Layer, n_inputs: int) -> float:
     """Return about how many cycles one time step of a tile takes: two multiply-adds a cycle."""
     kind = tile.kind
     n_hidden, n_summed = layer.hidden_size, layer.output_size
     if kind.lanes_hold != UNITS:
-        speed = SPEED[kind.lanes_hold][cpu.vector_bits()][kind.vectors - 1]
+        simd = cpu.simd()
+        speeds = simd.cell_speed if kind.lanes_hold == CELL else simd.layer_speed
         products = 2.0 * (n_inputs + n_summed)
         if layer.w_hr is not None:
             products += n_summed / 2
-        return n_hidden * kind.vectors * (products * STALLS + ACTIVATIONS) / speed
+        return (
+            n_hidden * kind.vectors * (products * STALLS + ACTIVATIONS) / speeds[kind.vectors - 1]
+        )
     states = kind.vectors * kind.group
     unit_bytes = 4 * kind.vectors * cpu.vector_bits() // 8  # of a group's weights for one unit
-    groups = padded_units(kind, n_hidden) // (kind.vector_lanes * kind.vectors)
+    groups = kind.padded(n_hidden) // (kind.vector_lanes * kind.vectors)
     parts = tile.sequences // kind.group
     activations = max(ACTIVATIONS * states, ACTIVATIONS_LATENCY)
     of_inputs = 2 * states * n_inputs * UNIT_STALLS

@@ -1,4 +1,18 @@
-"""Weights as the kernels read them: one stream of numbers a layer, a *panel*."""
+"""Weights as the kernels read them: one stream of numbers a layer, a *panel*.
+
+With sequences in the lanes, a layer of two inputs and three hidden units, two units at a time:
+
+    | b | W_ih for x0 | for x1 | W_hh for h0 | for h1 | for h2 |    units 0 and 1
+    | b | W_ih for x0 | for x1 | W_hh for h0 | for h1 | for h2 |    unit 2, and zeros for unit 3
+
+    each of them eight numbers:   | i0 f0 g0 o0 i1 f1 g1 o1 |
+
+With hidden units in the lanes there are two panels. One is for the inputs, a vector of units (16
+say) at a time; one for the hidden state, two vectors at a time here:
+
+    | b | W_ih for x0 | for x1 |                each | i of 16 units | f | g | o |
+    | W_hh for h0 | for h1 | for h2 | ...       each | i of 16 units | f | g | o | i of the next ...
+"""
 
 from __future__ import annotations
 
@@ -13,11 +27,9 @@ Panel = NDArray[np.floating]
 
 
 def pack_layer(layer: Layer, units: int, embedded: bool) -> Panel:
-    """Return the panel of a layer for sequences in the lanes.
+    """Return the panel of a layer for sequences in the lanes, `units` hidden units at a time.
 
-    It is read `units` hidden units at a time: their biases, then their weights for every input
-    (none if `embedded`), then those for every hidden unit; each time four numbers a unit, gates
-    i f g o. Zeros fill up the last units.
+    Without weights of the inputs if the layer is `embedded`. Zeros fill up the last units.
     """
     of_inputs = layer.w_ih[:, : 0 if embedded else None]
     columns = np.concatenate([layer.bias[:, np.newaxis], of_inputs, layer.w_hh], axis=1)
@@ -27,10 +39,7 @@ def pack_layer(layer: Layer, units: int, embedded: bool) -> Panel:
 def pack_unit_layer(layer: Layer, lanes: int, vectors: int) -> tuple[Panel, Panel]:
     """Return the panels of a layer for hidden units in the lanes: of its inputs, of its state.
 
-    The first is read a vector of hidden units at a time: their biases, then their weights for
-    every input. The second is read `vectors` vectors at a time: their weights for every hidden
-    unit. Each time gates i f g o of a vector, then those of the next. Zeros fill up the last
-    vectors.
+    The second is read `vectors` vectors of hidden units at a time. Zeros fill up the last ones.
     """
     n_hidden, n_outputs, group = layer.hidden_size, layer.output_size, lanes * vectors
     padded = -(-n_hidden // group) * group
@@ -41,14 +50,16 @@ def pack_unit_layer(layer: Layer, lanes: int, vectors: int) -> tuple[Panel, Pane
 
 
 def pack_cell(layer: Layer, padded: int) -> Panel:
-    """Return the panel of a cell for sequences in the lanes: its numbers, then its peepholes,
-    i f o of one hidden unit after the other, filled up to `padded` units.
+    """Return the panel of a cell for sequences in the lanes.
+
+    Its numbers come first, then its peepholes: i f o of one hidden unit after the other, filled
+    up to `padded` units.
     """
     return np.concatenate([cell_numbers(layer), _peepholes(layer, padded).T.ravel()])
 
 
 def pack_unit_cell(layer: Layer, padded: int) -> Panel:
-    """Return the same for hidden units in the lanes: all of i, then of f, then of o."""
+    """Return the same for hidden units in the lanes: peepholes i of all units, then f, then o."""
     return np.concatenate([cell_numbers(layer), _peepholes(layer, padded).ravel()])
 
 
@@ -73,14 +84,15 @@ def pack_unit_table(sums: Panel, lanes: int, padded: int) -> Panel:
 
 
 def pack_dense(dense: Dense) -> Panel:
-    """Return the panel of a dense layer that computes four outputs at a time: their biases, then
-    their weights for every input. Zeros fill up the last outputs.
+    """Return the panel of a dense layer that computes four outputs at a time.
+
+    Their biases come first, then their weights for every input. Zeros fill up the last outputs.
     """
     return pack_row_dense(dense, 4)
 
 
 def pack_row_dense(dense: Dense, lanes: int) -> Panel:
-    """Return the panel of a dense layer that computes `lanes` outputs at a time likewise."""
+    """Return the same for `lanes` outputs at a time."""
     columns = _dense_columns(dense)
     groups = -(-len(columns) // lanes)
     padded = np.zeros((groups * lanes, columns.shape[1]), columns.dtype)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.engine.kernel.loop import FINISHED
 from fastlstm.engine.plan.plan import Plan
 
 Array = npt.NDArray[Any]
@@ -36,7 +35,7 @@ def run_kernel(
     state_rows: int | None = None,
     last: Array | None = None,
     sequence: Array | None = None,
-    gates: tuple[Array, ...] | None = None,
+    gates: Array | None = None,
     out_rows: Integers = NO_INTEGERS,
     out_steps: int | None = None,
     first_step: int = 0,
@@ -67,10 +66,9 @@ def run_kernel(
     last (rows, outputs)
         Where to write the outputs of each row's last step; C-contiguous, as are those below.
     sequence (rows, out_steps, outputs)
-        Where to write the outputs of every step.
-    gates
-        Where to write i f g o and c of the last layer, each (rows, out_steps, hidden units), if
-        the plan's kernel is one that traces.
+        Where to write the outputs of every step, if the plan is one of every step.
+    gates (5, rows, out_steps, hidden units)
+        Where to write i f g o and c of the last layer, if the plan's kernel is one that traces.
     out_rows (rows,)
         The row of `last`, `sequence` and `gates` that each row writes; by default its own.
     out_steps, first_step
@@ -81,33 +79,40 @@ def run_kernel(
     others
         So many more threads share the counter: wait a moment for them to finish.
     """
-    nothing = plan.panels[:0]
+    nothing = plan.nothing
+    if sequence is None:
+        out, steps_of_out = last, 1
+    else:
+        out, steps_of_out = sequence, n_steps if out_steps is None else out_steps
+    if plan.every_step is not (sequence is not None):
+        raise ValueError("a plan of every step writes a sequence, one of the last step does not")
+    start_h, start_c = (nothing, nothing) if start is None else start
+    end_h, end_c = (nothing, nothing) if end is None else end
     scratch = plan.take_scratch()
+    if counter is None:
+        counter = scratch.counter
+        counter[0] = 0
     try:
         plan.kernel(
-            np.zeros(FINISHED + 1, np.int64) if counter is None else counter,
+            scratch.record,
+            counter,
             others,
-            -(-n_rows // plan.tile.sequences),
             n_rows,
             n_steps,
-            plan.block_steps,
-            plan.layers_for(n_rows if state_rows is None else state_rows),
-            plan.table,
-            plan.panels,
-            # the inputs and no ids, or an embedding's table and the ids
-            *((values, NO_INTEGERS) if plan.looked_up is None else (plan.looked_up, values)),
+            values,
+            order,
             starts,
             lengths,
-            order,
             out_rows,
-            n_steps if out_steps is None else out_steps,
-            first_step,
-            *(start or (nothing, nothing)),
-            *(end or (nothing, nothing)),
-            nothing if last is None else last.reshape(-1),
-            nothing if sequence is None else sequence.reshape(-1),
-            (nothing,) * 5 if gates is None else tuple(gate.reshape(-1) for gate in gates),
-            *scratch,
+            steps_of_out,
+            0 if sequence is None else first_step,
+            n_rows if state_rows is None else state_rows,
+            start_h,
+            start_c,
+            end_h,
+            end_c,
+            nothing if out is None else out.reshape(-1),
+            nothing if gates is None else gates.reshape(-1),
         )
     finally:
         plan.give_back(scratch)

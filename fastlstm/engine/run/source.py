@@ -1,13 +1,13 @@
-"""Where the engine reads sequences from."""
+"""What a call gives the engine: sequences, and arrays for what it wants of them."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Rows", "Source"]
+__all__ = ["Outputs", "Rows", "Source"]
 
 Array = npt.NDArray[Any]
 Rows = slice | npt.NDArray[np.int64]
@@ -35,3 +35,12 @@ class Source(Protocol):
 
     def overlaps(self, out: Array) -> bool:
         """Tell whether `out` may share memory with the sequences."""
+
+
+class Outputs(NamedTuple):
+    """Arrays to fill, C-contiguous and of the engine's dtype; None for what is not wanted."""
+
+    last: Array | None = None  # (N, outputs)
+    sequence: Array | None = None  # (N, T, outputs)
+    gates: Array | None = None  # i f g o c of the last layer, (5, N, T, H)
+    end: tuple[Array, Array] | None = None  # h and c, flat, as `StateRows`

@@ -36,8 +36,19 @@ def empty_pack(typingctx: Any, array: Any, lanes: Any, count: Any) -> Any:
 
 
 @intrinsic
+def one_vector(typingctx: Any, like: Any) -> Any:
+    """Return a zero pack of one vector as wide as those of `like`."""
+    pack = Pack(like.dtype, like.lanes, 1)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return constant_pack(pack, 0.0)
+
+    return pack(like), codegen
+
+
+@intrinsic
 def lane_count(typingctx: Any, like: Any) -> Any:
-    """Return how many sequences a pack holds: the lanes of all its vectors."""
+    """Return how many numbers a pack holds: the lanes of all its vectors."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return ir.Constant(ir.IntType(64), like.lanes * like.count)

@@ -1,7 +1,10 @@
-"""Rows: several packs of one shape as one pack, a row for each gate of a hidden unit or two.
+"""Several packs of one shape as one pack: the *gates*, i f g o of a hidden unit or two in turn.
 
 Held as one value, the sums of eight gates stay in registers through a loop that names no
-register.
+register. Eight gates of two units, each of a shape `gate` of three vectors (24 in all):
+
+    i0 i0 i0  f0 f0 f0  g0 g0 g0  o0 o0 o0  i1 i1 i1  f1 f1 f1  g1 g1 g1  o1 o1 o1
+    |-------------- part 0 --------------|  |-------------- part 1 --------------|
 """
 
 from __future__ import annotations
@@ -27,23 +30,23 @@ from fastlstm.engine.simd.pack import (
 )
 
 
-def row_offset(builder: Any, at: Any, stride: Any, r: int) -> Any:
+def offset(builder: Any, at: Any, stride: Any, r: int) -> Any:
     """Return `at + r * stride`."""
     return builder.add(at, builder.mul(stride, INT64(r)))
 
 
 @intrinsic(prefer_literal=True)
-def splat_rows(typingctx: Any, array: Any, at: Any, units: Any, like: Any) -> Any:
-    """Return four rows a unit, row r filled with `array[at + r]`."""
+def splat_gates(typingctx: Any, array: Any, at: Any, units: Any, like: Any) -> Any:
+    """Return four gates a unit, gate r filled with `array[at + r]`."""
     if not is_flat(array, like):
         return None
-    rows = 4 * units.literal_value
-    pack = Pack(like.dtype, like.lanes, rows * like.count)
+    gates = 4 * units.literal_value
+    pack = Pack(like.dtype, like.lanes, gates * like.count)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = array_data(context, builder, array, args[0])
         vectors = []
-        for r in range(rows):
+        for r in range(gates):
             scalar = builder.load(builder.gep(data, [builder.add(args[1], INT64(r))]))
             vectors += [broadcast(builder, vector_type(like), scalar)] * like.count
         return repack(builder, pack, vectors)
@@ -52,8 +55,8 @@ def splat_rows(typingctx: Any, array: Any, at: Any, units: Any, like: Any) -> An
 
 
 @intrinsic
-def fma_rows(typingctx: Any, array: Any, at: Any, stride: Any, v: Any, sums: Any) -> Any:
-    """Return the rows `sums[r] + array[at + r * stride] * v`, rounded once: a rank-one update."""
+def fma_gates(typingctx: Any, array: Any, at: Any, stride: Any, v: Any, sums: Any) -> Any:
+    """Return the gates `sums[r] + array[at + r * stride] * v`, rounded once: a rank-one update."""
     if not is_flat(array, v):
         return None
 
@@ -62,7 +65,7 @@ def fma_rows(typingctx: Any, array: Any, at: Any, stride: Any, v: Any, sums: Any
         of_v, of_sums = unpack(builder, v, args[3]), unpack(builder, sums, args[4])
         vectors = []
         for r in range(sums.count // v.count):
-            scalar = builder.load(builder.gep(data, [row_offset(builder, args[1], args[2], r)]))
+            scalar = builder.load(builder.gep(data, [offset(builder, args[1], args[2], r)]))
             weight = broadcast(builder, vector_type(v), scalar)
             for j in range(v.count):
                 vectors.append(fused(builder, weight, of_v[j], of_sums[r * v.count + j]))
@@ -72,111 +75,107 @@ def fma_rows(typingctx: Any, array: Any, at: Any, stride: Any, v: Any, sums: Any
 
 
 @intrinsic(prefer_literal=True)
-def take_row(typingctx: Any, rows: Any, index: Any, like: Any) -> Any:
-    """Return row `index` as a pack of the shape of `like`."""
+def take_gate(typingctx: Any, gates: Any, index: Any, like: Any) -> Any:
+    """Return one of the gates as a pack of the shape of `like`."""
     first = index.literal_value * like.count
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vectors = unpack(builder, rows, args[0])[first : first + like.count]
+        vectors = unpack(builder, gates, args[0])[first : first + like.count]
         return repack(builder, like, vectors)
 
-    return like(rows, index, like), codegen
+    return like(gates, index, like), codegen
 
 
 @intrinsic(prefer_literal=True)
-def gate_packs(typingctx: Any, rows: Any, part: Any, row: Any, like: Any) -> Any:
-    """Return the gates i, f, g and o of rows in which they take turns, one pack each.
+def split_gates(typingctx: Any, gates: Any, part: Any, gate: Any, like: Any) -> Any:
+    """Return i, f, g and o, each a pack of the shape of `like`.
 
-    A row has the shape of `row`, and a gate's rows together that of `like`: if that is not all,
-    they are those of one `part` of the rows.
+    A gate of one unit has the shape of `gate`. `like` is as large as that of all units, or of
+    the units of one `part`: above, of `like` six vectors all there is, of `like` three a part.
     """
-    gates = types.UniTuple(like, 4)
-    size, first, last = row.count, *(4 * like.count * (part.literal_value + k) for k in (0, 1))
+    four = types.UniTuple(like, 4)
+    size, first, last = gate.count, *(4 * like.count * (part.literal_value + k) for k in (0, 1))
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vectors = unpack(builder, rows, args[0])[first:last]
+        vectors = unpack(builder, gates, args[0])[first:last]
         packs = []
-        for gate in range(4):
-            of_gate = range(gate * size, len(vectors), 4 * size)
-            parts = [vector for at in of_gate for vector in vectors[at : at + size]]
-            packs.append(repack(builder, like, parts))
-        return context.make_tuple(builder, gates, packs)
+        for which in range(4):
+            of_gate = range(which * size, len(vectors), 4 * size)
+            joined = [vector for at in of_gate for vector in vectors[at : at + size]]
+            packs.append(repack(builder, like, joined))
+        return context.make_tuple(builder, four, packs)
 
-    return gates(rows, part, row, like), codegen
+    return four(gates, part, gate, like), codegen
 
 
 @intrinsic
-def repeat_rows(typingctx: Any, row: Any, rows: Any) -> Any:
-    """Return rows of the shape of `rows`, each a copy of `row`."""
+def repeat(typingctx: Any, pack: Any, like: Any) -> Any:
+    """Return a pack of the shape of `like`: copies of `pack`, one after the other."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return repack(builder, rows, unpack(builder, row, args[0]) * (rows.count // row.count))
+        return repack(builder, like, unpack(builder, pack, args[0]) * (like.count // pack.count))
 
-    return rows(row, rows), codegen
+    return like(pack, like), codegen
 
 
 @intrinsic
-def load_strided_rows(typingctx: Any, array: Any, at: Any, stride: Any, row: Any, rows: Any) -> Any:
-    """Return the rows that begin at `array[at + r * stride]`, each of the shape of `row`."""
-    if not is_flat(array, row):
+def load_strided(typingctx: Any, array: Any, at: Any, stride: Any, part: Any, like: Any) -> Any:
+    """Return a pack of the shape of `like`, of parts that begin at `array[at + r * stride]`."""
+    if not is_flat(array, part):
         return None
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = array_data(context, builder, array, args[0])
         vectors = []
-        for r in range(rows.count // row.count):
-            at = row_offset(builder, args[1], args[2], r)
-            pointer = vector_pointer(builder, data, at, row)
-            for j in range(row.count):
+        for r in range(like.count // part.count):
+            at = offset(builder, args[1], args[2], r)
+            pointer = vector_pointer(builder, data, at, part)
+            for j in range(part.count):
                 vector = builder.gep(pointer, [INT32(j)])
-                vectors.append(builder.load(vector, align=scalar_bytes(row)))
-        return repack(builder, rows, vectors)
-
-    return rows(array, types.int64, types.int64, row, rows), codegen
-
-
-@intrinsic
-def store_strided_rows(
-    typingctx: Any, array: Any, at: Any, stride: Any, rows: Any, row: Any
-) -> Any:
-    """Write rows, each of the shape of `row`, to `array[at + r * stride]` and on."""
-    if not is_flat(array, row):
-        return None
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        data = array_data(context, builder, array, args[0])
-        for q, vector in enumerate(unpack(builder, rows, args[3])):
-            r, j = divmod(q, row.count)
-            at = row_offset(builder, args[1], args[2], r)
-            pointer = vector_pointer(builder, data, at, row)
-            builder.store(vector, builder.gep(pointer, [INT32(j)]), align=scalar_bytes(row))
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64, types.int64, rows, row), codegen
-
-
-@intrinsic
-def splat_parts(typingctx: Any, array: Any, at: Any, stride: Any, row: Any, like: Any) -> Any:
-    """Return rows of the shape of `row`, together that of `like`, filled with
-    `array[at + r * stride]`.
-    """
-    if not is_flat(array, row):
-        return None
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        data = array_data(context, builder, array, args[0])
-        vectors = []
-        for r in range(like.count // row.count):
-            scalar = builder.load(builder.gep(data, [row_offset(builder, args[1], args[2], r)]))
-            vectors += [broadcast(builder, vector_type(row), scalar)] * row.count
+                vectors.append(builder.load(vector, align=scalar_bytes(part)))
         return repack(builder, like, vectors)
 
-    return like(array, types.int64, types.int64, row, like), codegen
+    return like(array, types.int64, types.int64, part, like), codegen
+
+
+@intrinsic
+def store_strided(typingctx: Any, array: Any, at: Any, stride: Any, pack: Any, part: Any) -> Any:
+    """Write a pack, a part of it to `array[at]`, the next one to `array[at + stride]` and so on."""
+    if not is_flat(array, part):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        for q, vector in enumerate(unpack(builder, pack, args[3])):
+            r, j = divmod(q, part.count)
+            at = offset(builder, args[1], args[2], r)
+            pointer = vector_pointer(builder, data, at, part)
+            builder.store(vector, builder.gep(pointer, [INT32(j)]), align=scalar_bytes(part))
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64, pack, part), codegen
+
+
+@intrinsic
+def splat_strided(typingctx: Any, array: Any, at: Any, stride: Any, part: Any, like: Any) -> Any:
+    """Return a pack of the shape of `like`, of parts each filled with `array[at + r * stride]`."""
+    if not is_flat(array, part):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        vectors = []
+        for r in range(like.count // part.count):
+            scalar = builder.load(builder.gep(data, [offset(builder, args[1], args[2], r)]))
+            vectors += [broadcast(builder, vector_type(part), scalar)] * part.count
+        return repack(builder, like, vectors)
+
+    return like(array, types.int64, types.int64, part, like), codegen
 
 
 @intrinsic
 def join_two(typingctx: Any, a: Any, b: Any) -> Any:
-    """Return two packs as rows."""
+    """Return two gates as one pack."""
     pack = Pack(a.dtype, a.lanes, 2 * a.count)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -188,7 +187,7 @@ def join_two(typingctx: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def join(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return three packs as rows."""
+    """Return three gates as one pack."""
     pack = Pack(a.dtype, a.lanes, 3 * a.count)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:

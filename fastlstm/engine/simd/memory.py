@@ -1,7 +1,8 @@
 """Packs from and to memory, and what goes beyond it: prefetches and the shared counter.
 
-Memory is reached through one-dimensional C-contiguous arrays at an element offset, without
-bounds checks: the callers own the bounds.
+Memory is reached at an element offset, through one-dimensional C-contiguous arrays or plain
+pointers, without bounds checks: the callers own the bounds. Pointers are what the kernels pass
+around: an array takes seven values in LLVM's code, and counts its references.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from numba.core import cgutils, types
 
 from fastlstm.engine.simd.pack import (
     INT32,
+    INT64,
     array_data,
     broadcast,
     intrinsic,
@@ -23,6 +25,39 @@ from fastlstm.engine.simd.pack import (
     vector_pointer,
     vector_type,
 )
+
+
+@intrinsic
+def pointer_of(typingctx: Any, array: Any) -> Any:
+    """Return the pointer to the numbers of an array."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return array_data(context, builder, array, args[0])
+
+    return types.CPointer(array.dtype)(array), codegen
+
+
+@intrinsic
+def pointer_at(typingctx: Any, address: Any, dtype: Any) -> Any:
+    """Return the pointer to the numbers of a dtype at an address."""
+    pointer = types.CPointer(dtype.dtype)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(pointer))
+
+    return pointer(types.int64, dtype), codegen
+
+
+@intrinsic
+def record_at(typingctx: Any, address: Any, index: Any, dtype: Any) -> Any:
+    """Return one of the records at an address."""
+    record = dtype.dtype
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        at = builder.add(args[0], builder.mul(args[1], INT64(record.size)))
+        return builder.inttoptr(at, context.get_value_type(record))
+
+    return record(types.int64, types.int64, dtype), codegen
 
 
 @intrinsic

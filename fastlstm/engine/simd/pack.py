@@ -1,11 +1,11 @@
-"""The pack: the SIMD type that the kernels compute with, and what LLVM code for it is made of.
+"""The pack: the SIMD type that the kernels compute with, and the LLVM code behind it.
 
 A *pack* is `count` SIMD vectors of `lanes` numbers each, held in registers. It is a Numba
 type backed by an LLVM array of LLVM vectors; every operation acts on each vector of the pack,
 so that one line of kernel code is also the instruction-level parallelism that hides the
 latency of its neighbours.
 
-The operations are Numba intrinsics in `arithmetic`, `memory`, `rows` and `transpose`; kernels
+The operations are Numba intrinsics in `arithmetic`, `memory`, `gates` and `transpose`; kernels
 use those, intrinsics use this module. Where an operation has to know the shape of its result it
 takes a pack `like`. All arithmetic is strict IEEE-754 (no `fastmath`), so that any number of
 lanes gives the same bits.
@@ -101,8 +101,10 @@ def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, signature_, name), [a, b, c])
 
 
-def array_data(context: Any, builder: Any, array_type: types.Array, array: Any) -> Any:
-    """Return the pointer to the data of an array."""
+def array_data(context: Any, builder: Any, array_type: types.Type, array: Any) -> Any:
+    """Return the pointer to the data of an array, or a pointer as it is."""
+    if isinstance(array_type, types.CPointer):
+        return array
     return context.make_array(array_type)(context, builder, array).data
 
 
@@ -118,10 +120,7 @@ def scalar_bytes(pack: Pack) -> int:
 
 
 def is_flat(array: Any, pack: Pack) -> bool:
-    """Tell whether an array is one-dimensional, C-contiguous and of the dtype of a pack."""
-    return (
-        isinstance(array, types.Array)
-        and array.ndim == 1
-        and array.layout == "C"
-        and array.dtype == pack.dtype
-    )
+    """Tell whether numbers lie side by side, in an array or behind a pointer, as in a pack."""
+    if isinstance(array, types.Array) and (array.ndim != 1 or array.layout != "C"):
+        return False
+    return isinstance(array, types.Array | types.CPointer) and array.dtype == pack.dtype

@@ -1,10 +1,17 @@
 """Between rows in memory and lanes in registers: in-register transposes.
 
 A sequence is a row of consecutive numbers (time steps times inputs). The kernels want element
-`e` of all sequences of a tile side by side: a *block* of shape (elements, lanes of the tile).
-Squares of `lanes x lanes` numbers are read as rows, transposed by shuffles and written as
-columns, and the other way round. The last elements of a row are read and written with masks,
-so that nothing outside a row is ever touched.
+`e` of all sequences of a tile side by side, (elements, lanes of the tile). Squares of
+`lanes x lanes` numbers are read as rows, transposed by shuffles and written as columns, and the
+other way round. Four lanes:
+
+    rows     a0 a1 a2 a3 a4 ...            lanes    a0 b0 c0 d0
+             b0 b1 b2 b3 b4 ...                     a1 b1 c1 d1
+             c0 c1 c2 c3 c4 ...                     a2 b2 c2 d2
+             d0 d1 d2 d3 d4 ...                     a3 b3 c3 d3 ...
+
+The last elements of a row are read and written with masks, so that nothing outside a row is ever
+touched.
 """
 
 from __future__ import annotations
@@ -192,13 +199,13 @@ def transposed(typingctx: Any, square: Any) -> Any:
 
 
 @function
-def rows_to_block(
-    rows: Any, starts: Any, at: int, count: int, block: Any, block_at: int, like: Any
+def rows_to_lanes(
+    rows: Any, starts: Any, at: int, count: int, memory: Any, to: int, like: Any
 ) -> None:
-    """Read elements `at ... at + count - 1` of every lane's row into a block.
+    """Read elements `at ... at + count - 1` of every lane's row, and write them side by side.
 
-    `starts` (lanes of the tile,) holds where each lane's row begins in `rows`. The block has
-    room for `count` rounded up to a multiple of the vector's lanes.
+    `starts` (lanes of the tile,) holds where each lane's row begins in `rows`. At `to` there is
+    room for `count` elements rounded up to a multiple of the vector's lanes.
     """
     width, lanes = vector_lanes(like), lane_count(like)
     for lane in range(0, lanes, width):
@@ -207,25 +214,25 @@ def rows_to_block(
                 square = load_whole_rows(rows, starts, lane, at + e, like)
             else:
                 square = load_rows(rows, starts, lane, at + e, count - e, like)
-            store_columns(block, block_at + e * lanes + lane, lanes, transposed(square))
+            store_columns(memory, to + e * lanes + lane, lanes, transposed(square))
 
 
 @function
-def block_to_rows(
-    block: Any, block_at: int, count: int, rows: Any, starts: Any, at: int, like: Any
+def lanes_to_rows(
+    memory: Any, first: int, count: int, rows: Any, starts: Any, at: int, like: Any
 ) -> None:
-    """Write a block to elements `at ... at + count - 1` of every lane's row.
+    """Write `count` elements, which lie side by side from `first` on, to every lane's row.
 
-    Lanes whose start is negative are left out. The block is readable up to `count` rounded up
-    to a multiple of the vector's lanes.
+    There they are elements `at ... at + count - 1`. Lanes whose start is negative are left out.
+    Elements are readable up to `count` rounded up to a multiple of the vector's lanes.
     """
     width, lanes = vector_lanes(like), lane_count(like)
     if count == 1:  # the usual score: a square of one column is not worth its shuffles
         for lane in range(lanes):
             if starts[lane] >= 0:
-                rows[starts[lane] + at] = block[block_at + lane]
+                rows[starts[lane] + at] = memory[first + lane]
         return
     for lane in range(0, lanes, width):
         for e in range(0, count, width):
-            square = load_columns(block, block_at + e * lanes + lane, lanes, like)
+            square = load_columns(memory, first + e * lanes + lane, lanes, like)
             store_rows(rows, starts, lane, at + e, count - e, transposed(square))

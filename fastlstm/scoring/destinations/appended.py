@@ -1,4 +1,4 @@
-"""A file that only grows, and is cut back to what was known to be sound."""
+"""A file that only grows, and can be cut back to what is known to be sound."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Appended:
     path
         Where it is, or will be.
     size
-        The bytes of it that are sound: the rest is cut off.
+        How many of its bytes are sound. The rest is cut off.
 
     Raises
     ------
     ValueError
-        If it has fewer bytes than that, or is no file.
+        It has fewer bytes, or is not a file.
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
         self.path, self.size = path, size
         found = os.lstat(path) if os.path.lexists(path) else None
         if (found is None and size) or (found is not None and not stat.S_ISREG(found.st_mode)):
-            raise self.damaged("it is missing" if found is None else "it is no regular file")
+            raise self.damaged("it is missing" if found is None else "it is not a regular file")
         if found is not None and found.st_size < size:
             raise self.damaged(
                 f"expected {size:,} bytes of an earlier run, found {found.st_size:,}"
@@ -44,7 +44,7 @@ class Appended:
         self.file.seek(size)
 
     def damaged(self, flaw: str) -> ValueError:
-        """Return the error for a file that is not as it was left."""
+        """Return an error for a file that is not as the run left it."""
         return ValueError(Message(f"{self.path} is damaged: {flaw}; ", RESTART))
 
     def write(self, data: Any) -> None:
@@ -55,26 +55,26 @@ class Appended:
         while left:
             try:
                 written = self.file.write(left)
-            except OSError as error:  # a full disk: which one, the system does not say
+            except OSError as error:  # a full disk: the system does not name the file
                 raise OSError(error.errno, error.strerror, str(self.path)) from None
             self.size += written
             left = left[written:]
 
     def overwrite(self, data: bytes, at: int = 0) -> None:
-        """Write over bytes that are there."""
+        """Write over earlier bytes."""
         self.file.seek(at)
         self.file.write(data)
         self.file.seek(self.size)
 
     def read(self, at: int, count: int) -> bytes:
-        """Return bytes that are there."""
+        """Return earlier bytes."""
         self.file.seek(at)
         data: bytes = self.file.read(count)
         self.file.seek(self.size)
         return data
 
     def cut(self, size: int) -> None:
-        """Go back to an earlier size."""
+        """Cut the file back to an earlier size."""
         self.file.truncate(size)
         self.file.seek(size)
         self.size = size
@@ -89,20 +89,20 @@ class Appended:
 
 
 def known_sizes(folder: Path, names: Collection[str], sizes: Mapping[str, int]) -> dict[str, int]:
-    """Return the size of each file that an earlier run left, 0 for all if there was none.
+    """Return the size of each file that an earlier run left, or 0 for all in a new run.
 
     Raises
     ------
     ValueError
-        Sizes are known of other files than these.
+        The sizes are of other files.
     """
     if not sizes:
         return dict.fromkeys(names, 0)
     if set(sizes) != set(names):
         raise ValueError(
             Message(
-                f"{folder} is damaged: expected it to hold {', '.join(sorted(names))}, its "
-                f"journal says {', '.join(sorted(sizes))}; ",
+                f"{folder} is damaged: expected the files {', '.join(sorted(names))}, its journal "
+                f"names {', '.join(sorted(sizes))}; ",
                 RESTART,
             )
         )

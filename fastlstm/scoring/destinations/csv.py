@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,59 +14,56 @@ import numpy.typing as npt
 
 from fastlstm.scoring.chunk import Field, Scored
 from fastlstm.scoring.destinations.appended import Appended, known_sizes
-from fastlstm.scoring.destinations.arrow import (
+from fastlstm.scoring.destinations.batches import (
     import_pyarrow,
-    kept_columns,
-    kept_schema,
+    leading_columns,
+    leading_schema,
     refuse_same,
 )
+from fastlstm.scoring.destinations.writer import Results, StreamWriter, Writer
 from fastlstm.scoring.partial import Partial
 
 __all__ = ["CsvStream", "CsvWriter"]
 
 Array = npt.NDArray[Any]
 
-LINES = 2**15  # made at once
+LINES = 2**15  # formatted at a time
 
 
 class Lines:
-    """Makes lines of results: one a sequence, or one a step if a field has numbers at every step.
+    """Formats results: a line for each sequence, or for each step if there are results of steps.
 
-    A field of several numbers is several columns, ``h_n_0``, ``h_n_1`` and so on. With one line a
-    step, what belongs to the sequence stands on each, and a sequence of no steps has one line
-    without a step.
-
-    Parameters
-    ----------
-    fields
-        What is written.
-    kept : pyarrow.Schema or None
-        What the reader carries along.
+    A field of several numbers is several columns, ``h_n_0``, ``h_n_1`` and so on. With a line for
+    each step, what belongs to the sequence is repeated on each, and a sequence without steps has
+    one line without a step.
 
     Raises
     ------
+    ImportError
+        The package pyarrow is not installed.
     ValueError
-        A column that is carried along cannot be written, or is called as a result is.
+        A column cannot be kept.
     """
 
-    def __init__(self, fields: Sequence[Field], kept: Any) -> None:
+    def __init__(self, results: Results) -> None:
+        fields, kept = results.fields, results.kept
         pyarrow = import_pyarrow("writing CSV")
         import pyarrow.csv as arrow_csv
 
-        self.fields, self.kept = fields, kept_schema(kept)
-        self.long = any(field.stepwise for field in fields)
-        results = ["step"] if self.long else []
+        self.fields, self.kept = fields, leading_schema(kept)
+        self.by_step = any(field.stepwise for field in fields)
+        names = ["step"] if self.by_step else []
         for field in fields:
-            results += _names(field)
-        refuse_same(self.kept.names, results)
-        self.names = [*self.kept.names, *results]
+            names += _names(field)
+        refuse_same(self.kept.names, names)
+        self.names = [*self.kept.names, *names]
         self.options = arrow_csv.WriteOptions(include_header=False)
         for column in self.kept:
             try:
                 arrow_csv.write_csv(pyarrow.schema([column]).empty_table(), io.BytesIO())
             except pyarrow.ArrowException:
                 raise ValueError(
-                    f"column {column.name!r} cannot be kept in CSV: it is of type {column.type}; "
+                    f"column {column.name!r} cannot be kept in CSV: its type is {column.type}; "
                     "leave it out, or write .parquet"
                 ) from None
 
@@ -77,11 +74,11 @@ class Lines:
         return text.getvalue().encode()
 
     def of(self, scored: Scored) -> Iterator[Any]:
-        """Yield the lines of a chunk, some at a time, as bytes."""
+        """Yield the lines of a chunk as bytes, some at a time."""
         import pyarrow as pa
         import pyarrow.csv as arrow_csv
 
-        kept = pa.record_batch(kept_columns(scored, self.kept), schema=self.kept)
+        kept = pa.record_batch(leading_columns(scored, self.kept), schema=self.kept)
         lengths = self._lengths(scored)
         if lengths is None:
             lines_of, ends = None, np.arange(1, len(scored.rows) + 1)
@@ -103,8 +100,8 @@ class Lines:
             yield out.getvalue()
 
     def _lengths(self, scored: Scored) -> npt.NDArray[np.int64] | None:
-        if not self.long or scored.lengths is not None:
-            return scored.lengths if self.long else None
+        if not self.by_step or scored.lengths is not None:
+            return scored.lengths if self.by_step else None
         every = next(field.name for field in self.fields if field.stepwise)
         return np.full(len(scored.rows), scored.values[every].shape[1])
 
@@ -137,19 +134,15 @@ def _names(field: Field) -> list[str]:
     return [f"{field.name}_{i}" for i in range(field.width)]
 
 
-class CsvWriter:
-    """Writes the lines of `Lines` to a file.
+class CsvWriter(Writer):
+    """Writes results to a CSV file; raises what `Lines` does."""
 
-    Parameters and exceptions are those of `NpyWriter` and of `Lines`.
-    """
-
-    def __init__(self, partial: Partial, fields: Sequence[Field], job: Any) -> None:
+    def __init__(self, partial: Partial, results: Results) -> None:
         self.partial = partial
-        self.lines = Lines(fields, job.reader.kept)
+        self.lines = Lines(results)
         self.file: Appended | None = None
 
     def open(self, sizes: Mapping[str, int], written: int) -> None:
-        """See `Writer`."""
         size = known_sizes(self.partial.folder, ["score.csv"], sizes)["score.csv"]
         self.file = file = Appended(self.partial.path("score.csv"), size)
         header = self.lines.header()
@@ -157,7 +150,7 @@ class CsvWriter:
             if not size:
                 file.write(header)
             elif file.read(0, len(header)) != header or file.read(size - 1, 1) != b"\n":
-                raise file.damaged("its lines are not those of the journal")
+                raise file.damaged("it does not hold the lines that its journal says")
         except BaseException:
             self.close()
             raise
@@ -168,64 +161,55 @@ class CsvWriter:
         return self.file
 
     def write(self, scored: Scored) -> None:
-        """See `Writer`."""
         for lines in self.lines.of(scored):
             self._open.write(lines)
 
     def sizes(self) -> dict[str, int]:
-        """See `Writer`."""
         return {"score.csv": self._open.size}
 
     def sync(self) -> None:
-        """See `Writer`."""
         self._open.sync()
 
     def cut(self, sizes: Mapping[str, int]) -> None:
-        """See `Writer`."""
         self._open.cut(sizes["score.csv"])
 
     def finish(self, written: int) -> None:
-        """See `Writer`."""
         self._open.sync()
 
     def targets(self) -> dict[str, Path]:
-        """See `Writer`."""
         return {"score.csv": self.partial.destination}
 
     def close(self) -> None:
-        """See `Writer`."""
         if self.file is not None:
             self.file.close()
 
 
-class CsvStream:
-    """Writes the lines of `Lines` to standard output; see `StreamWriter`.
+class CsvStream(StreamWriter):
+    """Writes results as CSV to standard output; raises what `Lines` does.
 
     Raises
     ------
     OSError
-        It is closed.
+        Standard output is closed.
     """
 
-    def __init__(self, fields: Sequence[Field], job: Any) -> None:
+    def __init__(self, results: Results) -> None:
         if sys.stdout is None:
             raise OSError("standard output is closed: name a file for the scores")
-        self.lines = Lines(fields, job.reader.kept)
+        self.lines = Lines(results)
         self.begun = False
 
     def write(self, scored: Scored) -> None:
-        """See `StreamWriter`."""
         self._begin()
         for lines in self.lines.of(scored):
             sys.stdout.buffer.write(lines)
 
     def finish(self) -> None:
-        """See `StreamWriter`."""
         self._begin()
         sys.stdout.buffer.flush()
 
     def _begin(self) -> None:
-        """Write the header when there is something to say: not before an error."""
+        """Write the header, but only once there are results: an error may come first."""
         if not self.begun:
             sys.stdout.flush()
             sys.stdout.buffer.write(self.lines.header())

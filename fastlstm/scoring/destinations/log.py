@@ -1,4 +1,4 @@
-"""A log of record batches: what is appended to until a file can be made of it."""
+"""A log of record batches, which grows until a file can be made of it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from fastlstm.scoring.destinations.appended import Appended
 
 __all__ = ["Log", "regrouped"]
 
-# A group of rows of the finished file: the sizes of chunks leave no trace in it.
+# The size of row groups in the finished file, which does not depend on the sizes of chunks.
 GROUP_ROWS = 2**20
 GROUP_BYTES = 2**22
 
 
 class Log(Appended):
-    """Record batches of one schema, each as Arrow's message with its size before it.
+    """Record batches of one schema, each as an Arrow message after its size in 8 bytes.
 
     Parameters
     ----------
     path, size
-        See `Appended`.
+        As of an `Appended`.
     schema : pyarrow.Schema
         Of all batches.
     written
-        How many rows it has, if `size` is not 0.
+        How many rows these bytes hold.
 
     Raises
     ------
     ValueError
-        See `Appended`; or these bytes do not hold so many rows.
+        The file is damaged, or does not hold so many rows.
     """
 
     def __init__(self, path: Path, size: int, schema: Any, written: int = 0) -> None:
@@ -68,7 +68,7 @@ class Log(Appended):
             while file.tell() < self.size:
                 size = int.from_bytes(file.read(8), "little")
                 if size > self.size - file.tell():
-                    raise self.damaged("a message reaches beyond its end")
+                    raise self.damaged("a record batch reaches beyond its end")
                 try:
                     batch = pa.ipc.read_record_batch(pa.py_buffer(file.read(size)), self.schema)
                     batch.validate(full=True)
@@ -81,14 +81,14 @@ class Log(Appended):
 
 
 def regrouped(batches: Iterator[Any], schema: Any) -> Iterator[Any]:
-    """Yield the rows of batches as tables of about one size, whatever the batches' sizes.
+    """Yield the rows of batches in tables of about the same size, whatever the sizes of batches.
 
     Parameters
     ----------
     batches : iterator of pyarrow.RecordBatch
-        Of one schema.
+        All of one schema.
     schema : pyarrow.Schema
-        That schema.
+        Their schema.
     """
     import pyarrow as pa
 
@@ -106,7 +106,7 @@ def regrouped(batches: Iterator[Any], schema: Any) -> Iterator[Any]:
             fit = int(np.searchsorted(ends, before + GROUP_BYTES - size, "right"))
             last = min(fit, first + GROUP_ROWS - rows)
             if not rows:
-                last = max(last, first + 1)  # a row larger than a group is one alone
+                last = max(last, first + 1)  # a row larger than a group is a group of its own
             if last > first:
                 parts.append(batch.slice(first, last - first))
                 rows, size = rows + last - first, size + int(ends[last - 1]) - before
@@ -119,7 +119,7 @@ def regrouped(batches: Iterator[Any], schema: Any) -> Iterator[Any]:
 
 
 def _row_bytes(batch: Any) -> npt.NDArray[np.int64]:
-    """Return about how many bytes each row has."""
+    """Return about how many bytes each row takes."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -150,5 +150,5 @@ def _item_bytes(kind: Any) -> int:
         return int(kind.list_size) * _item_bytes(kind.value_type)
     try:
         return max(1, int(kind.bit_width) // 8)
-    except ValueError:  # of no fixed size
+    except ValueError:  # its size is not fixed
         return 16

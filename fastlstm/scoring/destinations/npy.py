@@ -1,10 +1,10 @@
-"""Results as ``.npy`` files: one for the scores, one beside it for every further field."""
+"""Results as ``.npy`` files: one for the scores, and one beside it for every other field."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +12,38 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.messages import Message, Option
-from fastlstm.scoring.chunk import Field, Scored
+from fastlstm.scoring.chunk import Scored
 from fastlstm.scoring.destinations.appended import Appended, known_sizes
+from fastlstm.scoring.destinations.writer import Results, Writer
 from fastlstm.scoring.partial import Partial
 
-__all__ = ["NpyWriter"]
+__all__ = ["NpyWriter", "npy_header"]
 
 Array = npt.NDArray[Any]
 
 
-class NpyWriter:
+class NpyWriter(Writer):
     """Writes arrays (N, width), or (N, T, width) padded with zeros.
 
-    ``scores.npy`` holds the first field; the others lie beside it as ``scores.h_n.npy``. Where
-    sequences are of unequal length, what there is of each step comes with ``scores.lengths.npy``.
-
-    Parameters
-    ----------
-    partial
-        Where the files lie meanwhile.
-    fields
-        What is written; at least one.
-    job
-        Says what is known of the sequences: `steps`, and of its `reader` whether all are `equal`.
+    ``scores.npy`` holds the first field; the others stand beside it, such as ``scores.h_n.npy``. If
+    there are results of every step and sequences differ in length, ``scores.lengths.npy`` holds
+    the real length of each row.
 
     Raises
     ------
     ValueError
-        There are numbers of every step, and it is not known how many steps there are at most.
+        There are results of every step, and the most steps of a sequence is not known.
     """
 
-    def __init__(self, partial: Partial, fields: Sequence[Field], job: Any) -> None:
+    def __init__(self, partial: Partial, results: Results) -> None:
         self.partial = partial
-        steps = job.steps
+        fields, steps = results.fields, results.steps
         stepwise = any(field.stepwise for field in fields)
         if stepwise and steps is None:
             raise ValueError(
                 Message(
-                    "an array of every step needs to know the longest sequence beforehand, which "
-                    "this source does not say: give ",
+                    "cannot write results of every step to an array: this source does not say "
+                    "how long its longest sequence is; give ",
                     Option("max_steps"),
                     ", or write .parquet",
                 )
@@ -62,13 +55,12 @@ class NpyWriter:
             )
             for field in fields
         }
-        self.with_lengths = stepwise and not job.reader.equal
+        self.with_lengths = stepwise and not results.equal
         if self.with_lengths:
             self.shapes["lengths"] = np.dtype(np.int64), ()
         self.files: dict[str, Appended] = {}
 
     def open(self, sizes: Mapping[str, int], written: int) -> None:
-        """See `Writer`."""
         names = [f"{name}.npy" for name in self.shapes]
         known = known_sizes(self.partial.folder, names, sizes)
         try:
@@ -91,7 +83,6 @@ class NpyWriter:
             raise
 
     def write(self, scored: Scored) -> None:
-        """See `Writer`."""
         values = dict(scored.values)
         if self.with_lengths:
             values["lengths"] = _lengths(scored)
@@ -105,21 +96,18 @@ class NpyWriter:
             self.files[name].write(np.ascontiguousarray(array))
 
     def sizes(self) -> dict[str, int]:
-        """See `Writer`."""
         return {f"{name}.npy": file.size for name, file in self.files.items()}
 
     def sync(self) -> None:
-        """See `Writer`."""
         for file in self.files.values():
             file.sync()
 
     def cut(self, sizes: Mapping[str, int]) -> None:
-        """See `Writer`."""
         for name, file in self.files.items():
             file.cut(sizes[f"{name}.npy"])
 
     def finish(self, written: int) -> None:
-        """See `Writer`: only now the headers say how many sequences there are."""
+        # only now is it known how many sequences there are
         for name, (dtype, shape) in self.shapes.items():
             file = self.files[name]
             file.overwrite(npy_header(dtype, (written, *shape)))
@@ -127,7 +115,6 @@ class NpyWriter:
         self.close()
 
     def targets(self) -> dict[str, Path]:
-        """See `Writer`."""
         destination = self.partial.destination
         first, *others = self.shapes
         beside = {
@@ -137,13 +124,12 @@ class NpyWriter:
         return {**beside, f"{first}.npy": destination}
 
     def close(self) -> None:
-        """See `Writer`."""
         for file in self.files.values():
             file.close()
 
 
 def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """Return the header of an .npy file, which is as long for any number of rows."""
+    """Return the header of an .npy file; it has the same length for any number of rows."""
     stream = io.BytesIO()
     described = np.lib.format.dtype_to_descr(dtype)
     np.lib.format.write_array_header_1_0(
@@ -153,7 +139,7 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 
 def _unread(scored: Scored) -> list[int]:
-    """Return the bad rows of which no step is known: padding would look like a result."""
+    """Return the bad rows without steps, where padding would look like a result."""
     return [] if scored.lengths is None else [n for n in scored.bad if not scored.lengths[n]]
 
 

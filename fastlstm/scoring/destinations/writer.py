@@ -1,24 +1,35 @@
-"""What writes results."""
+"""What writes results, and what it has to know of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
-from fastlstm.scoring.chunk import Scored
+from fastlstm.scoring.chunk import Field, Scored
+from fastlstm.scoring.partial import Partial
 
-__all__ = ["StreamWriter", "Writer"]
+__all__ = ["MakesWriter", "Results", "StreamWriter", "Writer"]
+
+
+class Results(NamedTuple):
+    """What is known of the results before any is computed."""
+
+    suffix: str  # of the destination
+    fields: Sequence[Field]  # at least one
+    steps: int | None  # the most of a sequence, if known
+    equal: bool  # all sequences have as many
+    kept: Any  # pyarrow.Schema of the columns that are carried along, or None
 
 
 class StreamWriter(Protocol):
     """Writes results to standard output."""
 
     def write(self, scored: Scored) -> None:
-        """Append the results of a chunk."""
+        """Write the results of a chunk."""
 
     def finish(self) -> None:
-        """Write what stands at the end."""
+        """Write what belongs at the end."""
 
 
 class Writer(Protocol):
@@ -30,21 +41,21 @@ class Writer(Protocol):
         Parameters
         ----------
         sizes
-            Bytes of each file that an earlier run left, if one is taken up.
+            The bytes of each file that an earlier run left; empty in a new run.
         written
             How many sequences they hold.
 
         Raises
         ------
         ValueError
-            They are not there, or cannot hold so many. What has been opened is closed.
+            The files are not there, or cannot hold so many. Any that were opened are closed.
         """
 
     def write(self, scored: Scored) -> None:
         """Append the results of a chunk."""
 
     def sizes(self) -> dict[str, int]:
-        """Return the bytes of each file, all chunks written so far included."""
+        """Return the bytes of each file, including all chunks written so far."""
 
     def sync(self) -> None:
         """Wait until all is on the disk."""
@@ -53,13 +64,16 @@ class Writer(Protocol):
         """Cut the files back to sizes that were returned earlier."""
 
     def finish(self, written: int) -> None:
-        """Make the finished files of so many sequences, on the disk; it may be interrupted."""
+        """Complete the files of so many sequences, on the disk. It may be interrupted."""
 
     def targets(self) -> dict[str, Path]:
-        """Return where each finished file belongs, by its name; the destination last.
+        """Return where each complete file belongs, by its name; the destination comes last.
 
-        It needs no open files.
+        The files need not be open.
         """
 
     def close(self) -> None:
         """Close the files."""
+
+
+MakesWriter = Callable[[Partial, Results], Writer]

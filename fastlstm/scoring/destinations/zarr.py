@@ -1,4 +1,4 @@
-"""Results as a Zarr store: a group with an array for every field."""
+"""Results as a Zarr store: a group with an array for each field."""
 
 from __future__ import annotations
 
@@ -11,53 +11,54 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.files import sync_folder
-from fastlstm.scoring.chunk import Field, Scored
+from fastlstm.scoring.chunk import Scored
 from fastlstm.scoring.destinations.appended import known_sizes
-from fastlstm.scoring.destinations.arrow import (
+from fastlstm.scoring.destinations.batches import (
     import_pyarrow,
-    kept_columns,
-    kept_schema,
+    leading_columns,
+    leading_schema,
     refuse_same,
 )
 from fastlstm.scoring.destinations.log import Log
 from fastlstm.scoring.destinations.npy import NpyWriter, npy_header
+from fastlstm.scoring.destinations.writer import Results, Writer
 from fastlstm.scoring.partial import Partial
 
 __all__ = ["ZarrWriter"]
 
 Array = npt.NDArray[Any]
 
-CHUNK_BYTES = 2**22  # decoded
-CHUNK_ROWS = 2**16  # of the columns that are carried along
+CHUNK_BYTES = 2**22  # of a chunk of numbers, decoded
+CHUNK_ROWS = 2**16  # of a chunk of a kept column
 
 
-class ZarrWriter:
-    """Writes ``score`` (N, width), or (N, T, width) padded with zeros, and so every other field.
+class ZarrWriter(Writer):
+    """Writes ``score`` and every other field (N, width), or (N, T, width) padded with zeros.
 
-    Columns that are carried along, or ``row``, are arrays (N,). Every reader of Zarr reads
-    format 2; ``_ARRAY_DIMENSIONS`` tells xarray what belongs together.
-
-    Parameters and exceptions are those of `NpyWriter` and of `schema_of`; and
+    Kept columns, or ``row``, are arrays (N,). The store has format 2, which all versions of Zarr
+    read; ``_ARRAY_DIMENSIONS`` tells xarray which arrays share an axis.
 
     Raises
     ------
+    ImportError
+        The package zarr or pyarrow is not installed.
     ValueError
-        A column that is carried along holds neither numbers nor text.
+        A column cannot be kept, such as one that holds neither numbers nor text; or the most
+        steps of a sequence is not known.
     """
 
-    def __init__(self, partial: Partial, fields: Sequence[Field], job: Any) -> None:
+    def __init__(self, partial: Partial, results: Results) -> None:
         _import_zarr()
-        self.partial, kept = partial, job.reader.kept
+        self.partial = partial
         import_pyarrow("writing .zarr")
-        self.schema = kept_schema(kept)
-        self.arrays = NpyWriter(partial, fields, job)
+        self.schema = leading_schema(results.kept)
+        self.arrays = NpyWriter(partial, results)
         refuse_same(self.schema.names, [*self.arrays.shapes])
         for column in self.schema:
             _check(column)
         self.file: Log | None = None
 
     def open(self, sizes: Mapping[str, int], written: int) -> None:
-        """See `Writer`."""
         names = [*(f"{name}.npy" for name in self.arrays.shapes), "log"]
         known = known_sizes(self.partial.folder, names, sizes)
         of_log = known.pop("log")
@@ -70,47 +71,36 @@ class ZarrWriter:
 
     @property
     def log(self) -> Log:
-        """The open log."""
+        """The log of kept columns, which is open."""
         assert self.file is not None
         return self.file
 
     def write(self, scored: Scored) -> None:
-        """See `Writer`.
-
-        Raises
-        ------
-        ValueError
-            A column that is carried along lacks a value.
-        """
         import pyarrow as pa
 
-        columns = kept_columns(scored, self.schema)
+        columns = leading_columns(scored, self.schema)
         for name, column in zip(self.schema.names, columns, strict=True):
             if column.null_count and not pa.types.is_floating(column.type):
                 first = scored.rows[int(np.flatnonzero(column.is_null())[0])]
                 raise ValueError(
-                    f"column {name!r} has no value for sequence {first}, which Zarr has no sign "
-                    "for: leave it out, or write .parquet"
+                    f"column {name!r} is null for sequence {first}, which Zarr cannot hold: "
+                    "leave the column out, or write .parquet"
                 )
         self.arrays.write(scored)
         self.log.append(pa.record_batch(columns, schema=self.schema))
 
     def sizes(self) -> dict[str, int]:
-        """See `Writer`."""
         return {**self.arrays.sizes(), "log": self.log.size}
 
     def sync(self) -> None:
-        """See `Writer`."""
         self.arrays.sync()
         self.log.sync()
 
     def cut(self, sizes: Mapping[str, int]) -> None:
-        """See `Writer`."""
         self.arrays.cut(sizes)
         self.log.cut(sizes["log"])
 
     def finish(self, written: int) -> None:
-        """See `Writer`."""
         store = Store(self.partial.path("score.zarr"))
         for name, (dtype, shape) in self.arrays.shapes.items():
             dimensions = _dimensions(name, len(shape))
@@ -127,7 +117,7 @@ class ZarrWriter:
             for column in self.schema
         ]
         first = 0
-        for columns in _blocks(self.log.batches(written)):
+        for columns in _regrouped(self.log.batches(written)):
             rows = len(columns[0])
             for target, values in zip(targets, columns, strict=True):
                 target[first : first + rows] = values
@@ -135,18 +125,16 @@ class ZarrWriter:
         store.close()
 
     def targets(self) -> dict[str, Path]:
-        """See `Writer`."""
         return {"score.zarr": self.partial.destination}
 
     def close(self) -> None:
-        """See `Writer`."""
         self.arrays.close()
         if self.file is not None:
             self.file.close()
 
 
 class Store:
-    """A new Zarr group in place of an old one, made by version 2 or 3 of the package."""
+    """A new Zarr group in place of an older one, made by zarr-python 2 or 3."""
 
     def __init__(self, path: Path) -> None:
         self.zarr = _import_zarr()
@@ -167,10 +155,10 @@ class Store:
         options: dict[str, Any] = {
             "shape": shape,
             "chunks": (max(1, min(rows, shape[0])), *(max(1, n) for n in shape[1:])),
-            # no number stands for a missing one: xarray would take it for NaN
+            # xarray would read a fill value as NaN
             "fill_value": None,
         }
-        # Zstandard's bytes are the same every time, those of Blosc's threads are not
+        # Zstandard gives the same bytes every time, Blosc with threads does not
         codec, attributes = Zstd(level=1), {"_ARRAY_DIMENSIONS": list(dimensions)}
         if self.new:
             return self.group.create_array(
@@ -193,7 +181,7 @@ class Store:
         return array
 
     def close(self) -> None:
-        """Make it whole, and wait until all of it is on the disk."""
+        """Consolidate the metadata, and wait until all is on the disk."""
         version = {"zarr_format": 2} if self.new else {}
         self.zarr.consolidate_metadata(str(self.path), **version)
         for folder, _, names in os.walk(self.path):
@@ -215,8 +203,8 @@ def _check(column: Any) -> None:
     name = column.name
     if not name or name[0] in "._" or "/" in name or "\\" in name:
         raise ValueError(
-            f"column {name!r} cannot be kept: it cannot be the name of a Zarr array; rename it "
-            "in the source"
+            f"column {name!r} cannot be kept: {name!r} cannot be the name of a Zarr array; rename "
+            "it in the source"
         )
     _dtype(column)
 
@@ -241,8 +229,8 @@ def _dimensions(name: str, axes: int) -> list[str]:
     return ["sequence", *(["step"] if axes == 2 else []), *(names if axes else [])]
 
 
-def _blocks(batches: Iterator[Any]) -> Iterator[list[Array]]:
-    """Yield the columns of batches in blocks of `CHUNK_ROWS` rows."""
+def _regrouped(batches: Iterator[Any]) -> Iterator[list[Array]]:
+    """Yield the columns of batches, `CHUNK_ROWS` rows at a time."""
     waiting: list[list[Array]] = []
     rows = 0
     for batch in batches:

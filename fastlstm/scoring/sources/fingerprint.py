@@ -9,16 +9,14 @@ from typing import Any, NamedTuple
 
 __all__ = ["PATIENCE", "Status", "fingerprint", "settle", "status_of"]
 
-SAMPLE = 2**16  # bytes that are looked at, at the beginning, in the middle and at the end
+SAMPLE = 2**16  # bytes that are read at the beginning, in the middle and at the end
 
-TICK = 20_000_000  # nanoseconds, more than between two times that Linux gives to files
-
-
+TICK = 20_000_000  # nanoseconds, longer than a tick of the clock that Linux dates files by
 PATIENCE = 5  # times to wait for a file that is being written to
 
 
 class Status(NamedTuple):
-    """What changes when a file is written to, or replaced."""
+    """What changes when a file is written to or replaced."""
 
     file: int  # its number in the file system
     size: int
@@ -38,7 +36,7 @@ def status_of(path: str) -> Status:
 
 
 def fingerprint(path: str) -> dict[str, Any]:
-    """Return a file's name, size, time of its last change and a digest of samples of it."""
+    """Return the name and size of a file, the time of its last change, and a digest of samples."""
     for _ in range(PATIENCE):
         if not settle(os.stat(path).st_mtime_ns):
             break
@@ -57,7 +55,7 @@ def fingerprint(path: str) -> dict[str, Any]:
 
 
 def settle(modified: int) -> bool:
-    """Wait until writing to a file would give it a later time than it has; tell whether one had to.
+    """Wait until another change would give the file a later time; tell whether that took waiting.
 
     Otherwise a second change right after the first would not show.
     """

@@ -1,4 +1,4 @@
-"""Standard input: an ``.npy`` file or a stream of Arrow's, told apart by how it begins."""
+"""Standard input: an ``.npy`` file or an Arrow stream, told apart by its first bytes."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.model import LSTM
 from fastlstm.scoring.chunk import Reader
-from fastlstm.scoring.sources import Layout
-from fastlstm.scoring.sources.arrays import ArrayReader
-from fastlstm.scoring.sources.npy import read_header_of
+from fastlstm.scoring.sources.arrays.file import ArrayFile
+from fastlstm.scoring.sources.arrays.npy_header import read_header_of
+from fastlstm.scoring.sources.arrays.reader import ArrayReader
+from fastlstm.scoring.sources.layout import Layout
+from fastlstm.scoring.sources.model_input import ModelInput
+from fastlstm.scoring.sources.tables.arrow import ArrowStream, StreamFile, is_stream
+from fastlstm.scoring.sources.tables.open import reader_of
+from fastlstm.scoring.sources.tables.table import Table
 
-__all__ = ["NpyStream", "open_stdin"]
+__all__ = ["open_stdin"]
 
 Array = npt.NDArray[Any]
 
 NAME = "standard input"
 NPY = b"\x93NUMPY"
 BUFFER = 2**20
-POLL = 100  # milliseconds until it is asked whether to go on waiting
+POLL = 100  # milliseconds between questions whether anybody still wants more
 
 
-def open_stdin(layout: Layout, model: LSTM) -> Reader:
+def open_stdin(layout: Layout, model: ModelInput) -> Reader:
     """Open standard input.
 
     Raises
     ------
     ValueError
-        It is neither of both, or a terminal.
+        It is neither an ``.npy`` file nor an Arrow stream, or it is a terminal.
     OSError
         It is closed.
     """
@@ -43,32 +47,28 @@ def open_stdin(layout: Layout, model: LSTM) -> Reader:
         raise ValueError(f"{NAME} is a terminal: pipe an Arrow stream or an .npy file into it")
     whole = _Prefixed(stream)
     magic = whole.prefix[: len(NPY)]
+    reader: Reader
     if magic == NPY:
-        file = NpyStream(io.BufferedReader(whole, BUFFER))
-        reader = ArrayReader(file, layout, model)
-        reader.again, reader.abandon = False, whole.abandon
-        return reader
-    from fastlstm.scoring.sources.arrow import ArrowStream, Source, is_stream
-    from fastlstm.scoring.sources.table_files import Table
-    from fastlstm.scoring.sources.tables import reader_of
-
-    if not is_stream(magic):
+        reader = ArrayReader(NpyStream(io.BufferedReader(whole, BUFFER)), layout, model)
+        reader.again = False
+    elif is_stream(magic):
+        table = Table([ArrowStream(NAME, StreamFile(whole, BUFFER))])
+        table.again = False
+        reader = reader_of(table, layout, model)
+    else:
         found = f"{magic!r} ..." if magic else "nothing"
         raise ValueError(f"{NAME}: expected an Arrow stream or an .npy file, got {found}")
-    table = Table([ArrowStream(NAME, Source(whole, BUFFER))])
-    table.again = False
-    opened = reader_of(table, layout, model)
-    opened.abandon = whole.abandon  # type: ignore[attr-defined]
-    return opened
+    reader.abandon = whole.abandon
+    return reader
 
 
-class NpyStream:
-    """An ``.npy`` file that is read once, from its beginning to its end; see `ArrayFile`.
+class NpyStream(ArrayFile):
+    """An ``.npy`` file that is read once, from its beginning to its end.
 
     Raises
     ------
     ValueError
-        Its header is damaged, or it is in Fortran's order.
+        Its header is damaged, or it is in Fortran order.
     """
 
     name = NAME
@@ -77,15 +77,15 @@ class NpyStream:
         self.shape, self.dtype, fortran, _ = read_header_of(source, NAME)
         if fortran:
             raise ValueError(
-                f"{NAME}: expected an array in C order, got Fortran's, which cannot be read from "
-                "its beginning to its end: write np.ascontiguousarray of it, or a file"
+                f"{NAME}: expected an array in C order, got Fortran order, whose rows do not "
+                "follow each other: save np.ascontiguousarray(x), or score a file"
             )
         self.source = source
-        self.last = np.empty(0, self.dtype)  # what was read last: windows overlap
-        self.at = 0  # its first number
+        self.last = np.empty(0, self.dtype)  # the numbers read last, for windows that overlap
+        self.at = 0  # where they begin
 
     def read(self, rows: slice, steps: slice) -> Array:
-        """See `ArrayFile`; only forwards, from within what was read last on."""
+        """Return some rows, which begin within the last ones that were read or after them."""
         first, last, _ = rows.indices(self.shape[0])
         if len(self.shape) == 1:
             return self._numbers(first, last)
@@ -102,7 +102,7 @@ class NpyStream:
         out = np.empty(max(last - first, 0), self.dtype)
         overlap = max(0, known - first)
         out[:overlap] = self.last[len(self.last) - overlap :]
-        for skipped in range(known, first, BUFFER):  # between windows that are far apart
+        for skipped in range(known, first, BUFFER):  # between windows with a large stride
             self._fill(np.empty(min(BUFFER, first - skipped), self.dtype))
         self._fill(out[overlap:])
         self.last, self.at = out, first
@@ -116,27 +116,23 @@ class NpyStream:
                 raise OSError(f"{NAME} ended before the array of shape {self.shape} was complete")
             left = left[n:]
 
-    def missing(self, rows: slice, steps: slice) -> None:
-        """See `ArrayFile`: nothing is."""
-
     def identity(self) -> dict[str, Any]:
-        """See `ArrayFile`."""
         return {"name": NAME}
 
     def close(self) -> None:
-        """See `ArrayFile`."""
+        """Leave standard input open: it is not ours."""
 
 
 class _Prefixed(io.RawIOBase):
-    """A stream that is read as it comes, with its beginning known.
+    """A stream whose first bytes are known before it is read.
 
-    Whoever waits for more of it can be sent away, where the system can say whether there is some.
+    Waiting for more of it can be abandoned, where the system can say whether there is more.
     """
 
     def __init__(self, stream: Any) -> None:
         self.stream, self.abandoned, self.prefix = stream, False, b""
         if isinstance(stream, io.BufferedReader):
-            # its lock would be held while waiting, also when Python ends and wants to close it
+            # its lock would be held while waiting, and Python needs it to exit
             self.stream, self.prefix = stream.raw, stream.read(len(stream.peek()))
         while len(self.prefix) < len(NPY):
             more = self.stream.read(len(NPY) - len(self.prefix))
@@ -156,22 +152,22 @@ class _Prefixed(io.RawIOBase):
         return int(self.stream.readinto(buffer))
 
     def abandon(self) -> None:
-        """Want no more of it."""
+        """End waiting for more of it."""
         self.abandoned = True
 
     def _wait(self) -> None:
-        """Wait until there is something, or the end.
+        """Wait for more bytes, or for the end.
 
         Raises
         ------
         OSError
-            Nobody wants it any more.
+            Waiting was abandoned.
         """
         try:
             waiting = select.poll()
             waiting.register(self.stream.fileno(), select.POLLIN)
-        except (AttributeError, OSError):  # Windows, or no file
+        except (AttributeError, OSError):  # Windows, or not a file
             return
         while not waiting.poll(POLL):
             if self.abandoned:
-                raise OSError(f"{NAME} is not wanted any more")
+                raise OSError(f"reading {NAME} was abandoned")

@@ -1,0 +1,1 @@
+"""`python -m bench compare`: a module for each section of its result."""

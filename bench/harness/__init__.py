@@ -1,0 +1,1 @@
+"""What the commands share: workloads, engines, turns, stored results, tables."""

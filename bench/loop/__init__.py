@@ -1,0 +1,1 @@
+"""`python -m bench loop`: a module for each section of its result."""

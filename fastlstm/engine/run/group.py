@@ -1,0 +1,176 @@
+"""A group of rows on its way through a program, in the memory of one thread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.engine.kernel.loop import STOPPED
+from fastlstm.engine.plan.program import Program, Value
+from fastlstm.engine.run.call import NO_INTEGERS, new_counter
+from fastlstm.engine.run.packed import Packed
+from fastlstm.engine.run.source import Outputs, Rows, Source
+from fastlstm.engine.run.state import Pair
+
+__all__ = ["Group", "Groups", "Task", "Worker"]
+
+Array = npt.NDArray[Any]
+Integers = npt.NDArray[np.int64]
+
+
+class Task(NamedTuple):
+    """What a call is about; its arguments as in `Engine.run`."""
+
+    program: Program
+    packed: Packed
+    source: Source
+    inputs: tuple[Array, Integers] | None  # of the source in place, if they can be read there
+    start: Pair | None
+    outputs: Outputs
+
+
+class Groups(NamedTuple):
+    """How rows are drawn that go through the program group by group."""
+
+    starts: Sequence[int]  # the first row of every group, and behind them the number of rows
+    piece_steps: int  # so many steps of a group are read and walked at once
+    tile_rows: int  # for so many rows, and threads, tiles are chosen
+    tile_threads: int
+
+
+class Worker:
+    """One thread at work, and its memory."""
+
+    def __init__(self) -> None:
+        self.counter = new_counter()  # of the kernel that it is in
+        self.stopped = False
+        self.buffers: dict[int, Array] = {}  # by their number
+
+    def buffer(self, number: int, size: int, dtype: np.dtype[Any]) -> Array:
+        """Return the thread's memory for a buffer, with anything in it."""
+        buffer = self.buffers.get(number)
+        if buffer is None or buffer.size < size:
+            # inputs that nobody has written, past a row's length, are no wild ids
+            buffer = self.buffers[number] = (np.empty if number else np.zeros)(size, dtype)
+        return buffer[:size]
+
+    def stop(self) -> None:
+        """Let it leave off, within a block of time steps if it is in a kernel."""
+        self.stopped = True
+        self.counter[0] = STOPPED
+
+
+class Group:
+    """Some rows on their way through the program.
+
+    Attributes
+    ----------
+    rows, n : array (n,), int
+        Their numbers, and how many they are.
+    values, starts : array, array (n,) of int
+        Their inputs, flat, and where each row's begin; no starts where a row follows the other.
+    lengths : array (n,) or None
+        Their real steps, of those that are being walked; None if all have `steps`.
+    first, steps : int
+        Which step is the first that is being walked, and how many.
+    state, started : pair or None, bool
+        The state of these rows, if it is wanted; whether anything is in it.
+    """
+
+    def __init__(self, task: Task, worker: Worker, rows: Integers, piece_steps: int) -> None:
+        self.task, self.worker, self.rows, self.n = task, worker, rows, len(rows)
+        source, states = task.source, task.packed.states
+        self.selection = as_slice(rows)
+        self.ends = None if source.lengths is None else source.lengths[rows]
+        self.longest = source.n_steps if self.ends is None else int(self.ends.max())
+        self.piece_steps = piece_steps
+        self.keeps_state = task.outputs.end is not None or self.longest > piece_steps
+        self.started, self.state = task.start is not None, None
+        if task.start is not None:
+            self.state = states.take(task.start, source.n_rows, self.selection, self.n)
+        elif self.keeps_state:
+            self.state = states.zeros(self.n)
+
+    def pieces(self) -> Iterator[int]:
+        """Yield the first step of each piece, with the inputs of its steps at hand."""
+        for first in range(0, max(self.longest, 1), self.piece_steps):
+            self._read(first)
+            yield first
+            self.started = self.state is not None
+
+    def _read(self, first: int) -> None:
+        """Find the inputs from a step on where they are, or copy them out."""
+        source, packed = self.task.source, self.task.packed
+        self.first, self.lengths = first, self.ends
+        self.steps = min(self.longest - first, self.piece_steps)
+        if self.ends is not None and self.steps < self.longest:
+            self.lengths = np.clip(self.ends - first, 0, self.steps)
+        if self.task.inputs is None:
+            shape = self.n, self.steps, packed.input_size
+            self.values = self.worker.buffer(0, math.prod(shape), packed.input_dtype)
+            source.copy_into(self.values.reshape(shape), self.selection, first)
+            self.starts = NO_INTEGERS
+            return
+        values, starts = self.task.inputs
+        whole = source.n_steps * packed.input_size
+        if starts.size:
+            self.values, self.starts = values, starts[self.rows]
+        elif isinstance(self.selection, slice) and self.steps == source.n_steps:
+            rows = self.selection  # of which each ends where the next begins
+            self.values, self.starts = values[rows.start * whole : rows.stop * whole], NO_INTEGERS
+        else:
+            self.values, self.starts = values, self.rows * whole
+
+    def array(self, value: Value) -> Array:
+        """Return a value, flat; the inputs one row behind the other."""
+        if value.buffer:
+            size = self.n * value.size * (self.steps if value.every else 1)
+            return self.worker.buffer(value.buffer, size, self.task.packed.dtype)
+        if not self.starts.size:
+            return self.values
+        found = np.empty((self.n, self.steps, value.size), self.task.packed.dtype)
+        for row, steps in zip(found, self.each_input(), strict=True):
+            row[: len(steps)] = steps
+            row[len(steps) :] = 0
+        return found.reshape(-1)
+
+    def each_input(self) -> Iterator[Array]:
+        """Yield the inputs (length, I) of each row."""
+        width = self.task.packed.input_size
+        ends = np.full(self.n, self.steps) if self.lengths is None else self.lengths
+        starts = self.starts
+        if not starts.size:
+            starts = np.arange(self.n) * self.steps * width
+        for start, length in zip(starts, ends, strict=True):
+            yield self.values[start : start + length * width].reshape(-1, width)
+
+    def write(self) -> None:
+        """Hand over the result, if no walk has written it, and the state."""
+        outputs, program = self.task.outputs, self.task.program
+        if not program.direct:
+            result, found = program.result, self.array(program.result)
+            if outputs.last is not None:
+                outputs.last[self.selection] = found.reshape(self.n, -1)
+            elif outputs.sequence is not None:
+                self._write_steps(found.reshape(self.n, self.steps, result.size), outputs.sequence)
+        if outputs.end is not None and self.state is not None:
+            n_rows, states = self.task.source.n_rows, self.task.packed.states
+            states.put(outputs.end, self.state, n_rows, self.selection, self.n)
+
+    def _write_steps(self, found: Array, sequence: Array) -> None:
+        if self.lengths is None:
+            sequence[self.selection] = found
+            return
+        for row, length, numbers in zip(self.rows, self.lengths, found, strict=True):
+            sequence[row, :length] = numbers[:length]
+
+
+def as_slice(rows: Integers) -> Rows:
+    """Return rows that follow each other as a slice, which NumPy reads without a copy."""
+    if rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows

@@ -1,0 +1,103 @@
+"""A network's weights as the kernels read them, packed once for every kind of tile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.engine.kernel.forms import Kind, Tile
+from fastlstm.engine.plan.chain import Stack
+from fastlstm.engine.plan.cost import choose_tile, choose_tiles
+from fastlstm.engine.plan.plan import Plan, make_plan, pack_sums
+from fastlstm.engine.plan.program import Walk
+from fastlstm.engine.run.dense_layers import DenseRows
+from fastlstm.engine.run.state import StateRows
+from fastlstm.network.dense import Dense
+from fastlstm.network.network import Network
+
+__all__ = ["Packed"]
+
+Array = npt.NDArray[Any]
+
+
+class Packed:
+    """What jobs need of a network; all of it is kept.
+
+    Attributes
+    ----------
+    plan : function of a stack, a head, a tile and whether every step is written
+        The plan.
+    plans : function of a walk, rows, threads, whether gates are wanted, and may tiles be mixed
+        The plans of a walk that is all there is to do, with how many rows each takes.
+    tile : function of a stack, rows, threads and whether gates are wanted
+        The tile that is fastest.
+    dense : function of a dense layer
+        The layer as the engine runs it.
+    states : StateRows
+        The layout of states.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.dtype, self.input_dtype = network.dtype, network.input_dtype
+        self.input_size = network.input_size
+        self.states = StateRows(network.cells)
+        # What is cached must not lead back to its cache: weights that nobody holds any more, and
+        # all memory with them, go at once rather than with the next garbage collection.
+        self.plan = cache(_Plans().plan)
+        self.dense = cache(DenseRows)
+        self.tile = lru_cache(maxsize=1024)(choose_tile)
+        self.plans = lru_cache(maxsize=1024)(_Choice(self).plans)
+
+
+class _Plans:
+    """Makes plans, and keeps the weights that they share."""
+
+    def __init__(self) -> None:
+        self.panels: dict[tuple[Stack, Kind], Array] = {}
+        self.tables: dict[tuple[Stack, Kind], Array] = {}
+        self.sums = cache(_sums)
+
+    def plan(self, stack: Stack, head: Dense | None, tile: Tile, sequences: bool) -> Plan:
+        """Return the plan of a stack for one kind of tile."""
+        plan = make_plan(stack, head, tile, sequences)
+        # plans of one kind of tile, whatever its number of sequences, share their weights
+        key = stack, tile.kind._replace(traced=False)
+        plan = replace(plan, panels=self.panels.setdefault(key, plan.panels))
+        if stack.embedding is None:
+            return plan
+        if not stack.looks_up_sums:
+            return replace(plan, looked_up=stack.embedding.weight.flatten())
+        if key not in self.tables:
+            self.tables[key] = pack_sums(self.sums(stack), tile)
+        return replace(plan, looked_up=self.tables[key])
+
+
+class _Choice:
+    """Chooses the plans of a walk that is all there is to do."""
+
+    def __init__(self, packed: Packed) -> None:
+        self.tile, self.plan = packed.tile, packed.plan
+
+    def plans(
+        self, walk: Walk, n_rows: int, n_threads: int, traced: bool, mixed: bool
+    ) -> tuple[tuple[Plan, int], ...]:
+        """Return the plans, with how many rows each takes: one, unless they may be mixed."""
+        if mixed:
+            tiles = choose_tiles(walk.stack, n_rows, n_threads, traced)
+        else:
+            tiles = ((self.tile(walk.stack, n_rows, n_threads, traced), n_rows),)
+        every = walk.writes.every
+        return tuple((self.plan(walk.stack, walk.head, tile, every), n) for tile, n in tiles)
+
+
+def _sums(stack: Stack) -> Array:
+    """Return the biases and the sums over the inputs of every id of an embedding (V, 4H)."""
+    layer, embedding = stack.layers[0], stack.embedding
+    assert embedding is not None
+    out = np.empty(embedding.ids * 4 * layer.hidden_size, layer.dtype)
+    DenseRows(Dense(layer.w_ih, layer.bias)).run(embedding.weight.flatten(), out)
+    return out.reshape(embedding.ids, -1)

@@ -1,0 +1,142 @@
+"""A network as a program: which operations, in which order, over which buffers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from networks import NETWORKS, Maker, make_network
+
+from fastlstm import LSTM
+from fastlstm.engine.plan.chain import make_chain
+from fastlstm.engine.plan.program import Operation, Program, Walk, lower, make_program
+
+
+def program_of(model: LSTM, every: bool = False) -> Program:
+    network = model.network
+    return make_program(make_chain(network.parts), network.input_size, every)
+
+
+def written(program: Program) -> list[str]:
+    """A line an operation: what it is, what it reads and what it writes."""
+    lines = []
+    for of in program.operations:
+        reads = ", ".join(str(k.buffer) for k in of.reads)
+        steps = "T x " if of.writes.every else ""
+        name = type(of).__name__.removeprefix("Apply")
+        lines.append(f"{name} {reads} -> {of.writes.buffer}: {steps}{of.writes.size}")
+    return lines
+
+
+MERGED = ["Walk 0 -> 1: T x 5", "Walk 0 -> 2: T x 5", "Merge 1, 2 -> 1: T x 5"]
+PROGRAMS = {
+    "a stack and a linear head: one walk": (
+        lambda m: LSTM([m.layer(3, 5), m.layer(5, 4)], m.dense(4, 2)),
+        ["Walk 0 -> 1: 2"],
+        ["Walk 0 -> 1: T x 2"],
+    ),
+    "two directions side by side": (
+        lambda m: LSTM([m.both(3, 5), m.both(10, 7)], m.dense(14, 2)),
+        ["Walk 0 -> 1: T x 10"] * 2 + ["Walk 1 -> 2: 14"] * 2 + ["Dense 2 -> 1: 2"],
+        ["Walk 0 -> 1: T x 10"] * 2 + ["Walk 1 -> 2: T x 14"] * 2 + ["Dense 2 -> 1: T x 2"],
+    ),
+    "two directions merged, in the memory of one": (
+        lambda m: LSTM([m.both(3, 5, merge="sum"), m.layer(5, 4)]),
+        [*MERGED, "Walk 1 -> 3: 4"],
+        [*MERGED, "Walk 1 -> 3: T x 4"],
+    ),
+    "dense layers see the step that is read alone": (
+        lambda m: LSTM([m.dense(3, 4), m.layer(4, 5), m.dense(5, 2, "relu")], m.dense(2, 1)),
+        ["Dense 0 -> 1: T x 4", "Walk 1 -> 2: 5", "Dense 2 -> 1: 2", "Dense 1 -> 2: 1"],
+        ["Dense 0 -> 1: T x 4", "Walk 1 -> 2: T x 5", "Dense 2 -> 1: T x 2", "Dense 1 -> 2: T x 1"],
+    ),
+    "what is pooled stands at every step": (
+        lambda m: LSTM([m.layer(3, 5), m.dense(5, 2)], m.dense(2, 1), read="mean"),
+        ["Walk 0 -> 1: T x 5", "Dense 1 -> 2: T x 2", "Pool 2 -> 1: 2", "Dense 1 -> 2: 1"],
+        ["Walk 0 -> 1: T x 5", "Dense 1 -> 2: T x 2", "Dense 2 -> 1: T x 1"],
+    ),
+    "inputs are added in place": (
+        lambda m: LSTM([m.both(3, 5)], m.dense(10, 2), skip=2),
+        ["Walk 0 -> 1: 10"] * 2 + ["Dense 1 -> 2: 2", "Add 2, 0 -> 2: 2"],
+        ["Walk 0 -> 1: T x 10"] * 2 + ["Dense 1 -> 2: T x 2", "Add 2, 0 -> 2: T x 2"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_operations(name):
+    make, last, every = PROGRAMS[name]
+    model = make(Maker(0, "float64"))
+    assert written(program_of(model)) == last
+    assert written(program_of(model, every=True)) == every
+
+
+@pytest.mark.parametrize("every", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_is_read_was_written_by_the_operation_before_and_nobody_since(name, every):
+    """No buffer is given to another value as long as one is read there."""
+    model = make_network(name, "float64")
+    if name == "embedding, dense":  # which the engine looks up in one
+        pytest.skip("the engine has no operation for a dense layer of ids")
+    program = program_of(model, every)
+    holds = {0: (model.input_size, True)}
+    for of in program.operations:
+        for value in of.reads:
+            assert holds[value.buffer] == value[1:]
+        beside = isinstance(of, Walk) and of.stack.places == 2
+        free = {k.buffer for k in of.reads} if of.in_place else set()
+        assert of.writes.buffer not in {k.buffer for k in of.reads} - free
+        assert beside or of.writes.buffer != 0
+        holds[of.writes.buffer] = of.writes[1:]
+    assert len(holds) <= 4, "three buffers do for a chain"
+
+
+def test_a_result_that_walks_write_has_a_buffer_of_its_own():
+    """It goes to the caller's array: nothing else may be taken for it."""
+    make = Maker(0, "float64")
+    layers = [make.layer(3, 5), make.dense(5, 3), make.layer(3, 5), make.dense(5, 3)]
+    model = LSTM([*layers, make.layer(3, 5)])
+    for every in (False, True):
+        *before, top = program_of(model, every).operations
+        assert isinstance(top, Walk)
+        assert top.writes.buffer not in {of.writes.buffer for of in before}
+
+
+def test_one_step_is_walked_of_a_direction_that_begins_at_the_last():
+    make = Maker(0, "float64")
+    model = LSTM([make.both(3, 5)], read="last")
+    assert [of.only_last for of in program_of(model).walks] == [False, True]
+    assert [of.only_last for of in program_of(model, every=True).walks] == [False, False]
+    assert program_of(LSTM([make.layer(3, 5, direction="reverse")], read="last")).whole is None
+
+
+def test_a_part_without_a_rule_is_no_silent_nothing():
+    @dataclasses.dataclass
+    class Unknown:
+        size: int = 3
+
+    with pytest.raises(TypeError, match="no operation is known for a Unknown"):
+        lower(Unknown(), None, None)
+
+
+@pytest.mark.usefixtures("few_kernels")
+def test_an_operation_without_code_is_no_silent_nothing():
+    from fastlstm.engine.run.operations import execute
+
+    class Unknown(Operation):
+        pass
+
+    with pytest.raises(TypeError, match="no code is known for a Unknown"):
+        execute(Unknown((), None), None, None)
+
+
+@pytest.mark.usefixtures("few_kernels")
+def test_a_network_without_a_reading_gives_its_final_step():
+    from fastlstm.network.network import Network
+
+    make = Maker(0, "float64")
+    layers = make.layer(3, 5), make.dense(5, 2)
+    x = np.random.default_rng(0).normal(size=(4, 6, 3))
+    bare, usual = LSTM.from_network(Network(layers)), LSTM(layers)
+    assert (bare.predict(x) == usual.predict(x)).all()
