@@ -10,7 +10,7 @@ import pytest
 from helpers import assert_same_bits, some_of
 from networks import MASKED, NETWORKS, Maker, make_network, make_values
 
-from fastlstm import LSTM, Embedding, Ragged, State, UnsupportedModelError, reference
+from fastlstm import LSTM, Dense, Embedding, Layer, Ragged, State, UnsupportedModelError, reference
 from fastlstm.engine.kernel.forms import possible_kinds
 from fastlstm.engine.plan.chain import make_chain
 from fastlstm.engine.plan.cost import make_tile
@@ -353,3 +353,18 @@ def test_pickles_and_dtypes(name):
     assert hash(copy) == hash(model)
     assert model.astype("float64").astype("float32") == model
     assert model.astype("float64") != model
+
+
+def test_weights_packed_with_a_head_and_without():
+    """Read at its last step, a reversed layer has its head apart; at every step, in its kernel."""
+    rng = np.random.default_rng(0)
+    shapes = ((20, 3), (20, 5), (20,))
+    layer = Layer(*(rng.normal(size=shape) for shape in shapes), direction="reverse")
+    model = LSTM([layer], head=Dense(rng.normal(size=(2, 5))), read="last")
+    x = rng.normal(size=(3, 7, 3))
+    last = model.predict(x)
+    every = model.predict(x, return_sequences=True)
+    np.testing.assert_allclose(every[:, -1], last, rtol=1e-12)
+    np.testing.assert_allclose(
+        every, reference.predict(model.network, x, return_sequences=True), rtol=1e-12
+    )

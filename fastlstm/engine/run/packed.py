@@ -57,7 +57,7 @@ class _Plans:
     """Makes plans, and keeps the weights that they share."""
 
     def __init__(self) -> None:
-        self.panels: dict[tuple[Stack, Kind], Array] = {}
+        self.panels: dict[tuple[Stack, Dense | None, Kind], Array] = {}
         self.tables: dict[tuple[Stack, Kind], Array] = {}
         self.sums = cache(_sums)
 
@@ -66,7 +66,8 @@ class _Plans:
         plan = make_plan(stack, head, tile, sequences)
         # plans of one kind of tile, whatever its number of sequences, share their weights
         key = stack, tile.kind._replace(traced=False)
-        plan = replace(plan, panels=self.panels.setdefault(key, plan.panels))
+        panels = self.panels.setdefault((stack, head, key[1]), plan.panels)  # the head's among them
+        plan = replace(plan, panels=panels)
         if stack.embedding is None:
             return plan
         if not stack.looks_up_sums:
