@@ -57,7 +57,7 @@ def compare(ours: Array, theirs: Array) -> Distance:
     """
     a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     if not np.isfinite(b).any():
-        raise ValueError(f"there are no finite numbers to compare, of shape {b.shape}")
+        raise ValueError(f"there are no finite numbers to compare with, in shape {b.shape}")
     with np.errstate(invalid="ignore"):
         apart = np.abs(a - b)
     apart[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
@@ -188,7 +188,7 @@ def _require(model: LSTM, x: Array, results: list[Array], whose: str) -> None:
         return
     said: list[str | Option] = [
         f"the network does not compute what {whose} does: they are {found.largest:.3g} apart "
-        f"({found}), where {model.dtype} explains {allowed:.2g}"
+        f"({found}), and rounding in {model.dtype} explains only {allowed:.2g}"
     ]
     for read in READS:
         if read == model.read or model.return_sequences:
@@ -329,7 +329,7 @@ def verify(model: LSTM, x: Path, expected: Path, tolerance: float | None = None)
         raise ValueError(f"{expected}: {error}") from None
     coarser = np.float32 if np.float32 in (model.dtype, theirs.dtype) else model.dtype
     allowed = allowed_error(model, inputs, ours, coarser) if tolerance is None else tolerance
-    said = f"{ours.shape} scores, {found.largest:.3g} apart at most, {allowed:.3g} is allowed"
+    said = f"{ours.shape} scores, at most {found.largest:.3g} apart, {allowed:.3g} is allowed"
     if found.within(allowed):
         return said
     raise ValueError(f"{expected} does not agree: {said}; {found}")

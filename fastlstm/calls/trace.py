@@ -1,4 +1,4 @@
-"""All six values of every step, as arrays."""
+"""`Trace`: all six values of every step, as arrays."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ class Trace:
     Parameters
     ----------
     forget_gate, input_gate, candidate_cell, cell_state, output_gate, hidden_state : array
-        Each ``(N, T, D * H)`` in the model's dtype, zero past each length.
+        Each ``(N, T, D * H)`` in the model's dtype, zero past each length. With a projection,
+        `hidden_state` is ``(N, T, D * P)``.
     lengths : array (N,) of int, or None
-        Real steps of each sequence; None if all have T.
+        The number of real steps of each sequence; None if all have T.
     """
 
     forget_gate: Array  # (N, T, D*H)
@@ -61,7 +62,12 @@ class Trace:
         return dict(zip(RECORD_KEYS, arrays, strict=True))
 
     def to_records(self) -> list[dict[str, float]]:
-        """The tutorial's list of dicts, one a step, of Python floats.
+        """Return the tutorial's list of dicts, one for each step, of Python floats.
+
+        Returns
+        -------
+        list of dict, length T
+            With the keys ``"Forget Gate"``, ``"Input Gate"`` and so on.
 
         Raises
         ------
@@ -80,14 +86,14 @@ class Trace:
     def plot(self, sequence: int = 0, unit: int = 0, ax: Any = None) -> Any:
         """Draw the six values of one unit over the real steps of one sequence.
 
-        With a projection the five that belong to units: hidden states are then others.
+        With a projection, only five: its hidden states do not belong to single units.
 
         Parameters
         ----------
         sequence, unit : int
-            Which one of the N sequences and of the D * H units.
+            The numbers of the sequence and of the unit, among N and D * H.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if left out.
+            Where to draw; by default in a new figure.
 
         Returns
         -------

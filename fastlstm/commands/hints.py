@@ -21,8 +21,8 @@ READS = ("final", "last", "max", "mean")
 HINTS: dict[str, dict[str, Any]] = {
     "prefix": {
         "nargs": "+",
-        "help": "where the LSTM is: the part of the weights' names before weight_ih_l0; of "
-        "several, each LSTM reads every step of the one before",
+        "help": "where the LSTM is: the part of the weights' names before weight_ih_l0; if there "
+        "are several, each LSTM reads every step of the one before",
     },
     "head": {
         "nargs": "+",
@@ -61,8 +61,8 @@ HINTS: dict[str, dict[str, Any]] = {
     },
     "chain": {
         "choices": ("steps",),
-        "help": "confirm that --prefix names a chain, where the names are those of an encoder and "
-        "a decoder",
+        "help": "confirm that --prefix names a chain, although its names are those of an encoder "
+        "and a decoder",
     },
     "skip": {"type": int, "metavar": "N", "help": "add the first N inputs to the outputs"},
     "node": {"metavar": "NAME", "help": "take this LSTM operator of an ONNX graph by itself"},

@@ -25,8 +25,8 @@ TELL_AFTER = 1.0  # seconds that a call waits before it says why
 POLL = 0.1  # seconds; on Windows no wait is interrupted
 LONGEST_FORK = 300.0  # seconds that a fork waits for the compiler
 FORKED = (
-    "this process was forked while its parent compiled, so that it can compile nothing itself: "
-    "call fastlstm.warmup(model) before forking, or start processes by spawn or forkserver"
+    "this process was forked while its parent was compiling, so it cannot compile anything: call "
+    "fastlstm.warmup(model) before forking, or start processes with spawn or forkserver"
 )
 
 _lock = threading.RLock()

@@ -31,7 +31,7 @@ def open_archive(file: IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, zipfile.Zi
     size, unfolded = os.fstat(file.fileno()).st_size, sum(m.file_size for m in archive.infolist())
     if unfolded > max(MAX_UNCHECKED, MAX_RATIO * size):
         raise ModelFormatError(
-            f"refuses to unfold {size} bytes to {unfolded}: weights do not compress like that; "
+            f"refusing to unpack {size} bytes into {unfolded}: weights do not compress that well; "
             "save them uncompressed (numpy.savez)"
         )
     members: dict[str, zipfile.ZipInfo] = {}
@@ -40,7 +40,7 @@ def open_archive(file: IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, zipfile.Zi
         if info.filename in members:
             raise ModelFormatError(f"the name {name!r} is given twice")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ModelFormatError(f"{name}: expected it stored or deflated, as numpy.savez does")
+            raise ModelFormatError(f"{name}: expected it stored or deflated, as NumPy writes it")
         members[info.filename] = info
     current().grow(max(0, unfolded - size))
     return archive, members
@@ -62,7 +62,7 @@ def _require_whole_directory(file: IO[bytes], archive: zipfile.ZipFile) -> None:
     file.seek(max(end, 0))
     signature, _, _, _, count, size, start, comment = struct.unpack("<4s4H2LH", file.read(22))
     if signature != b"PK\5\6" or comment:
-        raise ModelFormatError("expected nothing behind the directory of the archive, no comment")
+        raise ModelFormatError("expected nothing after the archive's directory, not even a comment")
     file.seek(max(end - 20, 0))
     if file.read(4) == b"PK\6\7":  # more or larger than 16 or 32 bits say: a zip64 record before
         file.seek(max(end := end - 20 - 56, 0))
@@ -70,8 +70,8 @@ def _require_whole_directory(file: IO[bytes], archive: zipfile.ZipFile) -> None:
         if signature != b"PK\6\6":
             raise ModelFormatError("the zip64 record of the archive is damaged")
     if start + size != end:
-        raise ModelFormatError("expected nothing before the archive nor behind its directory")
+        raise ModelFormatError("expected nothing before the archive or after its directory")
     if count != len(archive.infolist()):
         raise ModelFormatError(f"expected {count} arrays, found {len(archive.infolist())}")
     if commented := [info.filename for info in archive.infolist() if info.comment]:
-        raise ModelFormatError(f"expected no comments, {commented[0]!r} has one")
+        raise ModelFormatError(f"expected no comments, but {commented[0]!r} has one")

@@ -73,8 +73,8 @@ class Budget:
         if self.memory < 0 or self.steps < 0:
             what = "memory" if self.memory < 0 else "steps"
             raise OverBudget(
-                f"reading it would take more {what} than a model of this size does: it is damaged "
-                "or made to do harm"
+                f"reading it would take more {what} than any model of its size needs: it is "
+                "damaged, or made to do harm"
             )
 
 

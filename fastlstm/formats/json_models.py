@@ -62,7 +62,7 @@ def _network(path: Path, content: Content, key: str, hints: dict[str, Any]) -> F
         return _by_torchs_names(path, content, dtype, hints)
     whose, read = READERS[key]
     if hints:
-        said = f"{path} is a file of {whose}, which says itself what it is: it does not take "
+        said = f"{path} is a file of {whose}, which describes itself: it does not take "
         raise TypeError(Message(said, *separated(hints)))
     with naming(path):
         return Found(read(content, dtype))

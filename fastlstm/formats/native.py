@@ -117,7 +117,7 @@ def _check_version(version: Any) -> None:
         )
     raise UnsupportedModelError(
         f"this fastlstm reads files of version {VERSION}, got {version!r:.80}; a later fastlstm "
-        "has written it: upgrade"
+        "wrote it: upgrade"
     )
 
 

@@ -71,7 +71,8 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> Network:
         )
     if max(found.input_size, found.output_size) > MAX_CHANNELS:
         raise UnsupportedModelError(
-            f"gains of a network of {found.input_size} inputs and {found.output_size} outputs"
+            "in_gain and out_gain are not computed for a network of "
+            f"{found.input_size} inputs and {found.output_size} outputs"
         )
     if before != 1:
         scale = np.eye(found.input_size, dtype=found.dtype)
@@ -107,7 +108,7 @@ def _layers(content: Mapping[str, Any], dtype: npt.DTypeLike) -> list[Layer | De
         if kind not in LAYERS:
             named = NAMED.get(kind, f"a {kind!r:.40}")
             raise UnsupportedModelError(
-                f"{what} is {named}: fastlstm computes LSTM and dense layers, no other"
+                f"{what} is {named}: this version computes only LSTM and dense layers"
             )
         if unknown := sorted(item.keys() - LAYER_KEYS):
             raise UnsupportedModelError(f"{what}: this version does not know the options {unknown}")
@@ -134,7 +135,9 @@ def _compare(network: Network, inputs: Any, outputs: Any) -> None:
     if not x.size:
         return
     if network.input_size > MAX_CHANNELS:
-        raise UnsupportedModelError(f"a test of a network of {network.input_size} inputs")
+        raise UnsupportedModelError(
+            f"input_batch is not computed for a network of {network.input_size} inputs"
+        )
     tested = max(1, TESTED // len(network.layers))  # a bounded number of turns of the loop
     x, wanted = x[:tested], wanted[:tested]
     steps = np.zeros((1, len(x), network.input_size), network.dtype)
@@ -145,7 +148,7 @@ def _compare(network: Network, inputs: Any, outputs: Any) -> None:
         raise ModelFormatError(
             f"the network gives other outputs for input_batch than output_batch has: up to "
             f"{error:.3g} apart, of outputs up to {np.max(abs(wanted)):.3g}; "
-            "one of weights and test is not this network's"
+            "the weights or the test belong to another network"
         )
 
 
@@ -181,7 +184,7 @@ def chain(names: Sequence[str]) -> dict[str, Any]:
 def _check_settings(content: Mapping[str, Any]) -> None:
     for name in content.keys() - MODEL_KEYS - METADATA:
         if not isinstance(content[name], (str, dict, type(None))):
-            raise UnsupportedModelError(f"{name}: what this means is not known")
+            raise UnsupportedModelError(f"{name}: the meaning of this option is not known")
 
 
 def _lstm(

@@ -62,7 +62,9 @@ class Options:
         """An option that is true or false."""
         value = self.take(name, *others, default=default)
         if not isinstance(value, bool):
-            raise ModelFormatError(f"{self.where}: expected {name} true or false, got {value!r}")
+            raise ModelFormatError(
+                f"{self.where}: expected {name} to be true or false, got {value!r}"
+            )
         return value
 
     def activation(self, *names: str) -> Activation | str:
@@ -118,7 +120,9 @@ def recurrent(
     else:
         layers = [_cell(layer, options, f"{inside}cell", weights)]
     if options.flag("time_major"):
-        raise UnsupportedModelError(f"{where}: time_major=True: sequences come first here")
+        raise UnsupportedModelError(
+            f"{where}: time_major=True is not computed; sequences come first here"
+        )
     options.take("return_state", default=None)  # the graph knows who reads it
     found = Recurrent(
         layers,

@@ -83,7 +83,7 @@ def messages(data: Data, address: int) -> Iterator[Message]:
                 # of the new kind, it begins with a signature and ends with a checksum
                 blocks.append((where + 4, length - 8) if new else (where, length))
                 if where in seen:
-                    raise ModelFormatError("the header of an object goes on in itself")
+                    raise ModelFormatError("the header of an object continues in itself")
                 seen.add(where)
             yield kind, of_message, message
 
@@ -234,7 +234,7 @@ class _Heap:
         if size <= self._direct:
             return block, offset, size
         if level > LEVELS:
-            raise ModelFormatError("blocks in blocks of a heap without end")
+            raise ModelFormatError("the blocks of a heap are nested without end")
         # such a block has the rows that make up its size
         inner = (size // self._start // self._width).bit_length()
         return self._block(block, inner, offset, level + 1)

@@ -106,7 +106,9 @@ class _Built:
     def need_sequences(self, layer: KerasLayer) -> None:
         """Refuse a layer that takes sequences where there are none."""
         if not self.sequences:
-            raise ModelFormatError(f"{layer} needs sequences, but the layers before it end them")
+            raise ModelFormatError(
+                f"{layer} needs a sequence, but the layer before it gives one vector"
+            )
 
     def need_recurrent(self, layer: KerasLayer) -> None:
         """Refuse a layer that stands before the first LSTM."""
@@ -241,8 +243,8 @@ def _activation(built: _Built, layer: KerasLayer) -> None:
     before = built.parts[-1] if built.parts else None
     if not isinstance(before, Dense) or before.activation != LINEAR:
         raise UnsupportedModelError(
-            f"{layer}: an activation is computed behind a Dense without one, not behind "
-            f"{built.last}"
+            f"{layer}: an activation is computed only after a Dense layer that has none, not "
+            f"after {built.last}"
         )
     built.parts[-1] = replace(before, activation=activation)
 

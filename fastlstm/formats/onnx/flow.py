@@ -148,7 +148,7 @@ class Flow:
             last = self.sources[-1]
             first = last.first + last.N * last.T * last.K
         if first + N * T * K > MAX_IDS:
-            raise UnsupportedModelError(f"more than {MAX_IDS} numbers of all its tensors")
+            raise UnsupportedModelError(f"its tensors hold more than {MAX_IDS} numbers in all")
         source = Values(first, N, T, K, **about)
         self.sources.append(source)
         self.firsts.append(first)
@@ -382,7 +382,7 @@ class Flow:
         whole = source.read is None and t.shape[-1] == source.T
         whole = whole and bool((np.sort(t, -1) == steps).all())
         if not whole or (n != n[..., :1]).any() or (k != k[..., :1]).any():
-            raise UnsupportedModelError("reduces another axis than that of all steps")
+            raise UnsupportedModelError("reduces an axis other than that of all steps")
         if source.lengths is not None:
             raise UnsupportedModelError(f"a {read} over all steps, with sequence_lens")
         if source.top is None:

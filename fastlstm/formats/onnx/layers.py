@@ -106,7 +106,7 @@ def _softmax(flow: Flow, node: Node) -> Array:
     x = _only_data(node)
     check_attributes(node.attributes, {"axis"})
     if node.axis("axis", 1 if node.opset < 13 else -1, x.ndim) != x.ndim - 1:
-        raise UnsupportedModelError("a softmax over another axis than the last")
+        raise UnsupportedModelError("a softmax over an axis other than the last")
     return flow.activation(x, SOFTMAX)
 
 
@@ -130,7 +130,7 @@ def _affine(flow: Flow, node: Node) -> Array:
         if node.op == "Div":
             values = 1 / values
     if turned and node.op == "Div":
-        raise UnsupportedModelError("divides by data")
+        raise UnsupportedModelError("divides by a tensor that depends on the input")
     if node.op in ("Mul", "Div"):
         return ids if (values == 1).all() else flow.affine(ids, values, None)
     if turned:

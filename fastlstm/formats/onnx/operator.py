@@ -242,8 +242,8 @@ def _activations(
         beta = betas.pop(0) if numbers > 1 and betas else None
         if ours in _WITHOUT_DEFAULTS and None in (alpha, beta)[:numbers]:
             raise UnsupportedModelError(
-                f"activation {name!r} without its alpha or beta: for ONNX Runtime they are 0 then, "
-                "which ONNX does not say"
+                f"activation {name!r} without its alpha or beta: ONNX Runtime takes 0 for them, "
+                "but ONNX itself does not say so"
             )
         found.append(Activation(ours, alpha, beta))
     if alphas or betas:

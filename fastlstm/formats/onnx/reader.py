@@ -128,7 +128,7 @@ def _parsed(file: IO[bytes]) -> Any:
 def _network_of(model: Any, folder: Folder, node: str | None) -> Network:
     versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
     if len(versions) != 1 or not model.HasField("graph") or not model.graph.output:
-        raise ModelFormatError("expected a graph with outputs and one version of ONNX' operators")
+        raise ModelFormatError("expected a graph with outputs and one version of ONNX's operators")
     opset = versions[0]
     if not 1 <= opset <= MAX_OPSET:
         raise UnsupportedModelError(
@@ -193,9 +193,9 @@ def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
     if refused.by_size:
         return found
     raise UnsupportedModelError(
-        f"{refused.error}. For a batch of 1 the graph is one that this version computes, for "
-        "more it mixes sequences: export the model with the batch as an axis of its own all the "
-        "way through, or with a batch of 1 as the fixed size of that axis"
+        f"{refused.error}. This version could compute the graph for a batch of 1, but a larger "
+        "one mixes its sequences: export the model with the batch as an axis of its own all the "
+        "way through, or fix the size of that axis at 1"
     )
 
 
@@ -312,5 +312,5 @@ def _inputs(graph: Any) -> tuple[Any, dict[str, Any]]:
     (name,) = data
     tensor = inputs[name].type.tensor_type
     if tensor.elem_type not in FLOATS and tensor.elem_type not in INTEGERS:
-        raise UnsupportedModelError(f"input {name!r} of ONNX' data type {tensor.elem_type}")
+        raise UnsupportedModelError(f"input {name!r} of ONNX's data type {tensor.elem_type}")
     return inputs[name], {key: value for key, value in inputs.items() if key != name}

@@ -87,7 +87,7 @@ class _Machine:
 
     def pop(self) -> Any:
         if not self._stack or self._stack[-1] is _MARK:
-            raise ModelFormatError("the pickle takes more than it has put down")
+            raise ModelFormatError("the pickle takes more off its stack than it has put there")
         return self._stack.pop()
 
     def _pop_to_mark(self) -> list[Any]:
@@ -310,13 +310,13 @@ def _extend(target: Any, items: list[Any]) -> None:
 
 def _named(module: Any, name: Any) -> Named:
     if not isinstance(module, str) or not isinstance(name, str):  # its text may have no end
-        raise ModelFormatError("the pickle names what has no name")
+        raise ModelFormatError("the pickle names a class by something other than text")
     if len(module) + len(name) > MAX_NAME:
         raise ModelFormatError(f"the pickle names a class by more than {MAX_NAME} letters")
     home = module.replace("__builtin__", "builtins")
     if home.partition(".")[0] in _HOSTILE or f"{home}.{name}" in _HOSTILE:
         raise ModelFormatError(
-            f"it wants {module}.{name} called, which no model needs: the file is hostile; nothing "
+            f"it asks to call {module}.{name}, which no model needs: the file is hostile; nothing "
             "was executed"
         )
     return Named(module, name)

@@ -97,7 +97,7 @@ def _flattened(source: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any
                 if len(here) > MAX_DEPTH:
                     if isinstance(value, Holder):
                         raise UnsupportedModelError(
-                            f"{name}: expected modules of up to {MAX_DEPTH} inside of each other"
+                            f"{name}: expected modules nested at most {MAX_DEPTH} deep"
                         )
                     continue
                 if id(value) in seen:
