@@ -208,7 +208,7 @@ REFUSED = {
         swapped("weight_ih", random(12, 3)),
         {},
         ValueError,
-        "weight_ih: beside weight_ih_l0",
+        "weight_ih: there is weight_ih_l0 too",
     ),
     "read": (tensors(), {"read": "first"}, ValueError, "read: expected one of .* got 'first'"),
     "activation without a head": (
