@@ -42,7 +42,7 @@ def test_other_scores(files, capsys):
     assert verify("--read", "final") == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "y.npy does not agree: (5, 2) scores, 0." in printed.err
+    assert "y.npy does not agree: (5, 2) scores, at most 0." in printed.err
     for bad in (np.nan, np.inf):
         y = files.copy()
         y[3, 1] = bad
