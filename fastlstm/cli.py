@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         exit_at_once(INTERRUPTED)
         return INTERRUPTED
     except BrokenPipeError:
-        # What reads our output, such as `head`, has closed it: keep Python from complaining at exit.
+        # The reader of our output, such as `head`, has gone: keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ImportError, MemoryError, OSError, TypeError, ValueError) as error:
         words = sys.argv[1:] if arguments is None else arguments
