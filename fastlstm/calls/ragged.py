@@ -64,7 +64,7 @@ class Ragged:
                 f"offsets: expected shape (sequences + 1,), got {offsets.shape}; "
                 "for no sequences, offsets is [0]"
             )
-        # Kernels trust the offsets: a copy is checked, and nobody can write to it afterwards.
+        # Kernels trust the offsets: a copy is checked, and cannot be written to afterwards.
         offsets = immutable(offsets)
         falls = np.flatnonzero(offsets[1:] < offsets[:-1])
         if len(falls):

@@ -1,4 +1,4 @@
-"""Zip archives of strangers: what zipfile believes and this package does not."""
+"""Untrusted zip archives: the checks that zipfile does not make."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from fastlstm.formats.budget import charge, current
 
 __all__ = ["open_archive", "read_member"]
 
-# Trained weights hardly compress: a file that unfolds further than this is a bomb, not a model.
+# Trained weights hardly compress: a file that unpacks to more than this is a bomb, not a model.
 MAX_RATIO: Final = 100
-MAX_UNCHECKED: Final = 1 << 24  # bytes that may unfold at any ratio: an array of zeros is small
+MAX_UNCHECKED: Final = 1 << 24  # bytes that may unpack at any ratio: an array of zeros is small
 
 
 def open_archive(file: IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    """An archive and its members by name, once its directory is found whole and its size sane.
+    """Open an archive; yield it and its members by name, if its directory and size are sane.
 
     Raises
     ------
     ModelFormatError
-        If a member may be hidden, is named twice, is compressed in another way than numpy and
-        torch do, or all would unfold too far.
+        If a member may be hidden, is named twice, or is compressed in a way that NumPy and torch do
+        not use, or if the members would unpack to too much.
     """
     archive = zipfile.ZipFile(file)
     _require_whole_directory(file, archive)
@@ -47,9 +47,9 @@ def open_archive(file: IO[bytes]) -> tuple[zipfile.ZipFile, dict[str, zipfile.Zi
 
 
 def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """The content of a member, which is never longer than the directory says.
+    """Return the content of a member, reading no more than the directory says.
 
-    ``archive.read`` would unfold all that is there before it compares.
+    ``archive.read`` would unpack everything before it compares the size.
     """
     charge(info.file_size)
     with archive.open(info) as member:
@@ -57,7 +57,7 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def _require_whole_directory(file: IO[bytes], archive: zipfile.ZipFile) -> None:
-    """A damaged length in the directory makes zipfile skip the members behind it silently."""
+    """Refuse a directory with a damaged length, which makes zipfile silently skip members."""
     end = file.seek(0, os.SEEK_END) - 22
     file.seek(max(end, 0))
     signature, _, _, _, count, size, start, comment = struct.unpack("<4s4H2LH", file.read(22))

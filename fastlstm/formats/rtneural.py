@@ -1,11 +1,12 @@
 """RTNeural's files: a Keras network layer by layer, or a chain of layers with torch's names.
 
-In the first a kernel is (inputs, outputs), the gates of an LSTM are ``i f c o``. RTNeural itself
-fills in zeros for what a file lacks and drops what is too much; here both are errors.
+In the former, a kernel is (inputs, outputs) and the gates of an LSTM are ``i f c o``. RTNeural
+fills in zeros for missing weights and drops superfluous ones; here both are errors.
 
-AIDA-X adds to the first what stands around the network: a gain in dB on the signal (the first
-input), the input added to the output, a gain on the sum. Its files carry ``input_batch`` and
-``output_batch``, the outputs from the first step on with both gains at 0 dB and all other inputs 0.
+AIDA-X extends the former by a gain in dB on the signal (the first input), a skip connection that
+adds the input to the output, and a gain on the sum. Its files contain ``input_batch`` and
+``output_batch``, the outputs for it from the first step on, with both gains at 0 dB and all other
+inputs 0.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _layers(content: Mapping[str, Any], dtype: npt.DTypeLike) -> list[Layer | De
 
 
 def _gain(content: Mapping[str, Any], name: str) -> float:
-    """A gain in dB as a factor; from -90 dB down AIDA-X takes it for silence."""
+    """Return a gain in dB as a factor; for AIDA-X, -90 dB and less is silence."""
     gain = content.get(name, 0)
     if type(gain) not in (int, float) or not abs(gain) < 1000:
         raise ModelFormatError(f"{name}: expected a gain in dB, got {gain!r:.80}")
@@ -166,8 +167,7 @@ def chain(names: Sequence[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``prefix`` and ``head``, as far as there is something to say;
-        empty if it is not a chain.
+        ``prefix`` and ``head``, if the file needs them; empty if it is not a chain.
     """
     roots = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
     lstms = [root for root in roots if f"{root}.weight_ih_l0".lstrip(".") in names]

@@ -1,4 +1,4 @@
-"""A Keras model's config as the chain of layers that it is; what is not a chain is refused."""
+"""A Keras model's config as a chain of layers; a model that is not a chain is refused."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _unfolded(part: KerasLayer, entry: Config) -> Iterator[KerasLayer]:
 
 
 def _kind(entry: Config) -> str:
-    """The class of a layer, which has to be Keras' own: others may bear the same name."""
+    """Return the class of a layer, which must be Keras' own: others may have the same name."""
     kind: str = _of(str, entry.get("class_name"), "a class_name")
     module, registered = entry.get("module"), entry.get("registered_name")
     foreign = module is not None and re.match(r"(tf_)?keras(\.|$)", str(module)) is None

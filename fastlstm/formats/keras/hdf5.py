@@ -1,8 +1,8 @@
 """HDF5 files as Keras writes them, read by hand: groups, texts in attributes, arrays of numbers.
 
-The HDF5 library writes past its buffers, or never returns, on damaged files; a model may be a
-stranger's. So nothing but NumPy and zlib reads one: what a file claims is compared with what is
-there before anything is allocated, and links to elsewhere are not followed.
+On damaged files the HDF5 library writes past its buffers or never returns, and a model may be a
+stranger's. So only NumPy and zlib read it here: what a file claims is compared with what is there
+before anything is allocated, and links to elsewhere are not followed.
 """
 
 from __future__ import annotations
@@ -364,7 +364,7 @@ class Node:
         dtype: np.dtype[Any],
         claimed: int,
     ) -> bytes:
-        """The bytes of an array that is stored in pieces, each compressed or not."""
+        """Return the bytes of an array that is stored in chunks, each compressed or not."""
         rank = len(shape)
         if layout[2] != rank + 1:
             raise ModelFormatError(f"{name}: expected chunks of {rank} axes, got {layout[2] - 1}")
@@ -401,7 +401,7 @@ class Node:
         return whole.tobytes()
 
     def _filters(self, name: str) -> list[int]:
-        """How the pieces are compressed: DEFLATE and SHUFFLE, in the order of writing."""
+        """Return how the chunks are compressed: DEFLATE and SHUFFLE, in the order of writing."""
         message = self._find(FILTERS)
         if message is None:
             return []
@@ -446,7 +446,7 @@ def _link(message: bytes) -> tuple[str, int | None]:
 
 
 def _shape(dataspace: bytes) -> tuple[int, ...] | None:
-    """The shape that a dataspace says; None if there is nothing at all."""
+    """Return the shape in a dataspace; None if it is empty."""
     version, rank, _, kind = struct.unpack_from("<4B", dataspace)
     if version not in (1, 2):
         raise ModelFormatError("a shape is damaged")
@@ -456,7 +456,7 @@ def _shape(dataspace: bytes) -> tuple[int, ...] | None:
 
 
 def _inflated(raw: bytes, size: int) -> bytes:
-    """What zlib unfolds a piece to, if that is no more than `size` bytes."""
+    """Return a chunk that zlib has unpacked, if it is no more than `size` bytes."""
     engine = zlib.decompressobj()
     found: bytes = engine.decompress(raw, size)
     if not engine.eof and engine.decompress(engine.unconsumed_tail, 1):

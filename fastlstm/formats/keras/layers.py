@@ -1,6 +1,6 @@
 """A chain of Keras layers, with their weights, as a network.
 
-What a kind of layer becomes is one entry in `ADDERS`: a function that takes its options and weights
+Each kind of layer has an entry in `ADDERS`: a function that takes the layer's options and weights,
 and adds parts to the network so far.
 """
 
@@ -133,7 +133,7 @@ class _Built:
         return Options(str(layer), layer.config, self.version)
 
     def final(self) -> str:
-        """How the outputs of the last step are read: of a forward layer, they are its state."""
+        """Return how the last step's outputs are read; for a forward layer, they are its state."""
         top = next(k for k in reversed(self.parts) if isinstance(k, Layer | Bidirectional))
         return "final" if isinstance(top, Layer) and top.direction == "forward" else "last"
 

@@ -1,10 +1,10 @@
-"""Where each number of an ONNX graph comes from: an id instead of every number.
+"""Where each number of an ONNX graph comes from: every number is replaced by an id.
 
-A graph is followed with a batch of few sequences of few steps. The tensors that depend on its
-input hold ids: which sequence, which step, which output of which layer. Nodes
-that move numbers (Transpose, Reshape, Slice, Concat ...) move the ids, by NumPy's functions of
-that meaning. A layer then finds in the ids themselves which steps it reads, and in which order;
-a permutation that mixes up axes cannot pass for another one.
+A graph is followed with a batch of a few sequences of a few steps. The tensors that depend on its
+input hold ids: which sequence, which step, which output of which layer. Nodes that move numbers
+(Transpose, Reshape, Slice, Concat ...) move the ids, with the corresponding functions of NumPy. A
+layer then finds in the ids which steps it reads, and in which order; a permutation that mixes up
+axes cannot be mistaken for another one.
 """
 
 from __future__ import annotations
@@ -92,10 +92,10 @@ class Rows:
 
 
 class PartsBuilt:
-    """The parts of a network that were built, by what they were built of.
+    """The parts of a network that have been built, by what they were built from.
 
-    A graph is followed several times. The parts that it comes to are built the first time, and
-    found again while the numbers that they are built of are the same.
+    A graph is followed several times. Its parts are built the first time, and found again later as
+    long as the numbers that they are built from are the same.
     """
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ __all__ = ["Constants", "Refused", "Walk", "name_of"]
 
 Array = npt.NDArray[Any]
 
-# What NumPy and Python make of a graph that contradicts itself.
+# What NumPy and Python raise for a graph that contradicts itself.
 _FLAWS: Final = (TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RuntimeError)
 
 
@@ -44,7 +44,7 @@ class Refused:
 
 
 def name_of(node: Any) -> str:
-    """What a message calls a node."""
+    """Return what a message calls a node."""
     made = next((name for name in node.output if name), "")
     domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
     called = repr(node.name) if node.name else f"that gives {made!r}"

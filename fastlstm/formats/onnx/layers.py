@@ -1,4 +1,4 @@
-"""ONNX' operators that compute with data, as dense layers, activations and the like."""
+"""ONNX's operators that compute with data, as dense layers, activations and so on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX' operators that move numbers or compute with constants, as functions of NumPy arrays.
+"""ONNX's operators that move numbers or compute with constants, as functions of NumPy arrays.
 
 Their meaning changes with the version of the operator set: what was an attribute became an input.
 `Node.ints` finds it in either place.

@@ -1,4 +1,4 @@
-"""What an ONNX graph gives, as a network: which steps are read, and what is applied to them."""
+"""The outputs of an ONNX graph as a network: which steps are read, and what is applied to them."""
 
 from __future__ import annotations
 

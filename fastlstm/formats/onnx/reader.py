@@ -1,7 +1,7 @@
 """Networks from ONNX: a whole graph that is one chain, or one LSTM operator of any graph.
 
-The graph is never run. It is followed with ids in the place of numbers (`flow`), for two
-examples of sizes where it leaves them open, and both must come out as the same network.
+The graph is never run. It is followed with ids in place of numbers (see `flow`). If it leaves sizes
+open, that is done for two examples of them, which must give the same network.
 """
 
 from __future__ import annotations
@@ -184,8 +184,8 @@ def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
         return followed(EXAMPLES)
     except _NotSo as error:
         refused = error.refused
-    # A graph that runs for no other batch than 1 computes one sequence, as each row here does.
-    # One that runs for more, but mixes sequences, is refused.
+    # A graph that runs only for a batch of 1 computes one sequence, as each row does here.
+    # A graph that runs for larger batches but mixes their sequences is refused.
     try:
         found = followed(ONE_BY_ONE)
     except _NotSo as error:

@@ -1,8 +1,8 @@
 """``.pt``, ``.pth`` and ``.ckpt`` files without torch: state_dicts, checkpoints, whole modules,
 TorchScript archives.
 
-No code of the file is executed, that of a TorchScript archive neither: its tensors are the
-attributes of its modules, as the pickle in it has them.
+No code in a file is executed, not even that of a TorchScript archive: its tensors are read as the
+attributes of its modules, from the pickle in it.
 """
 
 from __future__ import annotations
