@@ -164,7 +164,7 @@ def _python(value: Any) -> str:
 
 def _word(value: Any) -> str:
     if value is None:
-        return "linear"  # an activation that is none
+        return "linear"  # no activation
     return shlex.quote(value) if isinstance(value, str) else _python(value)
 
 

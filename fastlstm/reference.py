@@ -41,7 +41,7 @@ class Step(NamedTuple):
 
 def sigmoid(z: Array) -> Array:
     """``1 / (1 + exp(-z))`` in the dtype of z."""
-    e = np.exp(-z)  # inf for large -z, and then the result is 0: right, and not worth a warning
+    e = np.exp(-z)  # inf for large -z, which rightly gives 0 and needs no warning
     e += 1
     return np.reciprocal(e, out=e)
 
@@ -51,7 +51,7 @@ def _gelu(z: Array) -> Array:
     return np.asarray(z * (1 + erf) / 2)
 
 
-# Of z, alpha and beta.
+# Each takes z, alpha and beta.
 FUNCTIONS: dict[str, Callable[..., Array]] = {
     "affine": lambda z, a, b: a * z + b,
     "elu": lambda z, a: np.where(z > 0, z, a * np.expm1(np.minimum(z, 0))),
@@ -177,7 +177,7 @@ class _Run:
         self, network: Network, x: Array, state: State | None, lengths: Array | None
     ) -> None:
         self.network, self.lengths = network, lengths
-        with np.errstate(over="ignore"):  # what the dtype cannot hold is infinite
+        with np.errstate(over="ignore"):  # what the dtype cannot hold becomes infinite
             self.x = x = _three_axes(x).astype(network.input_dtype, copy=False)  # (N, T, I)
         N, T, _ = x.shape
         self.ends = np.full(N, T) if lengths is None else np.asarray(lengths)
@@ -226,7 +226,7 @@ class _Run:
         if how == "final":
             return value.final
         N, T, _ = value.steps.shape
-        if how == "last":  # a sequence of no steps has given nothing but its state
+        if how == "last":  # a sequence without steps has only its state
             at = value.steps[np.arange(N), np.maximum(self.ends, 1) - 1] if T else value.final
             return np.where(self.ends[:, None] > 0, at, value.final)
         if how == "max":
@@ -329,7 +329,7 @@ def predict(
     if not every and _is_plain(network):
         h = (state or first_state(network.recurrent, len(x)))[-1].h[0]
         for steps in walk(network.cells, x, state, lengths):
-            h = steps[-1].h  # nothing but the current step is stored
+            h = steps[-1].h  # only the current step is stored
         return _denses(network.head, h)
     run = _Run(network, x, state, lengths)
     value = run.at_every_step()

@@ -67,7 +67,7 @@ def new_array(shape: tuple[int, ...], dtype: np.dtype[Any], source: Source) -> A
     """Return an array for values of every sequence, or of every step, zero past each length."""
     if source.lengths is None or len(shape) == 2:
         return np.empty(shape, dtype)
-    return np.zeros(shape, dtype)  # memory that was never touched: costs nothing where it stays so
+    return np.zeros(shape, dtype)  # untouched memory, which costs nothing until it is written
 
 
 def check_out(

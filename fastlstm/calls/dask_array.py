@@ -104,7 +104,7 @@ def predict_blocks(
         new_axes={"o": network.output_size} | ({"s": n_steps} if every else {}),
         dtype=network.dtype,
         meta=np.empty((0,) * (3 if every else 2), network.dtype),
-        align_arrays=False,  # they are: blocks of unknown size could not be
+        align_arrays=False,  # they are aligned; blocks of unknown size could not be
         token="lstm-predict",
     )
 

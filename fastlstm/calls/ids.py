@@ -12,7 +12,7 @@ from fastlstm.engine.run.source import Source
 
 __all__ = ["as_ids"]
 
-CHUNK = 1 << 20  # ids that are looked at together
+CHUNK = 1 << 20  # ids that are checked together
 
 
 def as_ids(x: Any, lengths: Any, n_ids: int, n_hidden: int) -> Source:

@@ -19,7 +19,7 @@ __all__ = ["MaskedSource"]
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
 
-CHUNK = 1 << 20  # numbers that are looked at together
+CHUNK = 1 << 20  # numbers that are compared together
 
 
 class MaskedSource:
@@ -40,7 +40,7 @@ class MaskedSource:
         self.dtype = source.dtype
         self.n_rows, self.n_steps = source.n_rows, source.n_steps
         self.lengths: Integers | None = np.zeros(self.n_rows, np.int64)
-        self.at_the_end = True  # of each sequence are the masked steps, if there are any
+        self.at_the_end = True  # whether all masked steps are at the ends of their sequences
         for rows in self._chunks():
             kept = self._kept(rows, self._all_steps(rows))
             self.lengths[rows] = kept.sum(1)

@@ -85,8 +85,8 @@ class Ragged:
         object.__setattr__(self, "offsets", offsets)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Through the constructor: a pickle may be damaged, and a plain one would bring the
-        # offsets back writeable.
+        # Through the constructor: a pickle may be damaged, and plain pickling would make the
+        # offsets writeable again.
         return type(self), (self.values, self.offsets)
 
     @classmethod

@@ -35,7 +35,7 @@ class PaddedSource:
 
     def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
         x = self.x
-        if x.flags.carray and x.dtype == dtype and x.size:  # it is all that is asked below
+        if x.flags.carray and x.dtype == dtype and x.size:  # everything below is true of it
             return x.reshape(-1), NO_STARTS
         if not _is_readable(x, dtype):
             return None
@@ -243,7 +243,7 @@ def _no_lengths(lengths: Any, form: str) -> None:
 def check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.int64] | None:
     if lengths is None:
         return None
-    # a copy: what is checked must be what the kernels read, whoever writes to the original
+    # a copy: kernels must read what was checked, even if the original is written to
     array = as_array("lengths", lengths).copy()
     check_length_form(array.shape, array.dtype, n_rows)
     bad = np.flatnonzero((array < 0) | (array > n_steps))
@@ -266,8 +266,8 @@ def check_length_form(shape: tuple[int, ...], dtype: np.dtype[Any], n_rows: int)
 
 
 def convert_into(source: Array, target: Array) -> None:
-    # Too large for the dtype is infinite, and padding may hold anything: neither is worth a
-    # warning, least of all one that depends on the form of the input.
+    # A number too large for the dtype becomes infinite, and padding may hold anything. Neither needs
+    # a warning, least of all one that depends on the form of the input.
     with np.errstate(all="ignore"):
         np.copyto(target, source, casting="unsafe")
 

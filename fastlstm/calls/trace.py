@@ -24,7 +24,7 @@ STYLES = (  # of a plot, in the order of the values; colours that the colour-bli
     GATE | {"color": "#cc79a7"},
     STATE | {"color": "#222222"},
 )
-FEW_STEPS = 20  # so few are drawn with a dot each
+FEW_STEPS = 20  # up to this many are drawn with a dot each
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,7 +110,7 @@ class Trace:
         for name, index, count in (("sequence", sequence, sequences), ("unit", unit, units)):
             if not -count <= index < count:
                 raise IndexError(f"plot: expected a {name} in 0 ... {count - 1}, got {index}")
-        beside: dict[str, Any] = {}  # in a figure of its own the legend covers no line
+        beside: dict[str, Any] = {}  # in a new figure, the legend is beside the lines
         if ax is None:
             try:
                 from matplotlib import pyplot

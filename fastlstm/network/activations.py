@@ -12,7 +12,7 @@ from fastlstm.errors import UnsupportedModelError
 
 __all__ = ["LINEAR", "SIGMOID", "STANDARD", "TANH", "Activation", "as_activation", "as_activations"]
 
-# Name: the defaults of alpha and beta, as far as it takes them.
+# The name of each, and the defaults of the alpha and beta that it takes.
 DEFAULTS: Final[dict[str, tuple[float, ...]]] = {
     "affine": (1.0, 0.0),  # alpha x + beta
     "elu": (1.0,),  # x if x > 0 else alpha (exp(x) - 1)

@@ -180,7 +180,7 @@ def _as_float64(name: str, value: Any) -> Array:
         raise ValueError(
             f"{name}: expected a number that fits in float64, got a larger integer"
         ) from None
-    except TypeError:  # objects that are none
+    except TypeError:  # objects that are not numbers
         raise TypeError(
             f"head: {name}: expected real numbers, got {type(value).__name__}"
         ) from None

@@ -58,7 +58,7 @@ class Weights:
         return hash(self.digest)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Through the constructor: plain pickling would bring the arrays back writeable.
+        # Through the constructor: plain pickling would make the arrays writeable again.
         return _build, (type(self), self._fields())
 
     def astype(self: Self, dtype: npt.DTypeLike) -> Self:

@@ -60,7 +60,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Weather:
-    """Hourly observations; NaN where there is none.
+    """Hourly observations, NaN if missing.
 
     Attributes
     ----------

@@ -69,7 +69,7 @@ class Rows(NamedTuple):
 
     steps: Any  # of each, at most
     order: Any  # in which they are walked; usually 0, 1, ...
-    starts: Any  # of each in the values; usually one behind the other
+    starts: Any  # of each in the values; usually one after the other
     lengths: Any  # usually all of `steps`
     out_rows: Any  # of each in the outputs; usually its own number
     out_steps: Any  # of a row of the outputs

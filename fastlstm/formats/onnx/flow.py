@@ -63,7 +63,7 @@ class Values:
     parent: Values | None = None  # before the last layer
     lengths: str | None = None  # the graph's input of them
     states: dict[str, Array] = field(default_factory=dict)  # ids of h and c (D, N, H) at the end
-    starts: tuple[Start, ...] = ()  # of each direction, as far as they are inputs of the graph
+    starts: tuple[Start, ...] = ()  # of each direction, if they are inputs of the graph
 
     @property
     def ids(self) -> Array:

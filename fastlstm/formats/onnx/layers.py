@@ -20,7 +20,7 @@ __all__ = ["apply_layer", "check_attributes"]
 
 Array = npt.NDArray[Any]
 
-# The activation by ONNX' operator, and the attributes that it takes with their defaults.
+# The activation by ONNX's operator, and the attributes that it takes with their defaults.
 _ACTIVATIONS: Final[dict[str, tuple[str, dict[str, float]]]] = {
     "Elu": ("elu", {"alpha": 1.0}),
     "HardSigmoid": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),

@@ -43,7 +43,7 @@ EXAMPLES: Final = ((2, 3), (3, 5))  # sequences and steps, where the graph leave
 ONE_BY_ONE: Final = ((1, 3), (1, 5))  # for graphs that do not run for a larger batch
 FLOATS: Final = {1: np.float32, 10: np.float32, 11: np.float64, 16: np.float32}
 INTEGERS: Final = (2, 3, 4, 5, 6, 7, 12, 13)
-# What the axes of an input of so many axes may be: batch, steps, numbers of a step.
+# By the number of axes of an input, what they may be: batch, steps, numbers of a step.
 ROLES: Final = {1: ("T",), 2: ("NT", "TN", "TF"), 3: ("NTF", "TNF")}
 
 
@@ -156,7 +156,7 @@ def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
     ranks = (3, 2) if dims is None else (len(dims),)
     roles = [role for rank in ranks for role in ROLES.get(rank, ())]
     if any(node.op_type == "LSTM" and data.name == node.input[0] for node in graph.node):
-        roles.reverse()  # ONNX' own order first, so that its flaws are told
+        roles.reverse()  # ONNX's own order first, so that its flaws are told
     if not roles:
         raise UnsupportedModelError(f"input {data.name!r} of {len(dims or ())} axes")
     axes = [(role, k) for role in roles for k in _features(dims, role, graph, constants)]

@@ -57,7 +57,7 @@ class Group:
     what : str
         The same in words.
     inputs, outputs : int, optional
-        How many numbers go in and come out, as far as the shapes say.
+        How many numbers go in and come out, if the shapes say so.
     """
 
     name: str
@@ -151,7 +151,7 @@ def fits_in_front(group: Group, width: int) -> bool:
 
 
 def in_front(groups: Iterable[Group], width: int) -> list[Group]:
-    """Those that may stand in front of an LSTM of so many inputs, alone or in a row."""
+    """Return those that may stand in front of an LSTM of this width, alone or in a row."""
     groups = list(groups)
     from_inputs = _reached([(k.inputs, k.outputs) for k in groups], width)
     to_lstm = _reached([(k.outputs, k.inputs) for k in groups], width)
