@@ -346,6 +346,10 @@ def from_keras(model: Any, *, check: Any = None) -> LSTM:
         If it has no weights yet, or a weight is NaN or infinite.
     TypeError
         If it is not a Keras model.
+
+    Examples
+    --------
+    >>> model = from_keras(keras.models.load_model("model.keras"), check=x)  # doctest: +SKIP
     """
     network = _model(keras.from_live(model))
     if check is not None:
@@ -396,6 +400,10 @@ def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
         If the first argument is neither a path nor a model.
     ImportError
         If the package onnx is not installed.
+
+    Examples
+    --------
+    >>> model = from_onnx("model.onnx")  # doctest: +SKIP
     """
     if isinstance(path_or_model, (str, os.PathLike)):
         return _model(onnx.read(Path(path_or_model), node=node))

@@ -149,8 +149,8 @@ class LSTM:
 
         Raises
         ------
-        ValueError
-            If a gate is missing, unknown, or not three numbers.
+        TypeError, ValueError
+            If a gate is missing, unknown, or not three numbers, or the head does not fit.
         """
         return cls([Layer.from_gates(params)], head=head)
 

@@ -266,8 +266,8 @@ def check_length_form(shape: tuple[int, ...], dtype: np.dtype[Any], n_rows: int)
 
 
 def convert_into(source: Array, target: Array) -> None:
-    # A number too large for the dtype becomes infinite, and padding may hold anything. Neither needs
-    # a warning, least of all one that depends on the form of the input.
+    # A number too large for the dtype becomes infinite, and padding may hold anything. Neither is
+    # worth a warning, least of all one that depends on the form of the input.
     with np.errstate(all="ignore"):
         np.copyto(target, source, casting="unsafe")
 

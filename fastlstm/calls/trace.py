@@ -38,6 +38,13 @@ class Trace:
         `hidden_state` is ``(N, T, D * P)``.
     lengths : array (N,) of int, or None
         The number of real steps of each sequence; None if all have T.
+
+    Examples
+    --------
+    >>> trace = model.trace(x)  # doctest: +SKIP
+    >>> trace.forget_gate.shape  # 10 sequences, 48 steps, 32 units  # doctest: +SKIP
+    (10, 48, 32)
+    >>> trace.plot(sequence=0, unit=5)  # doctest: +SKIP
     """
 
     forget_gate: Array  # (N, T, D*H)

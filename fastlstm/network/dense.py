@@ -40,6 +40,11 @@ class Dense(Weights):
         If shapes or dtypes do not fit together, or a weight is NaN or infinite.
     UnsupportedModelError
         If there is no such activation.
+
+    Examples
+    --------
+    >>> Dense(np.zeros((1, 8)), activation="sigmoid").input_size
+    8
     """
 
     takes: ClassVar = "either"

@@ -33,6 +33,11 @@ class Embedding(Weights):
     ValueError
         If the array has another shape, a weight is NaN or infinite, or `padding_id` is not an id
         of the table.
+
+    Examples
+    --------
+    >>> Embedding(np.zeros((20_000, 64))).output_size
+    64
     """
 
     takes: ClassVar = "sequence"

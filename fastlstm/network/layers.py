@@ -77,6 +77,12 @@ class Layer(Weights):
         another value than those above.
     UnsupportedModelError
         If there is no such activation.
+
+    Examples
+    --------
+    >>> layer = Layer(np.zeros((32, 2)), np.zeros((32, 8)), np.zeros(32))
+    >>> layer.input_size, layer.hidden_size
+    (2, 8)
     """
 
     takes: ClassVar = "sequence"
@@ -233,6 +239,13 @@ class Bidirectional(Weights):
         If directions, sizes or dtypes do not fit, or `merge` has another value.
     UnsupportedModelError
         If `merge` is None, which means two separate outputs.
+
+    Examples
+    --------
+    >>> forward = Layer(np.zeros((32, 2)), np.zeros((32, 8)))
+    >>> backward = Layer(np.zeros((32, 2)), np.zeros((32, 8)), direction="reverse")
+    >>> Bidirectional(forward, backward).output_size
+    16
     """
 
     takes: ClassVar = "sequence"
