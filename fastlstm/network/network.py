@@ -319,8 +319,8 @@ def _check_rest(network: Network) -> None:
         raise ValueError("skip: the inputs of an Embedding are ids, which cannot be added")
     if network.skip and not network.skip == network.output_size <= network.input_size:
         raise ValueError(
-            f"skip: expected an input for each of the {network.output_size} outputs, "
-            f"got {network.skip} of {network.input_size} inputs"
+            f"skip: expected one of the {network.input_size} inputs for each of the "
+            f"{network.output_size} outputs, got {network.skip}"
         )
 
 
