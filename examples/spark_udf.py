@@ -4,9 +4,9 @@
     spark-submit examples/spark_udf.py model.npz sequences/ scores/ --steps 48
 
 `sequences/` is a Parquet file or a folder of them, with a column `x` of sequences of one length:
-the numbers of all steps one behind the other, since `predict_batch_udf` takes no nested lists.
+the numbers of all steps in one flat list, since `predict_batch_udf` takes no nested lists.
 `scores/` becomes a folder of Parquet files with the other columns and a column `scores`, a list of
-the model's outputs. Spark writes beside the destination and moves into place what is complete.
+the model's outputs. Spark writes beside the destination, and moves complete files into place.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import fastlstm
 
 
 def make_udf(model: fastlstm.LSTM, steps: int) -> Any:
-    """Return a function of Spark columns that scores sequences of so many steps."""
+    """Return a function of Spark columns that scores sequences of `steps` steps."""
 
     def make_predict() -> Callable[[Any], Any]:  # called once in a Python worker
         return lambda x: model.predict(x, threads=1)  # x (N, T, I) -> (N, outputs)

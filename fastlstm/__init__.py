@@ -1,7 +1,7 @@
-"""fastlstm: LSTM networks over very many sequences, on CPUs.
+"""fastlstm: score LSTM networks over large batches of sequences, on a CPU.
 
 Names are imported when they are first used, so that `import fastlstm` costs what `import numpy`
-costs; Numba comes with the first call of a model.
+costs. Numba is imported by the first call of a model.
 """
 
 from __future__ import annotations

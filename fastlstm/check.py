@@ -1,4 +1,4 @@
-"""A model beside what somebody else computes: its framework, live, or numbers in a file."""
+"""Comparing a model with its framework: with the live model, or with numbers in a file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["Distance", "allowed_error", "check_keras", "check_module", "compare"
 
 Array = npt.NDArray[Any]
 
-# Another engine sums in another order and has other approximations of tanh: over the tests with
-# PyTorch its error is at most 4 times that of this one, or 4 ULP of the largest number.
+# Another engine sums in another order and approximates tanh differently: in the tests with PyTorch,
+# its error is at most 4 times that of this engine, or 4 ULP of the largest number.
 FACTOR: Final = 16
 MOST_ROWS: Final = 64  # for measuring the error of float32
 
 
 class Distance(NamedTuple):
-    """How far two results are apart."""
+    """How far apart two results are."""
 
     largest: float  # difference of two numbers; NaN if one of them is NaN or infinite alone
     place: tuple[int, ...]  # where it is
@@ -37,7 +37,7 @@ class Distance(NamedTuple):
     theirs: float
 
     def within(self, allowed: float) -> bool:
-        """Whether that is little enough; NaN is not."""
+        """Whether they are at most this far apart; NaN is too far."""
         return self.largest <= allowed
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Distance(NamedTuple):
 def compare(ours: Array, theirs: Array) -> Distance:
     """The largest difference between two arrays of the same shape.
 
-    NaN agrees with NaN alone, and infinity with the same infinity.
+    NaN agrees only with NaN, and infinity only with the same infinity.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def compare(ours: Array, theirs: Array) -> Distance:
     """
     a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     if not np.isfinite(b).any():
-        raise ValueError(f"there are no finite numbers to compare, of shape {b.shape}")
+        raise ValueError(f"there are no finite numbers to compare with, in shape {b.shape}")
     with np.errstate(invalid="ignore"):
         apart = np.abs(a - b)
     apart[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
@@ -69,19 +69,20 @@ def compare(ours: Array, theirs: Array) -> Distance:
 
 
 def allowed_error(model: LSTM, x: Array, ours: Array, dtype: npt.DTypeLike | None = None) -> float:
-    """How far another engine may be from `ours` on `x`, if it computes in `dtype`.
+    """Return how far another engine that computes in `dtype` may be from `ours` on `x`.
 
-    16 times the error that float32 makes in this network (how far the NumPy loop in float32 is
-    from that in float64, on these inputs and on some like them), and at least 16 units in the
-    last place of the largest number. For float64 the same, in float64's units.
+    This is 16 times the error of float32 in this network (the difference between the NumPy loop in
+    float32 and in float64, on these inputs and on some like them), and at least 16 units in the
+    last place of the largest number. For float64 it is the same, scaled to float64's precision.
 
     Parameters
     ----------
     model : LSTM
+        The model.
     x, ours : array
-        Inputs (N, T, I), or ids (N, T), and what `predict` gives for them.
+        Inputs (N, T, I), or ids (N, T), and what `predict` returns for them.
     dtype : dtype, optional
-        The coarser one of the two sides; the model's by default.
+        The less precise dtype of the two sides; the model's by default.
     """
     scale = float(np.max(np.abs(ours), where=np.isfinite(ours), initial=0))
     narrow, wide = model.astype("float32"), model.astype("float64")
@@ -98,7 +99,7 @@ def allowed_error(model: LSTM, x: Array, ours: Array, dtype: npt.DTypeLike | Non
 
 
 def _likes(x: Array) -> Iterator[Array]:
-    """Some of these inputs, and some like them: a few numbers may agree by chance."""
+    """Return some of these inputs, and others like them: a few numbers may agree by chance."""
     some = x[:: -(-len(x) // MOST_ROWS) or 1]
     yield some
     yield some[:, ::-1]
@@ -111,7 +112,7 @@ def _likes(x: Array) -> Iterator[Array]:
 
 
 def check_module(module: Any, model: LSTM, x: Any) -> None:
-    """Refuse a network that does not give the numbers of the torch module that it comes from.
+    """Refuse a model that does not give the same numbers as the torch module it was made from.
 
     Raises
     ------
@@ -129,7 +130,7 @@ def check_module(module: Any, model: LSTM, x: Any) -> None:
 
 
 def check_keras(keras_model: Any, model: LSTM, x: Any) -> None:
-    """Refuse a network that does not give the numbers of the live Keras model it comes from.
+    """Refuse a model that does not give the same numbers as the Keras model it was made from.
 
     Raises
     ------
@@ -149,7 +150,7 @@ def check_keras(keras_model: Any, model: LSTM, x: Any) -> None:
 
 
 def _inputs(model: LSTM, x: Any, what: str | Option) -> Array:
-    """Inputs as the model and its framework both take them: an array (N, T, I), or ids (N, T)."""
+    """Return inputs that both the model and its framework take: (N, T, I), or ids (N, T)."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(x, torch.Tensor):
         x = x.detach().cpu().numpy()
@@ -174,7 +175,7 @@ def _inputs(model: LSTM, x: Any, what: str | Option) -> Array:
 
 
 def _require(model: LSTM, x: Array, results: list[Array], whose: str) -> None:
-    """Refuse the model unless one of the results is its own."""
+    """Refuse the model unless one of the framework's results agrees with its own."""
     ours = model.predict(x)
     found = _nearest(ours, results)
     if found is None:
@@ -188,7 +189,7 @@ def _require(model: LSTM, x: Array, results: list[Array], whose: str) -> None:
         return
     said: list[str | Option] = [
         f"the network does not compute what {whose} does: they are {found.largest:.3g} apart "
-        f"({found}), where {model.dtype} explains {allowed:.2g}"
+        f"({found}), and rounding in {model.dtype} explains only {allowed:.2g}"
     ]
     for read in READS:
         if read == model.read or model.return_sequences:
@@ -202,7 +203,7 @@ def _require(model: LSTM, x: Array, results: list[Array], whose: str) -> None:
 
 
 def _nearest(ours: Array, results: list[Array]) -> Distance | None:
-    """The distance to the nearest of the results that have our shape, axes of length 1 aside."""
+    """Return the distance to the nearest result of our shape, not counting axes of length 1."""
     shape = [k for k in ours.shape if k != 1]
     fitting = [k.reshape(ours.shape) for k in results if [n for n in k.shape if n != 1] == shape]
     finite = [k for k in fitting if np.isfinite(k).any()]
@@ -226,7 +227,7 @@ def _keras_array(value: Any) -> Array:
 
 
 def _torch_results(module: Any, model: LSTM, x: Array) -> Iterator[Array]:
-    """What a module gives for the inputs, fed batch first, and time first if it may want that."""
+    """Yield what a module gives for the inputs, batch first, and time first if it may want that."""
     torch = sys.modules["torch"]
     module = _widened(torch, module)
     parameter = next(iter(module.parameters()))
@@ -254,7 +255,7 @@ def _torch_results(module: Any, model: LSTM, x: Array) -> Iterator[Array]:
 
 
 def _run(torch: Any, module: Any, inputs: Any) -> list[Any]:
-    """The tensors that a module gives; an LSTM by itself gives its last hidden states."""
+    """Return the tensors that a module gives; a bare LSTM gives its last hidden states."""
     kind = type(module)
     if kind is torch.nn.LSTMCell:
         steps = inputs.transpose(0, 1)
@@ -271,7 +272,7 @@ def _run(torch: Any, module: Any, inputs: Any) -> list[Any]:
 
 
 def _widened(torch: Any, module: Any) -> Any:
-    """The module; of a module of half precision a copy in float32, as the network is."""
+    """Return the module, or a copy in float32 if it is in half precision, as the network is."""
     narrow = (torch.float16, torch.bfloat16)
     if any(parameter.dtype in narrow for parameter in module.parameters()):
         import copy
@@ -282,7 +283,7 @@ def _widened(torch: Any, module: Any) -> Any:
 
 @contextmanager
 def _evaluating(torch: Any, module: Any) -> Iterator[None]:
-    """A module in eval() mode, without gradients; each part's mode is as before afterwards."""
+    """Put a module into eval() mode without gradients, and restore the mode of each part."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -297,20 +298,21 @@ def _evaluating(torch: Any, module: Any) -> Iterator[None]:
 
 
 def verify(model: LSTM, x: Path, expected: Path, tolerance: float | None = None) -> str:
-    """Say how far the scores of a model are from those in a file.
+    """Return a line that says how far the scores of a model are from those in a file.
 
     Parameters
     ----------
     model : LSTM
+        The model.
     x, expected : path
-        ``.npy`` files: the sequences, and what `predict` should give for them.
+        ``.npy`` files: the sequences, and what `predict` should return for them.
     tolerance : float, optional
-        The largest difference that is allowed; by default that of `allowed_error`.
+        The largest difference to accept; by default that of `allowed_error`.
 
     Raises
     ------
     ValueError
-        If they are further apart, of another shape, or there is nothing to compare.
+        If they are further apart or differ in shape, or there is nothing to compare.
     OSError
         If a file cannot be read.
     """
@@ -329,7 +331,7 @@ def verify(model: LSTM, x: Path, expected: Path, tolerance: float | None = None)
         raise ValueError(f"{expected}: {error}") from None
     coarser = np.float32 if np.float32 in (model.dtype, theirs.dtype) else model.dtype
     allowed = allowed_error(model, inputs, ours, coarser) if tolerance is None else tolerance
-    said = f"{ours.shape} scores, {found.largest:.3g} apart at most, {allowed:.3g} is allowed"
+    said = f"{ours.shape} scores, at most {found.largest:.3g} apart, {allowed:.3g} is allowed"
     if found.within(allowed):
         return said
     raise ValueError(f"{expected} does not agree: {said}; {found}")

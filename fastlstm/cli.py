@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         exit_at_once(INTERRUPTED)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader, say `head`, has seen enough; keep the interpreter from complaining at exit.
+        # The reader of our output, such as `head`, has gone: keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ImportError, MemoryError, OSError, TypeError, ValueError) as error:
         words = sys.argv[1:] if arguments is None else arguments
@@ -80,7 +80,7 @@ def _run(arguments: Sequence[str] | None) -> None:
         if unknown:
             _refuse_unknown(options.parser, unknown)
     except SystemExit:
-        sys.stdout.flush()  # --help may meet a reader that has gone, too: `main` handles it
+        sys.stdout.flush()  # --help may find the pipe closed, too, which `main` handles
         raise
     options.run(options)
     if sys.stdout is not None:  # None if it was closed before we started

@@ -1,4 +1,4 @@
-"""What can be wrong with a model that somebody hands over."""
+"""The errors about models."""
 
 from __future__ import annotations
 

@@ -16,15 +16,16 @@ __all__ = ["replaced", "sync_folder"]
 
 @contextmanager
 def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of `path` when all went well.
+    """Open a file for writing that replaces `path` once all of it is written.
 
-    It appears under its name when it is complete and on the disk, so that a reader or a crash
-    never meets half of it. A file that was there before hands on its permissions.
+    It appears under its name when it is complete and on the disk, so a reader never sees half of
+    it, and neither does anyone after a crash. It takes on the permissions of a file that it
+    replaces.
 
     Raises
     ------
     OSError
-        If something else than a file is there: a folder, a device, a link to itself.
+        If something other than a file is there: a folder, a device, a link to itself.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -44,7 +45,7 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder survive a power cut, where the system can promise that."""
+    """Make the names in a folder survive a power cut, if the system can promise that."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except (PermissionError, IsADirectoryError):  # Windows opens no folders
@@ -56,7 +57,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _mode_of(path: Path) -> int | None:
-    """The permissions of the file that will be replaced, None if there is none."""
+    """Return the permissions of the file that will be replaced, None if there is none."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Attributes that are computed when they are first asked for."""
+"""Attributes that are computed at the first access."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 class lazy(Generic[T]):
     """`functools.cached_property` without a lock.
 
-    That of Python 3.10 and 3.11 has one for all instances of a class, held while one of them
-    computes: a process that is forked meanwhile inherits it locked, for good. Here two threads
-    that ask at once both compute, and all get the value of the one that was ready first.
+    In Python 3.10 and 3.11 it has one lock for all instances of a class, held while one of them
+    computes: a child that is forked meanwhile inherits the lock held, for good. Here two threads
+    that ask at once both compute, and both get the value that was ready first.
     """
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
@@ -32,6 +32,6 @@ class lazy(Generic[T]):
     def __get__(self, instance: object | None, owner: type) -> lazy[T] | T:
         if instance is None:
             return self
-        # from now on the instance has an attribute of that name, which comes before this one
+        # from now on the instance has an attribute of this name, which Python finds before this one
         found: T = vars(instance).setdefault(self.name, self.compute(instance))
         return found

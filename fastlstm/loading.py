@@ -39,7 +39,7 @@ class Reader(Protocol):
         """``read(path, **hints)`` gives what was `Found`."""
 
     def contents(self, path: Path, /) -> tuple[str, dict[str, str]]:
-        """What kind of file it is, and its tensors by name, as far as they have names."""
+        """Return the kind of a file, and its named tensors."""
 
 
 # Suffix of a file: what reads it.
@@ -78,10 +78,10 @@ def load(
     config: Any = None,
     dtype: Literal["float32", "float64"] | None = None,
 ) -> LSTM:
-    """Load a model from a file; its suffix says of what kind it is.
+    """Load a model from a file, whose suffix says what kind of file it is.
 
     Files of Keras and ONNX, and those that `LSTM.save` wrote, describe their network themselves.
-    Files of bare weights do not: hints do. Nothing that changes numbers is guessed.
+    For files of bare weights, hints do. Nothing that changes numbers is guessed.
 
     Parameters
     ----------
@@ -93,34 +93,40 @@ def load(
     prefix, head, embedding, activation, activations, between, read, ignore, chain, skip
         For files with torch's names, as in `from_torch`.
     return_sequences : bool, optional
-        Likewise; the default is False, and True for ``.json``, as RTNeural has it.
+        As in `from_torch`. The default is False, but True for ``.json`` files with torch's names,
+        because RTNeural reads them so.
     node : str, optional
         For ``.onnx``: one LSTM operator, as in `from_onnx`.
     config : dict, str or path, optional
-        For a ``.h5`` of weights alone: the architecture, ``model.to_json()``.
+        For an ``.h5`` file that holds only weights: the architecture, ``model.to_json()``.
     dtype : {"float32", "float64"}, optional
-        For ``.json`` and ``.nam`` of other programs: with how many digits numbers are read;
+        For ``.json`` and ``.nam`` files of other programs: the dtype that the numbers are read as;
         ``float32`` by default.
 
     Returns
     -------
     LSTM
-        With the weights' dtype. A saved model comes back with the same bits.
+        A model in the dtype of the weights. A saved model is loaded with the same bits.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     TypeError
-        If a hint is misspelt, or files of this kind do not take it.
+        If a hint is misspelt, or does not apply to files of this kind.
     ValueError
-        If a hint is missing or does not fit the file, such as a ``head`` that is not in it.
+        If a hint is missing or does not fit the file, such as a ``head`` that is not in it, or if
+        the suffix is not one of the above.
     ModelFormatError
         If the file is damaged, incomplete, or holds something else.
     UnsupportedModelError
-        If this version does not compute the model or does not read this kind of file.
+        If this version does not compute the model.
     ImportError
-        If a package that reads the file, such as safetensors, is missing.
+        If a package that is needed to read the file, such as safetensors, is not installed.
+
+    Examples
+    --------
+    >>> model = load("checkpoint.pt", head="fc", activation="sigmoid")  # doctest: +SKIP
     """
     given = {
         "prefix": prefix,
@@ -149,13 +155,14 @@ def load(
 
 
 def contents(path: str | os.PathLike[str]) -> tuple[str, dict[str, str]]:
-    """What kind of file it is, and its tensors by name, as far as they have names.
+    """Return the kind of a model file, and its named tensors.
 
     Returns
     -------
     kind : str
+        What kind of file it is, in a few words.
     tensors : dict of str to str
-        Name: dtype and shape.
+        The dtype and shape of each tensor, by its name.
 
     Raises
     ------
@@ -198,64 +205,66 @@ def from_torch(
     skip: int = 0,
     check: Any = None,
 ) -> LSTM:
-    """A network from a torch module or from tensors with torch's names.
+    """Make a model from a torch module or from tensors with torch's names.
 
-    Batches always come first, whatever the module's ``batch_first``, and dropout is inactive, as
-    in ``eval()`` mode. What a ``forward`` does with the weights cannot be seen from outside: the
+    The model takes ``(N, T, I)`` whatever the module's ``batch_first`` is, and dropout is inactive,
+    as in ``eval()`` mode. What a ``forward`` does with the weights cannot be seen from outside: the
     hints say it, and `check` compares.
 
     Parameters
     ----------
     module_or_state_dict : nn.LSTM, nn.LSTMCell, nn.Module or mapping of str to array or tensor
-        A module that is or holds an LSTM, or a mapping such as its ``state_dict()``, also inside
-        of other mappings, as checkpoints have it. A mapping of NumPy arrays needs no torch, its
+        A module that is or holds an LSTM, or a mapping such as its ``state_dict()``, possibly
+        inside other mappings as in checkpoints. A mapping of NumPy arrays needs no torch, its
         layers may differ in hidden size, and it may hold ``peephole_i_l0``, ``peephole_f_l0``
         and ``peephole_o_l0`` (H,). ``float16`` and ``bfloat16`` are widened to ``float32``.
     prefix : str or sequence of str, optional
         Where the LSTM is, such as ``"encoder.lstm"``; needed if there are several. A list is a
         chain, in which each LSTM reads every step of the one before: ``b(a(x)[0])``. Without a
-        `head`, a prefix takes the LSTM (and its `embedding`) alone out of a larger model: what
-        comes behind it is left out, and `LSTM.unused` has the names; what may stand in front of
-        it, by its sizes or because it has no weights, is refused.
+        `head`, a prefix takes the LSTM alone (and its `embedding`) out of a larger model: what
+        comes after it is left out, and `LSTM.unused` has the names; anything that may stand in
+        front of it, because its sizes fit or because it has no weights, is refused.
     head : str, sequence of str, Dense, number or (weight, bias), optional
-        The dense head, or its name: ``"fc"`` takes ``fc.weight`` and ``fc.bias``. A name of an
-        `nn.Sequential` of a module takes its dense layers and activations. Names of several
-        layers need an `activation` for each. With a head no weights may be left over.
+        The dense head, or its name: ``"fc"`` takes ``fc.weight`` and ``fc.bias``. The name of an
+        `nn.Sequential` takes its dense layers and activations. Names of several layers need an
+        `activation` for each. With a head, no weights may be left over.
     activations : sequence of three activations
-        Of gates, candidate and cell output; see `Activation`. Torch's own are the default.
+        Those of gates, candidate and cell output; see `Activation`. The default is torch's own.
     return_sequences : bool
-        Whether `predict` applies the head at every step unless told otherwise.
+        Whether `predict` applies the head at every step unless the call says otherwise.
     activation : str, Activation or sequence of them, optional
-        Of the head: ``"sigmoid"``, ``"softmax"``, ``("leaky_relu", 0.2)``; of several named dense
-        layers a list with one for each, ``["relu", None]``. ``"hardsigmoid"`` is torch's, with
-        1/6 and 0.5. Each stands for one activation module of the model.
+        The activation of the head: ``"sigmoid"``, ``"softmax"``, ``("leaky_relu", 0.2)``; for
+        several named dense layers a list with one for each, ``["relu", None]``. ``"hardsigmoid"``
+        is torch's, with 1/6 and 0.5. Each stands for one activation module of the model.
     between : str or Activation, optional
         An activation between what is read and the head: ``"relu"`` for ``fc(torch.relu(h))``.
     embedding : str, optional
-        The name of the `nn.Embedding` in front. Torch masks no id, not even its ``padding_idx``.
+        The name of the `nn.Embedding` before the LSTM. As in torch, no id is masked, not even
+        ``padding_idx``.
     read : {"final", "last", "max", "mean"}, optional
-        What the head reads when there is one output for a sequence. ``"final"`` is ``h_n[-1]``,
-        of two directions ``torch.cat([h_n[-2], h_n[-1]], 1)``. ``"last"`` is ``out[:, -1]``:
-        the same for one direction, but of two the backward half has read a single step there.
-        ``"max"`` and ``"mean"`` are those of ``out`` over the steps. A head of two directions
-        needs it, unless it is applied at every step.
+        What the head reads of a sequence. ``"final"`` is ``h_n[-1]``, or
+        ``torch.cat([h_n[-2], h_n[-1]], 1)`` for two directions. ``"last"`` is ``out[:, -1]``: the
+        same for one direction, but the backward one of two has read only that step. ``"max"`` and
+        ``"mean"`` are the maximum and mean of ``out`` over the steps. The head of a bidirectional
+        LSTM needs this hint, unless it is applied at every step.
     ignore : str or sequence of str, optional
-        Modules or weights that are left out, by name: those of another branch, which are not on
-        the way from the inputs to the outputs. Leaving out what is on the way would change
-        the numbers. A part of a layer that is used cannot be left out.
+        Names of modules or weights to leave out: those of another branch, which are not on the way
+        from the inputs to the outputs. Leaving out something on the way would change the numbers.
+        A part of a layer that is used cannot be left out.
     chain : {"steps"}, optional
-        What each LSTM of a list of prefixes reads of the one before. Every step is meant anyway;
-        it has to be said where the names are those of an encoder and a decoder, between which
-        most models do something else.
+        Confirms that in a list of prefixes each LSTM reads every step of the one before. This is
+        needed if the names are those of an encoder and a decoder, because most such models do
+        something else.
     skip : int
         How many of the inputs are added to the head's outputs.
     check : array (N, T, I) or tensor, optional
-        Inputs (ids (N, T) with an `embedding`) on which the module itself is run, too, in
-        ``eval()`` mode; the network has to give the same numbers, up to 16 times the error that
-        float32 makes in this network on these inputs (float64 for a module of float64). The
-        module gets them as they are, or time first where its LSTM has no ``batch_first``, and its
-        training mode is restored afterwards. Of several outputs, one has to agree. Take several
-        sequences of several steps: after a single step, most choices come to the same.
+        Inputs (ids (N, T) with an `embedding`) on which the module itself is run as well, in
+        ``eval()`` mode. The network has to give the same numbers, up to 16 times the error of
+        float32 in this network on these inputs (of float64 for a module in float64). The module
+        gets the inputs as they are, or time first if its LSTM does not have ``batch_first``, and
+        its training mode is restored afterwards. If it returns several outputs, one of them has to
+        agree. Use several sequences of several steps: after a single step, most choices give the
+        same result.
 
     Returns
     -------
@@ -264,15 +273,19 @@ def from_torch(
     Raises
     ------
     UnsupportedModelError
-        For a GRU or plain RNN, a class of its own instead of `nn.LSTM`, weight_norm, a
-        normalisation, convolution or attention, or a dtype that is none of the above; for a
-        module that holds more than an LSTM, its embedding and its head, such as a ReLU that no
-        hint names; and if `check` finds other numbers.
+        For a GRU or plain RNN, a custom class in place of `nn.LSTM`, weight_norm, a normalisation,
+        convolution or attention, or a dtype that is not a float of 16, 32 or 64 bits; for a module
+        that holds more than an LSTM, its embedding and its head, such as a ReLU that no hint
+        names; and if `check` finds other numbers.
     ValueError
         If the LSTM or the head is missing or ambiguous (the candidates are listed), if `read` is
         needed, if weights would be left out, or if shapes do not fit.
     TypeError
-        If the first argument is none of these, a weight is masked, or there is no such argument.
+        If the first argument is of another type, a weight is masked, or an argument is misspelt.
+
+    Examples
+    --------
+    >>> model = from_torch(module, head="fc", check=x)  # doctest: +SKIP
     """
     hints = Hints(
         prefix=prefix,
@@ -298,39 +311,45 @@ def from_torch(
 
 @spelt
 def from_keras(model: Any, *, check: Any = None) -> LSTM:
-    """A network from a live Keras model, of Keras 3 or of Keras 2 (``tf_keras``).
+    """Make a model from a live Keras model, of Keras 3 or of Keras 2 (``tf_keras``).
 
-    The model has to be a chain of layers, Sequential or functional: Input, Embedding, Masking,
-    LSTM (also ``RNN`` of ``LSTMCell``), Bidirectional, Dense, TimeDistributed, activations,
-    dropout and the like, GlobalMaxPooling1D, GlobalAveragePooling1D, the last step ``x[:, -1]``,
-    and models of these. The network computes what the model's ``predict`` does. A stateful layer
-    starts from zeros at every call, unless the call gives a state. Inputs that are the
-    ``initial_state`` of a layer are the `state` of a call, and outputs that are states
-    (``return_state=True``) are the state that it returns; neither counts as an input or an output.
+    The Keras model has to be a chain of layers, Sequential or functional: Input, Embedding,
+    Masking, LSTM (also ``RNN`` of ``LSTMCell``), Bidirectional, Dense, TimeDistributed,
+    activations, dropout and the like, GlobalMaxPooling1D, GlobalAveragePooling1D, the last step
+    ``x[:, -1]``, and models made of these. The result computes what its ``predict`` does. A
+    stateful layer starts from zeros at every call, unless the call gives a state. Inputs that are
+    the ``initial_state`` of a layer become the `state` of a call, and outputs that are states
+    (``return_state=True``) become the state that the call returns; neither counts as an input or
+    an output.
 
     Parameters
     ----------
     model : keras.Model
-        Built, so that it has weights. ``float16`` and ``bfloat16`` are widened to ``float32``.
+        A model that has been built, so that it has weights. ``float16`` and ``bfloat16`` are
+        widened to ``float32``.
     check : array (N, T, I), optional
-        Inputs (ids (N, T) for an embedding) on which the model itself is run, too, as its
-        ``predict`` does; the network has to give the same numbers, up to 16 times the error that
-        float32 makes in this network on these inputs.
+        Inputs (ids (N, T) for an embedding) on which the Keras model itself is run as well. The
+        network has to give the same numbers, up to 16 times the error of float32 in this network
+        on these inputs.
 
     Returns
     -------
     LSTM
-        Its `predict` gives the outputs of every step if the model does.
+        Its `predict` returns the outputs of every step if the Keras model does.
 
     Raises
     ------
     UnsupportedModelError
-        If it holds another layer, an option or a graph that this version does not compute
-        exactly (the message names the layer and the option), or if `check` finds other numbers.
+        If it has a layer, an option or a graph that this version does not compute exactly (the
+        message names the layer and the option), or if `check` finds other numbers.
     ValueError
-        If it has no weights yet, or they are NaN or infinite.
+        If it has no weights yet, or a weight is NaN or infinite.
     TypeError
         If it is not a Keras model.
+
+    Examples
+    --------
+    >>> model = from_keras(keras.models.load_model("model.keras"), check=x)  # doctest: +SKIP
     """
     network = _model(keras.from_live(model))
     if check is not None:
@@ -340,34 +359,34 @@ def from_keras(model: Any, *, check: Any = None) -> LSTM:
 
 @spelt
 def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
-    """A network from an ONNX file or model: the whole graph, or one LSTM operator of it.
+    """Make a model from an ONNX file or model: the whole graph, or one LSTM operator of it.
 
-    The network takes ``(N, T, I)`` and gives ``(N, T, outputs)``, whatever the order of the
-    graph's axes (ONNX' own is ``(T, N, I)``). An input ``sequence_lens`` is the `lengths` of a
-    call, inputs ``initial_h`` and ``initial_c`` are its `state`; a constant initial state is kept
-    as the learned one. Past a length, where ONNX applies a dense layer to zeros, the network gives
-    zeros.
+    The model takes ``(N, T, I)`` and gives ``(N, T, outputs)``, whatever the order of the
+    graph's axes (ONNX's own is ``(T, N, I)``). An input ``sequence_lens`` becomes the `lengths` of
+    a call, and inputs ``initial_h`` and ``initial_c`` its `state`; a constant initial state becomes
+    the learned one. Past each length the outputs are zero, while ONNX may apply a dense layer to
+    zeros there.
 
     A whole graph has to be a chain from one input to one output: an embedding, dense layers and
     activations around stacked LSTM operators of one or two directions, then the last step, the
-    final states, the maximum or mean over the steps, or all steps. Other outputs may be final
-    states, of a layer, of all or of one direction; a call of the model returns them. Operators
+    final states, the maximum or mean over the steps, or all steps. Further outputs may be final
+    states, of one layer, of all, or of one direction; a call of the model returns them. Operators
     that only move numbers, such as Transpose, Reshape, Slice and Concat, may be used in any way
-    that leaves sequences, steps and outputs in order. A graph that runs for one sequence at a time
-    is computed for each.
+    that keeps sequences, steps and outputs in order. A graph that runs only for a batch of 1 is
+    computed for each sequence by itself.
 
     Parameters
     ----------
     path_or_model : path or onnx.ModelProto
-        Data in other files is read if they are in its folder or below.
+        The file or model. Data in other files is read if they are in the model's folder or below.
     node : str, optional
-        The name of one LSTM node, or of one of its outputs: that operator alone is taken, with the
+        The name of an LSTM node, or of one of its outputs. Only that operator is taken, with the
         constants that it needs.
 
     Returns
     -------
     LSTM
-        Weights of ``float16`` and ``bfloat16`` are widened to ``float32``.
+        Weights in ``float16`` and ``bfloat16`` are widened to ``float32``.
 
     Raises
     ------
@@ -376,11 +395,15 @@ def from_onnx(path_or_model: Any, node: str | None = None) -> LSTM:
     ModelFormatError
         If the file is damaged, or the graph contradicts itself.
     ValueError
-        If there is no such `node`, or several: the LSTM nodes are listed.
+        If there is no such `node`, or there are several; the LSTM nodes are listed.
     TypeError
         If the first argument is neither a path nor a model.
     ImportError
-        If the package onnx is missing.
+        If the package onnx is not installed.
+
+    Examples
+    --------
+    >>> model = from_onnx("model.onnx")  # doctest: +SKIP
     """
     if isinstance(path_or_model, (str, os.PathLike)):
         return _model(onnx.read(Path(path_or_model), node=node))

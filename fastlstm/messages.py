@@ -1,7 +1,7 @@
-"""Messages that speak of hints: arguments in Python, flags on the command line.
+"""Messages that name hints: as arguments in Python, as flags on the command line.
 
-A message is text with `Option` and `Line` in between. As a string it is what Python shows; the
-command line writes the same message with its own flags (`Message.on_command_line`).
+A message is text with `Option` and `Line` objects in it. Its string is what Python shows; the
+command line shows the same message with flags (`Message.on_command_line`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FROM_TORCH = "fastlstm.from_torch(model, {})"
 
 @dataclass(frozen=True)
 class Option:
-    """A hint in a message: ``head="fc"`` or ``--head fc``; without a value its name alone."""
+    """A hint in a message: ``head="fc"`` or ``--head fc``; without a value, only its name."""
 
     name: str
     value: Any = ...
@@ -45,27 +45,27 @@ class Option:
 
 @dataclass(frozen=True)
 class Line:
-    """The caller's own line with hints added or replaced, ready to paste.
+    """The caller's own line with corrected hints, ready to paste.
 
     Parameters
     ----------
     given : mapping
         The hints of the call.
     change : mapping
-        Those that mend it.
+        The hints to add or replace.
     """
 
     given: Mapping[str, Any]
     change: Mapping[str, Any]
 
     def as_call(self, call: str) -> str:
-        """As Python writes it; `call` has ``{}`` for the hints."""
+        """As Python writes it; `call` has ``{}`` in place of the hints."""
         hints = {**self.given, **self.change}
         before, _, after = call.rpartition("{}")
         return before + ", ".join(Option(*k).as_argument() for k in hints.items()) + after
 
     def as_command(self, words: Sequence[str]) -> str:
-        """As the command line writes it; `words` are those that were given."""
+        """As the command line writes it; `words` is the command that was given."""
         flags = {Option(name).as_flag(): isinstance(v, list) for name, v in self.change.items()}
         kept = " ".join(map(shlex.quote, _without(words, flags)))
         more = " ".join(Option(*item).as_flag() for item in self.change.items())
@@ -73,13 +73,14 @@ class Line:
 
 
 class Message(str):
-    """Text for people, with hints in it.
+    """Text for users, with hints in it.
 
     Parameters
     ----------
     *parts : str, Option, Line or Message
+        What is shown, one after the other.
     call : str, optional
-        The Python call that a `Line` shows, with ``{}`` for the hints.
+        The Python call that a `Line` shows, with ``{}`` in place of the hints.
     """
 
     parts: tuple[str | Option | Line, ...]
@@ -101,7 +102,7 @@ class Message(str):
         return message
 
     def on_command_line(self, words: Sequence[str]) -> str:
-        """The text with flags, in answer to a command of these words."""
+        """Return the text with flags, in answer to a command given as these words."""
         return "".join(
             part.as_flag()
             if isinstance(part, Option)
@@ -113,19 +114,19 @@ class Message(str):
 
 
 def message_of(error: BaseException) -> Message:
-    """What an exception says, with the hints in it, if it has some."""
+    """Return an exception's message, as a `Message` if it has hints in it."""
     first = error.args[0] if len(error.args) == 1 else None
     return first if isinstance(first, Message) else Message(str(error))
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Which of the names was probably meant."""
+    """Return the name that was probably meant, if one is close."""
     found = difflib.get_close_matches(name, list(names), 1)
     return found[0] if found else None
 
 
 def separated(names: Iterable[str]) -> list[str | Option]:
-    """Names of hints with commas in between, as parts of a message."""
+    """Return the names of hints, separated by commas, as parts of a message."""
     parts: list[str | Option] = []
     for name in names:
         parts += [", ", Option(name)]
@@ -133,7 +134,7 @@ def separated(names: Iterable[str]) -> list[str | Option]:
 
 
 def spelt(function: Callable[P, R]) -> Callable[P, R]:
-    """Refuse arguments that a function does not have, and say which one was probably meant."""
+    """Make a function refuse arguments that it does not have, and say which was probably meant."""
     names = list(inspect.signature(function).parameters)
 
     @functools.wraps(function)
@@ -163,12 +164,12 @@ def _python(value: Any) -> str:
 
 def _word(value: Any) -> str:
     if value is None:
-        return "linear"  # an activation that is none
+        return "linear"  # no activation
     return shlex.quote(value) if isinstance(value, str) else _python(value)
 
 
 def _without(words: Sequence[str], flags: Mapping[str, bool]) -> list[str]:
-    """A command's words without some flags; those that are True there take several values."""
+    """Return a command without some flags; those that are True in `flags` take several values."""
     kept: list[str] = []
     drops = 0
     for word in words:

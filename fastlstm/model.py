@@ -1,4 +1,4 @@
-"""The network that users hold: `LSTM`."""
+"""`LSTM`, the model that users hold: a network and the calls on it."""
 
 from __future__ import annotations
 
@@ -33,47 +33,52 @@ Array = npt.NDArray[Any]
 
 
 class LSTM:
-    """Recurrent layers, with what stands before and behind them.
+    """An LSTM network and the calls on it.
 
-    Immutable: equal weights mean equal models with equal hashes. Pickling carries the weights
-    only; a copy compiles (or loads from the disk cache) what it needs by itself.
+    A model is immutable: models with equal weights and options are equal and have equal hashes. A
+    pickle holds only the weights and options; a copy compiles its own kernels, or loads them from
+    the disk cache.
 
-    A row's numbers do not depend on the rows beside it, their order, the number of threads, the
-    form of the input (padded or ragged, whole or in pieces, any strides) or the CPU.
+    The result for a sequence does not depend on the sequences beside it, their order, the number of
+    threads, the form of the input (padded or ragged, whole or in pieces, any strides) or the CPU.
 
     Parameters
     ----------
     layers : sequence of Layer, Bidirectional, Dense and Embedding
-        Applied at every step, one after the other: an embedding, if any, comes first; a dense
-        layer may stand anywhere. At least one is recurrent; all are of one dtype.
+        Applied at every step, one after the other. An embedding can only be the first; dense
+        layers may stand anywhere. At least one layer is recurrent, and all have the same dtype.
     head : Dense, number, (weight, bias) or sequence of Dense, optional
-        Applied to what is `read`. A number is the weight of a single unit.
+        Dense layers applied to the vector that `read` selects, or at every step with
+        `return_sequences`. A number is the weight of a single unit.
     return_sequences : bool
-        Whether `predict` gives the outputs of every step when a call does not say.
-    read : str
-        What the head of a single step reads: ``"final"``, the last hidden states of all
+        Whether `predict` returns the outputs of every step unless the call says otherwise.
+    read : {"final", "last", "max", "mean"}
+        The vector of a sequence that the head reads: ``"final"``, the last hidden states of all
         directions; ``"last"``, the outputs at the last real step, where a reverse direction has
-        just begun; ``"max"`` or ``"mean"`` of the outputs over all real steps.
+        read only that step; ``"max"`` or ``"mean"`` of the outputs over all real steps.
     mask_value : float, optional
-        A step whose inputs all have this value is masked: it changes no state. A layer repeats
-        its last output there, or gives zeros if it has two directions (Keras' ``Masking``).
+        A step whose inputs all have this value is masked (Keras' ``Masking``): it changes no
+        state. The output of a layer there is that of the step before, or zeros if the layer has
+        two directions.
     skip : int
-        So many inputs are added to the outputs of the head (a skip connection).
+        How many of the inputs are added to the outputs of the head (a skip connection).
 
     Attributes
     ----------
+    network : Network
+        The layers and options as a value.
     unused : tuple of str
-        The weights of a foreign file or module that the network leaves out, by a `prefix` or
-        `ignore`; they are no part of its identity and are not saved.
+        Names of the weights of the file or module that the network leaves out because of `prefix`
+        or `ignore`. They are not saved, and two models that differ only in them are equal.
 
     Raises
     ------
     TypeError
-        If `layers` are not layers, or `head` is none of the above.
+        If `layers` are not layers, or `head` is not one of the above.
     ValueError
-        If sizes or dtypes do not fit together, or an option is none of the above.
+        If sizes or dtypes do not fit together, or an option has another value than those above.
     UnsupportedModelError
-        If the options are not computed together.
+        If this version does not compute the combination of options.
 
     Examples
     --------
@@ -106,13 +111,18 @@ class LSTM:
 
     @classmethod
     def from_network(cls, network: Network, unused: Sequence[str] = ()) -> LSTM:
-        """The model of a network.
+        """Return the model of a network.
 
         Parameters
         ----------
         network : Network
+            The layers and options.
         unused : sequence of str
-            The weights of a foreign file that the network leaves out.
+            Names of the weights of the network's file that it leaves out.
+
+        Returns
+        -------
+        LSTM
         """
         model = cls.__new__(cls)
         model._hold(network, unused)
@@ -124,14 +134,23 @@ class LSTM:
 
     @classmethod
     def from_gates(cls, params: Mapping[str, Sequence[float]], head: Any = None) -> LSTM:
-        """The scalar cell of the tutorial as a float64 model: one input, one hidden unit.
+        """Return the tutorial's scalar cell as a float64 model: one input, one hidden unit.
 
         Parameters
         ----------
         params : mapping
-            ``(w_x, w_h, b)`` for ``"forget"``, ``"input"``, ``"cell"`` and ``"output"``.
+            ``(w_x, w_h, b)`` for each of ``"forget"``, ``"input"``, ``"cell"`` and ``"output"``.
         head : number or (weight, bias), optional
             ``4.0`` is the tutorial's ``y = 4 * h``.
+
+        Returns
+        -------
+        LSTM
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a gate is missing, unknown, or not three numbers, or the head does not fit.
         """
         return cls([Layer.from_gates(params)], head=head)
 
@@ -144,22 +163,22 @@ class LSTM:
 
     @property
     def head(self) -> tuple[Dense, ...]:
-        """The dense layers behind what is read."""
+        """The dense layers of the head."""
         return self.network.head
 
     @property
     def return_sequences(self) -> bool:
-        """Whether `predict` gives the outputs of every step when a call does not say."""
+        """Whether `predict` returns the outputs of every step unless the call says otherwise."""
         return self.network.return_sequences
 
     @property
     def read(self) -> str:
-        """What the head of a single step reads."""
+        """The vector of a sequence that the head reads: final, last, max or mean."""
         return self.network.read
 
     @property
     def mask_value(self) -> float | None:
-        """The inputs of a masked step, if there are any."""
+        """The value that all inputs of a masked step have; None if there is no mask."""
         return self.network.mask_value
 
     @property
@@ -169,7 +188,7 @@ class LSTM:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype it computes in, ``float32`` or ``float64``."""
+        """The dtype that the model computes in, ``float32`` or ``float64``."""
         return self.network.dtype
 
     @property
@@ -179,7 +198,7 @@ class LSTM:
 
     @property
     def masks(self) -> bool:
-        """Whether some steps are masked by their inputs."""
+        """Whether steps can be masked by their inputs."""
         return self.network.masks
 
     @property
@@ -189,12 +208,12 @@ class LSTM:
 
     @property
     def input_size(self) -> int:
-        """I, the inputs of the first layer; 1 for an embedding, whose inputs are ids."""
+        """I, the inputs of a step; 1 for an embedding, whose inputs are ids."""
         return self.network.input_size
 
     @property
     def input_dtype(self) -> np.dtype[Any]:
-        """What inputs are converted to: the model's dtype, or ``int64`` for ids."""
+        """The dtype that inputs are converted to: the model's, or ``int64`` for ids."""
         return self.network.input_dtype
 
     @property
@@ -204,29 +223,60 @@ class LSTM:
 
     @property
     def output_size(self) -> int:
-        """The numbers that `predict` gives for a sequence: the head's, or the last layer's."""
+        """How many outputs `predict` returns for a sequence: the head's, or the last layer's."""
         return self.network.output_size
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments of the constructor behind `layers` and `head`, by name."""
+        """The constructor's arguments after `layers` and `head`, by name."""
         return self.network.options
 
     def astype(self, dtype: npt.DTypeLike) -> LSTM:
-        """Return the model with its weights rounded to another dtype, and computing in it.
+        """Return the model with its weights rounded to a dtype, which it then computes in.
 
         Parameters
         ----------
         dtype : dtype
             ``float32`` or ``float64``.
+
+        Returns
+        -------
+        LSTM
+            The model itself if it has this dtype.
+
+        Raises
+        ------
+        TypeError
+            If the dtype is neither of the two.
+        ValueError
+            If a weight is too large for the dtype.
         """
         network = self.network.astype(dtype)
         return self if network is self.network else self.from_network(network, self.unused)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the model to a ``.safetensors``, ``.npz`` or ``.json`` file and return its path.
+        """Write the model to a file, from which `fastlstm.load` makes an equal one.
 
-        ``fastlstm.load`` gives back a model that computes the same bits.
+        The file appears under its name when it is complete and on the disk.
+
+        Parameters
+        ----------
+        path : path
+            Ending in ``.safetensors``, ``.npz`` or ``.json``.
+
+        Returns
+        -------
+        Path
+            Where the file is.
+
+        Raises
+        ------
+        ValueError
+            If the path has another suffix.
+        OSError
+            If the file cannot be written there.
+        ImportError
+            If it is a ``.safetensors`` file and the package safetensors is not installed.
         """
         return native.save(self.network, path)
 
@@ -240,31 +290,32 @@ class LSTM:
         Parameters
         ----------
         x : array (N, T, I), list of arrays (T, I), or Ragged
-            The sequences; (N, T) or (T,) if I is 1, (T, I) for one sequence. Any real dtype,
-            byte order and strides. For an embedding integer ids, (N, T).
+            The sequences; (N, T) or (T,) if I is 1, (T, I) for one sequence. Any real dtype, byte
+            order and strides. For an embedding, integer ids (N, T).
         state : State, list of (h, c), or (h_n, c_n), optional
-            The state before the first step: what an earlier call returned, or torch's pair
-            (L * D, N, H). The learned state, or zeros, if left out.
+            The state before the first step: what an earlier call returned, a pair of arrays
+            (D, N, H) for each layer, or torch's pair of arrays (L * D, N, H). If left out, the
+            learned state, or zeros.
         lengths : array (N,) of int, optional
-            The real steps of each row of a padded array.
+            How many steps of each row of a padded array are real; by default all T.
         threads : int, optional
-            At most so many; by default what the process may use.
+            The most threads to use; by default as many as the process may use.
 
         Returns
         -------
         output : array (N, T, D * H)
-            Zero past each length.
+            In the model's dtype; zero past each length.
         state : State
-            Per recurrent layer (h, c), each (D, N, H), after the last step that it reads of
-            each sequence.
+            For each recurrent layer (h, c), each (D, N, H), after the last step of each sequence
+            that the layer reads.
 
         Raises
         ------
         TypeError, ValueError
             If an argument does not fit the model; the message says what was expected.
         UnsupportedModelError
-            If steps are masked and the last layer alone reads from the end: its outputs at every
-            step have no one meaning.
+            If steps are masked and the last layer reads backwards alone: frameworks do not agree
+            on its outputs at every step.
         """
         network, engine = self.network, self._network_engine
         network.check_every_step()
@@ -287,41 +338,49 @@ class LSTM:
         out: Array | None = None,
         progress: bool = False,
     ) -> Array:
-        """Return the head on the last hidden state of each sequence, or at every step.
+        """Return the model's outputs: one vector for each sequence, or one at every step.
 
-        What the head of a single step reads is the model's `read`: ``"final"`` is the last
-        hidden state, of both directions if there are two (torch's ``h_n`` of the last layer).
+        For a sequence, the head reads what the model's `read` says: by default the last hidden
+        state, of both directions if there are two (torch's ``h_n`` of the last layer).
 
         Parameters
         ----------
         x, lengths, state, threads
-            As in a call of the model. A Dask array gives a lazy Dask array, see below.
+            As in a call of the model. For a Dask array the result is a lazy Dask array, see below.
         return_sequences : bool, optional
-            Give the outputs of every step; by default as the model says.
+            Return the outputs of every step; by default as the model says.
         out : array, optional
-            Where to write, of the result's shape and the model's dtype.
+            Where to write the result; it has the result's shape and the model's dtype.
         progress : bool
             Draw a progress bar on stderr (needs tqdm).
 
         Returns
         -------
         array (N, outputs), or (N, T, outputs) with `return_sequences`
-            Without a head the last layer's outputs. Zero past each length. It is `out` if that
-            was given.
+            In the model's dtype; zero past each length. Without a head, the last layer's outputs.
+            It is `out` if that was given.
 
         Raises
         ------
         TypeError, ValueError
             If an argument does not fit the model; the message says what was expected.
+        UnsupportedModelError
+            If the outputs of every step are wanted, steps are masked, and the last layer reads
+            backwards alone.
         ImportError
             If a progress bar is wanted and tqdm is not installed.
 
         Notes
         -----
-        Of a Dask array (N, T, I), or (N, T), every block of rows is a task; blocks along the
-        other axes are joined in it. Nothing is compiled until then. `lengths` may be a Dask
-        array too; `state`, `out` and `progress` are refused. Each task has one thread, or
-        `threads`.
+        A Dask array is (N, T, I), or (N, T). Each of its blocks of rows becomes a task, which joins
+        blocks along the other axes. Nothing is compiled before a task runs. `lengths` may be a Dask
+        array too; `state`, `out` and `progress` are refused. Each task uses one thread, or as many
+        as `threads` says.
+
+        Examples
+        --------
+        >>> model.predict(x).shape  # x (1000, 48, 7), a head of one output  # doctest: +SKIP
+        (1000, 1)
         """
         every = self._gives_every_step(return_sequences)
         if type(x) is not np.ndarray and is_lazy(x):
@@ -355,19 +414,21 @@ class LSTM:
         layer: int = -1,
         threads: int | None = None,
     ) -> Trace:
-        """Return all gates and states of one layer at every step, from the same kernel.
+        """Return all gates and states of one recurrent layer at every step.
+
+        The kernel that computes them is the one that scores, so the numbers have the same bits.
 
         Parameters
         ----------
         x, lengths, state, threads
             As in a call of the model.
         layer : int
-            Which layer; -1 is the last.
+            The number of the recurrent layer, from 0; -1 is the last.
 
         Returns
         -------
         Trace
-            Six arrays (N, T, H), after activation, zero past each length.
+            Six arrays (N, T, D * H) in the model's dtype, after activation; zero past each length.
 
         Raises
         ------
@@ -448,10 +509,10 @@ class LSTM:
         return every
 
     def _scores_and_state(self, x: Any, lengths: Any, threads: int | None) -> tuple[Array, State]:
-        """What `predict` gives for a sequence, and a call's state, of one run.
+        """What `predict` returns for each sequence, and the state that a call returns, in one run.
 
-        Not for what is read at the last step: of a direction that has just begun there, no more
-        than that step is walked.
+        Not for models that read the last step: a reverse direction is walked only over that step,
+        and then has no final state.
         """
         assert self.read != "last"
         source, start, threads = check_call(self.network, x, lengths, None, threads)
@@ -485,18 +546,18 @@ class LSTM:
 
 
 def warmup(model: LSTM | None = None) -> None:
-    """Compile now, or load from the disk cache, what the first calls would compile.
+    """Compile now, or load from the disk cache, what the first call would compile.
 
     Parameters
     ----------
     model : LSTM, optional
-        Compile for `predict` and calls of this model. Without one, for float32 models of the
-        usual cell, of any shape.
+        The model whose `predict` and calls to compile for, but not its `trace`. Without one,
+        compile for float32 models of any size whose cell has the usual activations and no options.
 
     Raises
     ------
     TypeError
-        If `model` is no LSTM.
+        If `model` is not an LSTM.
     """
     if isinstance(model, LSTM):
         return model._engine.warmup()
@@ -516,7 +577,7 @@ def warmup(model: LSTM | None = None) -> None:
 def _new_engine(network: Network) -> Engine:
     from fastlstm.engine.compiling import alone
 
-    with alone():  # who is forked while a module is imported can never import it
+    with alone():  # a child forked during an import could never import that module
         from fastlstm.engine.run.engine import Engine
 
     return Engine(network)

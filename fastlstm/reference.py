@@ -1,9 +1,9 @@
-"""The reference: a plain NumPy time loop over the whole batch.
+"""The reference: every network as a plain NumPy loop over time, for the whole batch at once.
 
-It is the oracle of the tests and the baseline of the benchmarks. It reads as the equations
-(those of `fastlstm.network.layers.Layer`), computes all of a `Network` in the dtype of its
-weights (``network.astype("float64")`` is the same network at higher precision), and shares no
-code with the kernels.
+It is the oracle of the tests and the baseline of the benchmarks. It reads like the equations (see
+`fastlstm.network.layers.Layer`), computes a whole `Network` in the dtype of its weights
+(``network.astype("float64")`` is the same network at higher precision), and shares no code with the
+kernels.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Step(NamedTuple):
 
 def sigmoid(z: Array) -> Array:
     """``1 / (1 + exp(-z))`` in the dtype of z."""
-    e = np.exp(-z)  # inf for large -z, and then the result is 0: right, and not worth a warning
+    e = np.exp(-z)  # inf for large -z, which rightly gives 0 and needs no warning
     e += 1
     return np.reciprocal(e, out=e)
 
@@ -51,7 +51,7 @@ def _gelu(z: Array) -> Array:
     return np.asarray(z * (1 + erf) / 2)
 
 
-# Of z, alpha and beta.
+# Each takes z, alpha and beta.
 FUNCTIONS: dict[str, Callable[..., Array]] = {
     "affine": lambda z, a, b: a * z + b,
     "elu": lambda z, a: np.where(z > 0, z, a * np.expm1(np.minimum(z, 0))),
@@ -72,7 +72,7 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
 
 
 def activate(activation: Activation, z: Array) -> Array:
-    """The activation of z, in the dtype of z."""
+    """Return the activation of z, in the dtype of z."""
     with np.errstate(over="ignore", invalid="ignore"):
         return FUNCTIONS[activation.name](z, *activation.numbers)
 
@@ -111,24 +111,25 @@ def walk(
     state: State | None = None,
     lengths: Array | None = None,
 ) -> Iterator[list[Step]]:
-    """Walk forward layers over time and yield, for each step, the values of every layer.
+    """Walk forward layers over time, and yield the values of every layer at each step.
 
-    Only the current step is kept. A sequence that has ended keeps its h and c.
+    Only the current step is kept in memory. A sequence that has ended keeps its h and c.
 
     Parameters
     ----------
     layers : sequence of Layer
         All of direction ``"forward"``.
     x : array (N, T, I)
+        The sequences.
     state : State, optional
-        One ``(h, c)`` of shape ``(1, N, H)`` a layer; zeros if left out.
+        For each layer ``(h, c)``, each ``(1, N, H)``; zeros if left out.
     lengths : array (N,) of int, optional
-        Real steps of each sequence.
+        The number of real steps of each sequence.
 
     Yields
     ------
     list of Step
-        One a layer, each value ``(N, H)``.
+        One for each layer, each of its values ``(N, H)``.
     """
     N, T, _ = x.shape
     carried = [(h[0], c[0]) for h, c in state or first_state(layers, N)]
@@ -163,20 +164,20 @@ def _repeated(row: Array | None, N: int, size: int, dtype: npt.DTypeLike) -> Arr
 
 
 class _Sequence(NamedTuple):
-    """What a part gives at every step."""
+    """The outputs of a part at every step."""
 
     steps: Array  # (N, T, K)
     final: Array  # (N, K), at the last step that each direction read; zeros below all layers
 
 
 class _Run:
-    """A network on its way over N sequences of T steps: layer after layer, over all steps."""
+    """A run of a network over N sequences of T steps: layer after layer, each over all steps."""
 
     def __init__(
         self, network: Network, x: Array, state: State | None, lengths: Array | None
     ) -> None:
         self.network, self.lengths = network, lengths
-        with np.errstate(over="ignore"):  # what the dtype cannot hold is infinite
+        with np.errstate(over="ignore"):  # what the dtype cannot hold becomes infinite
             self.x = x = _three_axes(x).astype(network.input_dtype, copy=False)  # (N, T, I)
         N, T, _ = x.shape
         self.ends = np.full(N, T) if lengths is None else np.asarray(lengths)
@@ -189,14 +190,14 @@ class _Run:
         self.records: list[Step] = []  # (N, T, D * H) a recurrent layer, at the steps it reads
 
     def at_every_step(self) -> _Sequence:
-        """What the layers give."""
+        """Return the outputs of the last layer."""
         value = _Sequence(self.x, np.zeros((len(self.x), self.x.shape[2]), self.x.dtype))
         for layer in self.network.layers:
             value = self.layer(layer, value)
         return value._replace(steps=_zero_past(value.steps, self.lengths))
 
     def layer(self, layer: AnyLayer, below: _Sequence) -> _Sequence:
-        """What one of them gives."""
+        """Return the outputs of one layer."""
         if isinstance(layer, Embedding):
             ids = np.where(self.real, below.steps[..., 0], 0)
             return _Sequence(layer.weight[ids], np.zeros((len(ids), layer.output_size)))
@@ -221,11 +222,11 @@ class _Run:
         return _Sequence(output, _merged(merge, [h for _, h, _ in parts]))
 
     def read(self, how: str, value: _Sequence) -> Array:
-        """The vector ``(N, K)`` that is read of each sequence."""
+        """Return the vector ``(N, K)`` that is read of each sequence."""
         if how == "final":
             return value.final
         N, T, _ = value.steps.shape
-        if how == "last":  # a sequence of no steps has given nothing but its state
+        if how == "last":  # a sequence without steps has only its state
             at = value.steps[np.arange(N), np.maximum(self.ends, 1) - 1] if T else value.final
             return np.where(self.ends[:, None] > 0, at, value.final)
         if how == "max":
@@ -236,7 +237,7 @@ class _Run:
             return np.asarray(total / self.running.sum(1)[:, None].astype(total.dtype))
 
     def skipped(self, size: int) -> Array:
-        """The inputs ``(N, size)`` of the last real step, zeros where there is none."""
+        """Return the inputs ``(N, size)`` of the last real step, zeros where there is none."""
         if not self.x.shape[1]:
             return np.zeros((len(self.x), size), self.x.dtype)
         last = self.x[np.arange(len(self.x)), np.maximum(self.ends, 1) - 1, :size]
@@ -246,7 +247,7 @@ class _Run:
 def _run_cell(
     layer: Layer, x: Array, h: Array, c: Array, running: Mask
 ) -> tuple[Step, Array, Array]:
-    """One direction over all steps: values at every step, and h and c after the last one."""
+    """Run one direction: return its values at every step, and h and c after the last one."""
     N, T, _ = x.shape
     sizes = (layer.hidden_size,) * 5 + (layer.output_size,)
     record = Step(*(np.zeros((N, T, size), layer.dtype) for size in sizes))
@@ -283,19 +284,24 @@ def _merged(merge: str, parts: list[Array]) -> Array:
 def lstm(
     network: Network, x: Array, state: State | None = None, lengths: Array | None = None
 ) -> tuple[Array, State]:
-    """The last layer's outputs ``(N, T, K)``, zero past each length, and the final state.
+    """Return the last layer's outputs ``(N, T, K)``, zero past each length, and the final state.
 
     Parameters
     ----------
     network : Network
-        Its head is left out.
+        The network; its head is not applied.
     x : array (N, T, I)
-        For an embedding ids, (N, T) or (N, T, 1).
+        The sequences; for an embedding ids, (N, T) or (N, T, 1).
     state : State, optional
-        One ``(h, c)`` of shape ``(D, N, H)`` a recurrent layer; the learned state, or zeros, if
-        left out.
+        For each recurrent layer ``(h, c)``, each ``(D, N, H)``. If left out, the learned state, or
+        zeros.
     lengths : array (N,) of int, optional
-        Real steps of each sequence.
+        The number of real steps of each sequence.
+
+    Returns
+    -------
+    outputs : array (N, T, K)
+    state : State
     """
     run = _Run(network, x, state, lengths)
     output = run.at_every_step().steps
@@ -309,21 +315,21 @@ def predict(
     state: State | None = None,
     return_sequences: bool | None = None,
 ) -> Array:
-    """The outputs ``(N, outputs)``, or those of every step ``(N, T, outputs)``.
+    """Return the outputs ``(N, outputs)``, or those of every step ``(N, T, outputs)``.
 
     Parameters
     ----------
     network, x, lengths, state
         As in `lstm`.
     return_sequences : bool, optional
-        Give the outputs of every step; by default as the network says.
+        Return the outputs of every step; by default as the network says.
     """
     every = network.return_sequences if return_sequences is None else return_sequences
     x = _three_axes(x)
     if not every and _is_plain(network):
         h = (state or first_state(network.recurrent, len(x)))[-1].h[0]
         for steps in walk(network.cells, x, state, lengths):
-            h = steps[-1].h  # nothing but the current step is stored
+            h = steps[-1].h  # only the current step is stored
         return _denses(network.head, h)
     run = _Run(network, x, state, lengths)
     value = run.at_every_step()
@@ -337,7 +343,7 @@ def predict(
 
 
 def _is_plain(network: Network) -> bool:
-    """Whether nothing but the current step is needed."""
+    """Whether the network can be computed with nothing but the current step in memory."""
     forward = all(isinstance(k, Layer) and k.direction == "forward" for k in network.layers)
     return forward and not network.masks and network.read == "final" and not network.skip
 
@@ -349,9 +355,9 @@ def trace(
     state: State | None = None,
     layer: int = -1,
 ) -> Step:
-    """Every value of every step of one layer, each ``(N, T, D * H)``, zero past each length.
+    """Return all values of a recurrent layer, each ``(N, T, D * H)``, zero past each length.
 
-    The parameters are those of `lstm`, and which of the recurrent layers.
+    The parameters are those of `lstm`, and the number of the recurrent layer.
     """
     run = _Run(network, x, state, lengths)
     run.at_every_step()
@@ -382,7 +388,7 @@ def _dense(dense: Dense, h: Array) -> Array:
 
 
 def _zero_past(values: Array, lengths: Array | None) -> Array:
-    """`values` ``(N, T, ...)`` with zeros at and after each length, in place."""
+    """Write zeros into `values` ``(N, T, ...)`` at and after each length, and return it."""
     if lengths is not None:
         values[np.arange(values.shape[1]) >= np.asarray(lengths)[:, None]] = 0
     return values

@@ -1,6 +1,6 @@
 """The scalar tutorial cell, exactly: one unit, one sequence, Python floats, no arrays.
 
-This is the text that the whole package is measured against, and the first thing to read.
+The whole package is measured against this file, and it is the first thing to read.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def lstm_forward(
     Returns
     -------
     states : list of dict, length T
-        One dict of Python floats (float64) a step, with the keys ``"Forget Gate"``,
+        One dict of Python floats (float64) for each step, with the keys ``"Forget Gate"``,
         ``"Input Gate"``, ``"Candidate Cell"``, ``"Cell State"``, ``"Output Gate"`` and
         ``"Hidden State"``.
     last_hidden : float
@@ -56,7 +56,7 @@ def lstm_forward(
     Raises
     ------
     ValueError
-        If `params` lacks a gate, has one too many, or a gate is not three numbers.
+        If `params` lacks a gate or has an unknown one, or a gate is not three numbers.
     TypeError
         If `X` is not a flat sequence of numbers.
 
@@ -88,7 +88,7 @@ def lstm_forward(
 def check_params(
     params: Mapping[str, Sequence[float]],
 ) -> dict[str, tuple[float, float, float]]:
-    """The tutorial's parameters as ``{gate: (w_x, w_h, b)}`` of Python floats, or a clear error.
+    """Return the tutorial's parameters as ``{gate: (w_x, w_h, b)}`` of Python floats.
 
     Raises
     ------

@@ -31,7 +31,7 @@ def verify(*more):
 def test_agreement(files, capsys):
     assert verify("--read", "last") == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith("(5, 2) scores, 0 apart at most, ")
+    assert printed.out.startswith("(5, 2) scores, at most 0 apart, ")
     assert printed.err == ""
     np.save("y.npy", files.astype("f8") + 1e-4)
     assert verify("--read", "last") == 1
@@ -42,13 +42,13 @@ def test_other_scores(files, capsys):
     assert verify("--read", "final") == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "y.npy does not agree: (5, 2) scores, 0." in printed.err
+    assert "y.npy does not agree: (5, 2) scores, at most 0." in printed.err
     for bad in (np.nan, np.inf):
         y = files.copy()
         y[3, 1] = bad
         np.save("y.npy", y)
         assert verify("--read", "last", "--tolerance", "1e9") == 1
-        assert f"nan apart at most, 1e+09 is allowed; at [3, 1] {files[3, 1]:.9g}" in (
+        assert f"at most nan apart, 1e+09 is allowed; at [3, 1] {files[3, 1]:.9g}" in (
             capsys.readouterr().err
         )
 

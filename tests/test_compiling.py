@@ -195,7 +195,7 @@ def test_where_it_waited_in_vain_the_child_says_so():
     )
     known, error = out.splitlines()
     assert known == "before"
-    assert error.startswith("RuntimeError this process was forked while its parent compiled")
+    assert error.startswith("RuntimeError this process was forked while its parent was compiling")
     assert "fastlstm.warmup(model)" in error
 
 

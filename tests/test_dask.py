@@ -392,7 +392,7 @@ def test_shapes_of_unknown_rows_are_checked(model, x, lengths):
         model.predict(lazy[:, :, :2])
     with pytest.raises(ValueError, match=r"as a Dask array.*compute_chunk_sizes"):
         model.predict(lazy, lengths)
-    with pytest.raises(ValueError, match="3 blocks of rows, got 1"):
+    with pytest.raises(ValueError, match=r"in the 3 row blocks of x, .*, got 1"):
         model.predict(lazy, da.from_array(lengths))
     with pytest.raises(ValueError, match=r"expected lengths of shape \(nan,\).*got \(29, 1\)"):
         model.predict(lazy, da.from_array(lengths[:, None], chunks=10))

@@ -85,8 +85,8 @@ WRONG_X = {
     "masked": (
         np.ma.masked_array(zeros(2, 3, 5)),
         TypeError,
-        "x: expected an array without a mask, the mask would be lost; "
-        "choose values for what is masked with .filled()",
+        "x: expected an array without a mask, because the mask would be lost; "
+        "put values in the masked places with .filled()",
     ),
     "ragged nested lists": (
         [[1, 2, 3, 4, 5], [1, 2]],
@@ -143,17 +143,17 @@ WRONG_ARGUMENTS = {
     "lengths, number": (
         {"lengths": [7, 7]},
         ValueError,
-        "expected lengths of shape (3,), one a sequence, got (2,)",
+        "expected lengths of shape (3,), one for each sequence, got (2,)",
     ),
     "lengths, one": (
         {"lengths": 7},
         ValueError,
-        "expected lengths of shape (3,), one a sequence, got ()",
+        "expected lengths of shape (3,), one for each sequence, got ()",
     ),
     "lengths, 2-d": (
         {"lengths": [[7], [7], [7]]},
         ValueError,
-        "expected lengths of shape (3,), one a sequence, got (3, 1)",
+        "expected lengths of shape (3,), one for each sequence, got (3, 1)",
     ),
     "lengths, too long": (
         {"lengths": [7, 8, 9]},

@@ -158,7 +158,7 @@ CHANGES = [
     ("rtneural.json", ("out_gain",), 1e9, "out_gain: expected a gain in dB", ModelFormatError),
     ("rtneural.json", ("input_batch",), [1.0], "output_batch: expected lists", ModelFormatError),
     ("rtneural.json", ("in_skip",), 2, "in_skip: expected 0 or 1", UnsupportedModelError),
-    ("rtneural.json", ("quantised",), 1, "quantised: what this means", UnsupportedModelError),
+    ("rtneural.json", ("quantised",), 1, "quantised: the meaning", UnsupportedModelError),
     ("amp.nam", ("architecture",), "WaveNet", "'WaveNet', a network", UnsupportedModelError),
     ("amp.nam", ("architecture",), ["LSTM"], "this version computes", UnsupportedModelError),
     ("amp.nam", ("version",), "1.0.0", "version 0.x, got '1.0.0'", UnsupportedModelError),

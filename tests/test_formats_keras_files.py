@@ -102,7 +102,7 @@ def attribute(place, name, value):
         ),
         (
             attribute("model_weights/top_level_model_weights", "weight_names", "a"),
-            "weights of no layer",
+            "weights that belong to no layer",
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_the_config_is_named_as_it_was_given(tmp_path, capsys):
     (no_json := tmp_path / "no.json").write_text("[1")
     (no_text := tmp_path / "no.txt").write_bytes(b"\xff\xfe\xfa")
     for given, kind, message in (
-        (None, ValueError, 'gives, as a file: config="model.json"'),
+        (None, ValueError, 'as a file: config="model.json"'),
         (text, FileNotFoundError, f"config: there is no file {text}"),
         (tmp_path, OSError, "config: "),
         (no_json, ValueError, "config: expected JSON as model.to_json() gives it"),
@@ -241,22 +241,22 @@ def virtual(file):
         (instead(shape=(4, 12), dtype="f8"), "takes 384 bytes, there are 0"),
         (
             instead(shape=(1 << 20, 1 << 10), dtype="f8", chunks=(64, 64), compression="gzip"),
-            "refuses to unfold 0 bytes to 8589934592",
+            "refusing to unpack 0 bytes into 8589934592",
         ),
         (
             instead(shape=(1 << 13, 1 << 11), dtype="f8", chunks=(1 << 13, 1 << 11)),
-            "refuses to unfold 0 bytes to 134217728",
+            "refusing to unpack 0 bytes into 134217728",
         ),
         (
             instead(data=np.zeros((1 << 12, 1 << 11)), chunks=(1 << 9, 1 << 11), compression=9),
-            r"refuses to unfold \d+ bytes to 67108864",
+            r"refusing to unpack \d+ bytes into 67108864",
         ),
         (instead(shape=(4, 12), dtype="f8", external=[("/etc/passwd", 0, 384)]), "another file"),
         (virtual, "another file"),
         (linked(h5py.SoftLink("/layers/dense/vars/0")), "is a link to elsewhere"),
         (linked(h5py.ExternalLink("/etc/passwd", "/data")), "is a link to elsewhere"),
         (around, "several links lead to the group 'layers/lstm/again/"),
-        (lambda f: f.create_group("layers/" + "a/" * 30), "groups in groups without end"),
+        (lambda f: f.create_group("layers/" + "a/" * 30), "groups are nested without end"),
         (instead(data=np.full((4, 12), "a", object)), "expected numbers"),
         (instead(data=np.zeros((4, 12), [("a", "f4")])), "expected numbers"),
         (instead(data=np.zeros((4, 12), "V2")), "expected numbers"),
@@ -312,9 +312,11 @@ def test_hostile_archives(tmp_path):
     refused(archive_of(path, {**good, "config.json": "[" * 100_000}), "damaged")
     refused(archive_of(path, {**good, "config.json": '{"a": 1, "a": 2}'}), "given twice")
     bomb = {**good, "model.weights.h5": bytes(1 << 26)}
-    refused(archive_of(path, bomb, zipfile.ZIP_DEFLATED), "refuses to unfold model.weights.h5 to")
+    refused(
+        archive_of(path, bomb, zipfile.ZIP_DEFLATED), "refusing to unpack model.weights.h5 into"
+    )
     bomb = {**good, "config.json": " " * (1 << 25)}
-    refused(archive_of(path, bomb, zipfile.ZIP_DEFLATED), "refuses to unfold config.json to 33")
+    refused(archive_of(path, bomb, zipfile.ZIP_DEFLATED), "refusing to unpack config.json into 33")
     refused(archive_of(path, good, zipfile.ZIP_LZMA), "expected it stored or deflated")
 
 

@@ -90,9 +90,13 @@ LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wAAAA==", "defaults":
         ("k3_words", mask_of(1), "reads a mask of its own, from 'not_equal"),
         ("k3_words", option("Embedding", mask_zero=False), "reads a mask of its own"),
         ("k3_words", reads_output, "output 1 of call 0 of 'lstm"),
-        ("k3_words", two_tensors, "reads 2 tensors: no chain"),
+        ("k3_words", two_tensors, "reads 2 tensors: the model is not a chain"),
         ("k3_masks", other_class("TimeDistributed", "Softmax"), "Softmax.* with a mask"),
-        ("k3_masks", other_class("TimeDistributed", "ReLU"), "an activation is computed behind"),
+        (
+            "k3_masks",
+            other_class("TimeDistributed", "ReLU"),
+            "an activation is computed only after",
+        ),
         ("k3_masks", other_class("Dense", "Masking", mask_value=1.0), "as the first layer only"),
         ("k3_masks", inside("TimeDistributed", units=2, activation="selu"), "'selu'"),
         (
@@ -121,8 +125,8 @@ def _slice(config, step):
     [
         (option("LSTM", units=6), "6 units, but weights of shapes"),
         (option("LSTM", units="6"), "units"),
-        (option("LSTM", return_sequences=1), "expected return_sequences true or false"),
-        (option("LSTM", return_sequences=False), "needs sequences"),
+        (option("LSTM", return_sequences=1), "expected return_sequences to be true or false"),
+        (option("LSTM", return_sequences=False), "needs a sequence"),
         (option("LSTM", use_bias=False), "weights that no layer reads: .*lstm/cell/vars/2"),
         (option("Dense", use_bias=False), "weights that no layer reads"),
         (option("Dense", units=9), "9 units, but weights"),

@@ -171,7 +171,7 @@ def test_the_description_is_documented(tmp_path):
             "2",
             "files of version 3, got version 2, .* save the model again: .*, or fastlstm convert",
         ),
-        ("4", "files of version 3, got '4'; a later fastlstm has written it"),
+        ("4", "files of version 3, got '4'; a later fastlstm wrote it"),
         ("x" * 500, "files of version 3, got 'x{79}; a later"),
         ("", "files of version 3, got ''; a later"),
     ],

@@ -68,7 +68,7 @@ def damaged(name="the last step", **changes):
         ({"dims": [1 << 62, 1 << 62]}, r"takes \d+ bytes"),
         ({"dims": [-1, 16, -3]}, "a negative length"),
         ({"raw_data": b""}, "takes 192 bytes, there are 0"),
-        ({"data_type": 99}, "ONNX' data type 99"),
+        ({"data_type": 99}, "ONNX's data type 99"),
         ({"data_type": TensorProto.STRING}, "data type 8"),
         ({"data_type": TensorProto.INT32}, "expected floats as weights, got int32|one type"),
         ({"raw_data": np.full(48, np.nan, "f4").tobytes()}, "expected finite weights"),
@@ -156,7 +156,7 @@ def test_unsound_graphs(tmp_path):
     nodes = list(model.graph.node)[::-1]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    with pytest.raises(ModelFormatError, match="nothing before gives"):
+    with pytest.raises(ModelFormatError, match="no operator before it gives"):
         from_onnx(model)
 
 

@@ -90,7 +90,7 @@ WRONG_CHAINS = {
     "a mean over the batch": (
         [lstm("x", ["a"]), node("ReduceMean", "a", "y", axes=[2])],
         ONE,
-        "another axis than that of all steps",
+        "an axis other than that of all steps",
     ),
     "a slice that shortens long sequences only": (
         [
@@ -139,7 +139,7 @@ WRONG_CHAINS = {
     "a softmax over steps": (
         [lstm("x", ["a"]), node("Softmax", "a", "y", axis=0)],
         ONE,
-        "softmax over another axis",
+        "softmax over an axis other",
     ),
     "an unknown operator": (
         [lstm("x", ["a"]), node("Erf", "a", "y")],
@@ -149,7 +149,7 @@ WRONG_CHAINS = {
     "another domain": (
         [lstm("x", ["a"]), helper.make_node("LSTM", ["a"], ["y"], domain="com.acme")],
         ONE,
-        r"node that gives 'y' \(com.acme.LSTM\): an operator that is not ONNX' own",
+        r"node that gives 'y' \(com.acme.LSTM\): an operator that is not one of ONNX's own",
     ),
     "a loop": (
         [lstm("x", ["a"]), node("Loop", "a", "y")],
@@ -159,7 +159,7 @@ WRONG_CHAINS = {
     "dropout at work": (
         [lstm("x", ["a"]), node("Dropout", "a ratio on", "y")],
         {**ONE, "ratio": np.array(0.5), "on": np.array(True)},
-        "a dropout that is at work",
+        "a dropout in training_mode",
     ),
     "constants that differ between steps": (
         [lstm("x", ["a"]), node("Add", "a table", "y")],
@@ -254,7 +254,7 @@ WRONG_CHAINS = {
             node("ReduceMax", "g", "y", axes=[0], keepdims=0),
         ],
         {**ONE, "steps": ints(0, 0, 1)},
-        "another axis than that of all steps",
+        "an axis other than that of all steps",
     ),
     "an unknown activation": (
         [lstm("x", ["", "y"], activations=["Sigmoid", "Mish", "Tanh"])],
@@ -337,7 +337,7 @@ MIXED = {
     "the largest of some steps, one of them twice": (
         [lstm("x", ["a"]), node("Gather", "a s", "g"), node("ReduceMax", "g", "y", axes=[0])],
         {**ONE, "s": ints(0, 0, 1)},
-        "another axis than that of all steps",
+        "an axis other than that of all steps",
     ),
     "outputs of a dense layer at both ends": (
         [

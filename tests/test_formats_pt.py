@@ -92,15 +92,15 @@ def test_changed_bytes(whole):
 
 # what a pickle says, and the error
 HOSTILE = {
-    "os.system": (b"cos\nsystem\n(Vtouch hacked\ntR.", r"wants os.system called.*hostile"),
+    "os.system": (b"cos\nsystem\n(Vtouch hacked\ntR.", r"asks to call os.system.*hostile"),
     "posix.system": (b"cposix\nsystem\n(Vtouch hacked\ntR.", "nothing was executed"),
-    "eval": (b"cbuiltins\neval\n(V1\ntR.", "wants builtins.eval"),
+    "eval": (b"cbuiltins\neval\n(V1\ntR.", "asks to call builtins.eval"),
     "exec of Python 2": (b"c__builtin__\nexecfile\n(V1\ntR.", "an object of __builtin__.execfile"),
-    "open": (b"c__builtin__\nopen\n(Vhacked\nVw\ntR.", "wants __builtin__.open"),
-    "popen": (b"csubprocess\nPopen\n(Vls\ntR.", "wants subprocess.Popen"),
+    "open": (b"c__builtin__\nopen\n(Vhacked\nVw\ntR.", "asks to call __builtin__.open"),
+    "popen": (b"csubprocess\nPopen\n(Vls\ntR.", "asks to call subprocess.Popen"),
     "getattr": (b"c__builtin__\ngetattr\n(ctorch\nFloatStorage\nVmro\ntR.", "__builtin__.getattr"),
     "attrgetter": (b"coperator\nattrgetter\n(Vmro\ntR.", "an object of operator.attrgetter"),
-    "partial": (b"cfunctools\npartial\n(cos\nsystem\ntR.", "wants os.system"),
+    "partial": (b"cfunctools\npartial\n(cos\nsystem\ntR.", "asks to call os.system"),
     "an inert partial": (b"cfunctools\npartial\n(cbuiltins\nprint\ntR.", "of functools.partial"),
     "a call of a result": (
         b"coperator\nattrgetter\n(Vmro\ntR)R.",
@@ -111,14 +111,14 @@ HOSTILE = {
     "a state of no module": (b"c__main__\nNet\n)\x81Vx\nb.", "an object of __main__.Net"),
     "torch.load": (b"ctorch\nload\n(Vx\ntR.", "an object of torch.load"),
     "beside tensors": (state_dict(tensors())[:-1] + b"Vx\ncos\nsystem\n(Vls\ntRs.", "os.system"),
-    "an instance": (b"(ios\nsystem\n.", "wants os.system"),
-    "an object": (b"(cos\nsystem\no.", "wants os.system"),
+    "an instance": (b"(ios\nsystem\n.", "asks to call os.system"),
+    "an object": (b"(cos\nsystem\no.", "asks to call os.system"),
     "an extension": (b"\x82\x01.", "EXT1 has no place"),
     "text persistent id": (b"Pabc\n.", "PERSID has no place"),
     "nothing": (b"", "damaged|no end"),
     "no end": (b"}", "damaged|no end"),
-    "pop of nothing": (b".", "takes more than"),
-    "pop of a mark": (b"(.", "takes more than"),
+    "pop of nothing": (b".", "takes more off its stack than"),
+    "pop of a mark": (b"(.", "takes more off its stack than"),
     "no mark": (b"}t.", "damaged"),
     "no memo": (b"h\x07.", "damaged"),
     "items of a list": (b"]V1\nV2\ns.", "sets items of something that is not a dict"),
@@ -178,7 +178,7 @@ def test_hostile_pickles(tmp_path, monkeypatch, what, old):
 
 # of the first tensor, weight_ih_l0 (12, 2), and the error
 TENSORS = {
-    "larger than the file": ({"count": 1 << 50}, "storage 0 takes .* there is 96 bytes"),
+    "larger than the file": ({"count": 1 << 50}, "storage 0 takes .* has 96 bytes"),
     "shape larger than the storage": (
         {"shape": (12, 2), "count": 23},
         "does not fit into its stor",
@@ -190,16 +190,16 @@ TENSORS = {
     "overlapping, larger": ({"shape": (24, 2), "strides": (1, 0), "count": 24}, "does not fit"),
     "offset": ({"offset": 1, "shape": (12, 2), "count": 24}, "does not fit"),
     "strides": ({"shape": (12, 2), "strides": (3, 1), "count": 24}, "does not fit"),
-    "negative length": ({"shape": (-12, -2), "count": 24}, "lengths of 0 or more"),
-    "negative stride": ({"shape": (12, 2), "strides": (-2, 1), "count": 24}, "lengths of 0 or"),
-    "negative offset": ({"shape": (12, 2), "offset": -1, "count": 24}, "lengths of 0 or more"),
+    "negative length": ({"shape": (-12, -2), "count": 24}, "a shape of 0 or more"),
+    "negative stride": ({"shape": (12, 2), "strides": (-2, 1), "count": 24}, "a shape of 0 or"),
+    "negative offset": ({"shape": (12, 2), "offset": -1, "count": 24}, "a shape of 0 or more"),
     "strides of another rank": ({"shape": (12, 2), "strides": (1,), "count": 24}, "do not fit"),
     "many axes": ({"shape": (1,) * 40, "count": 24}, "do not fit"),
     "other kind": ({"shape": (12, 2), "kind": "IntStorage"}, "expected float64, .* got int32"),
     "wider kind": ({"shape": (12, 2), "kind": "DoubleStorage"}, "storage 0 takes 192 bytes"),
     "complex": ({"shape": (12, 2), "kind": "ComplexFloatStorage"}, "storage 0 takes 192 bytes"),
     "quantized": ({"shape": (12, 2), "kind": "QInt8Storage"}, "a tensor of 'QInt8Storage'"),
-    "strides beyond memory": ({"shape": (12, 1), "strides": (1, 1 << 62)}, "lengths of 0 or more"),
+    "strides beyond memory": ({"shape": (12, 1), "strides": (1, 1 << 62)}, "a shape of 0 or more"),
 }
 
 
@@ -219,10 +219,14 @@ DOUBLED = b"]" + b"".join(b"p%d\ng%d\n\x86" % (k, k) for k in range(60))
     ("old", "new", "message"),
     [
         (b"V0\nVcpu", DOUBLED + b"Vcpu", "a tensor has no storage"),
-        (b"(I12\nI2\nt", b"(" + DOUBLED + b"t", "lengths of 0 or more"),
-        (b"(I12\nI2\nt", DOUBLED, "lengths of 0 or more"),
+        (b"(I12\nI2\nt", b"(" + DOUBLED + b"t", "a shape of 0 or more"),
+        (b"(I12\nI2\nt", DOUBLED, "a shape of 0 or more"),
         (b"ctorch\nFloatStorage\n", DOUBLED, "a tensor has no storage"),
-        (b"ctorch\nFloatStorage\n", DOUBLED + b"Vx\n\x93", "names what has no name"),
+        (
+            b"ctorch\nFloatStorage\n",
+            DOUBLED + b"Vx\n\x93",
+            "names a class by something other than text",
+        ),
         (b"Vstorage\n", DOUBLED, "a tensor has no storage"),
         (b"I24\n", b"\x8b" + struct.pack("<i", 1 << 20) + b"\x7f" * (1 << 20), "of 8388607 bits"),
         (b"Vweight_ih_l0\n", DOUBLED, "expected the tensors of an LSTM"),
@@ -244,11 +248,11 @@ def test_text_without_end(tmp_path, old, new, message):
 def test_hostile_archives(tmp_path):
     path, named = tmp_path / "model.pt", tensors()
     archive(path, state_dict(named), list(named.values())[:-1])
-    refused(path, "storage 7 takes 48 bytes, there is nothing")
+    refused(path, "storage 7 takes 48 bytes, but the archive has nothing")
     archive(path, state_dict(named), named.values(), byteorder="big")
     refused(path, "another byte order", UnsupportedModelError)
     archive(path, b"." * (17 << 20), compression=zipfile.ZIP_DEFLATED)
-    refused(path, "refuses to unfold")
+    refused(path, "refusing to unpack")
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("a/data.pkl", b"}.")
         file.writestr("b/data.pkl", b"}.")

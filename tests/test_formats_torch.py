@@ -208,7 +208,7 @@ REFUSED = {
         swapped("weight_ih", random(12, 3)),
         {},
         ValueError,
-        "weight_ih: beside weight_ih_l0",
+        "weight_ih: there is weight_ih_l0 too",
     ),
     "read": (tensors(), {"read": "first"}, ValueError, "read: expected one of .* got 'first'"),
     "activation without a head": (
@@ -354,7 +354,7 @@ REFUSED = {
         {"lstm._all_weight_values.0.param": random(3)} | fc(),
         {},
         UnsupportedModelError,
-        r"values\.0\.param: a quantised LSTM; save the model as it was before that",
+        r"values\.0\.param: a quantised LSTM; save the model as it was before quantisation",
     ),
     "a prefix that is no name": (tensors(), {"prefix": 3}, TypeError, "prefix: expected a name or"),
     "ignored by number": (tensors(), {"ignore": [3]}, TypeError, "ignore: expected a name or a li"),
@@ -400,7 +400,7 @@ REFUSED = {
         tensors() | fc() | {"fc.scale": random(1)},
         {"head": "fc"},
         ValueError,
-        r"a weight and a bias only, got also \['fc.scale'\]",
+        r"only a weight and a bias, but also got \['fc.scale'\]",
     ),
     "head of other size": (
         tensors() | fc(hidden=4),

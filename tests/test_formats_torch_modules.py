@@ -288,7 +288,7 @@ def test_modules_too_deep_are_not_dropped():
     for depth in range(16):
         assert from_torch(net, head="fc").head, depth
         net = held("project.Wrapper", model=net)
-    with pytest.raises(UnsupportedModelError, match="expected modules of up to 16 inside of each"):
+    with pytest.raises(UnsupportedModelError, match="expected modules nested at most 16 deep"):
         from_torch(net, head="fc")
 
 

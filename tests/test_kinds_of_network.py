@@ -155,7 +155,9 @@ def test_the_last_step_is_masked_and_none_is_before():
 def test_a_skip_connection_adds_an_input_to_each_output():
     make = Maker(1, "float64")
     for skip, outputs in ((2, 3), (1, 2), (3, 3)):
-        with pytest.raises(ValueError, match=f"skip: expected {outputs} of 2 inputs"):
+        with pytest.raises(
+            ValueError, match=f"one of the 2 inputs for each of the {outputs} outputs"
+        ):
             LSTM([make.layer(2, 5)], make.dense(5, outputs), skip=skip)
 
 

@@ -1,1 +1,1 @@
-"""What a caller hands over and gets back: checked once, and made readable for the engine."""
+"""What a caller hands over and gets back: arguments are checked once, and made readable."""

@@ -1,4 +1,4 @@
-"""A call of a model, checked once."""
+"""The arguments of a call, checked once."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Array = npt.NDArray[Any]
 def check_call(
     network: Network, x: Any, lengths: Any, state: Any, threads: int | None
 ) -> tuple[Source, tuple[Array, Array] | None, int | None]:
-    """Check the arguments of a call; they are those of `LSTM.predict`.
+    """Check the arguments of a call, which are those of `LSTM.predict`.
 
     Returns
     -------
     source : Source
-        The sequences, without steps that are masked.
+        The sequences without their masked steps.
     start : (h, c) or None
         The state before the first step, as `flat_state`; None for zeros.
     threads : int or None
@@ -39,7 +39,7 @@ def check_call(
     Raises
     ------
     TypeError, ValueError
-        If one does not fit the network; the message says what was expected.
+        If an argument does not fit the network; the message says what was expected.
     """
     if type(x) is not np.ndarray:
         refuse_lazy(x)
@@ -67,13 +67,13 @@ def new_array(shape: tuple[int, ...], dtype: np.dtype[Any], source: Source) -> A
     """Return an array for values of every sequence, or of every step, zero past each length."""
     if source.lengths is None or len(shape) == 2:
         return np.empty(shape, dtype)
-    return np.zeros(shape, dtype)  # memory that was never touched: costs nothing where it stays so
+    return np.zeros(shape, dtype)  # untouched memory, which costs nothing until it is written
 
 
 def check_out(
     out: Array, shape: tuple[int, ...], dtype: np.dtype[Any], source: Source
 ) -> Array | None:
-    """Return `out` as the engine writes to it, or None if it cannot be written in place.
+    """Return `out` in the form that the engine writes to, or None if it cannot write in place.
 
     Raises
     ------
@@ -93,18 +93,18 @@ def check_out(
 
 
 def is_lazy(x: Any) -> bool:
-    """Tell whether x is a collection of Dask; whoever has one has imported Dask."""
+    """Tell whether x is a Dask collection; Dask is imported if there is one."""
     base = sys.modules.get("dask.base")
     return base is not None and bool(base.is_dask_collection(x))
 
 
 def refuse_lazy(x: Any) -> None:
-    """Refuse a collection of Dask where all of x is needed at once.
+    """Refuse a Dask collection where all of x is needed at once.
 
     Raises
     ------
     TypeError
-        It is one.
+        If x is one.
     """
     if is_lazy(x):
         raise TypeError(
@@ -115,12 +115,12 @@ def refuse_lazy(x: Any) -> None:
 
 
 def as_integer(name: str, value: Any) -> int:
-    """An argument that counts something, as a Python integer.
+    """Return an argument that counts something as a Python integer.
 
     Raises
     ------
     TypeError
-        If it is none.
+        If it is not an integer.
     """
     try:
         return operator.index(value)

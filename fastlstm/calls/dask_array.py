@@ -1,4 +1,7 @@
-"""`LSTM.predict` on a Dask array: a task for every block of rows. Dask is imported by its users."""
+"""`LSTM.predict` on a Dask array: a task for every block of rows.
+
+Dask is not imported here: a caller with a Dask array has imported it.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ Array = npt.NDArray[Any]
 
 
 class Model(Protocol):
-    """A network that predicts."""
+    """What is needed of an `LSTM`."""
 
     @property
     def network(self) -> Network:
-        """What it is."""
+        """The network."""
 
     def predict(
         self, x: Any, lengths: Any, *, return_sequences: bool, threads: int | None
@@ -45,18 +48,18 @@ def predict_blocks(
     Parameters
     ----------
     model
-        It goes into the graph once, and compiles in the process that runs a task.
+        The model. It goes into the graph once, and compiles in the process that runs a task.
     x : dask.array.Array (N, T, I)
-        Or what else `LSTM.predict` takes of an array. Blocks along T and I are joined in the
-        task of their rows. The sizes of blocks of rows may be unknown.
+        Or another shape that `LSTM.predict` takes. Blocks along T and I are joined in the task of
+        their rows. The sizes of the blocks of rows may be unknown.
     lengths : array (N,) of int, or Dask array, optional
-        A Dask array takes on the blocks of x.
+        A Dask array is rechunked to the row blocks of x.
     every
-        The outputs of every step.
+        Whether to return the outputs of every step.
     threads
-        Of a task; None is one, since Dask runs several tasks at once.
+        The threads of each task; None means one, since Dask runs several tasks at once.
     state, out, progress
-        Refused.
+        Refused, unless they have their default values.
 
     Returns
     -------
@@ -65,8 +68,8 @@ def predict_blocks(
     Raises
     ------
     TypeError, ValueError
-        As `LSTM.predict`, as far as shapes and dtypes tell; x is another collection, or an
-        argument is refused.
+        As `LSTM.predict`, for what shapes and dtypes tell before any task runs; if x is another
+        Dask collection; or if an argument is refused.
     """
     import dask
     import dask.array as da
@@ -101,7 +104,7 @@ def predict_blocks(
         new_axes={"o": network.output_size} | ({"s": n_steps} if every else {}),
         dtype=network.dtype,
         meta=np.empty((0,) * (3 if every else 2), network.dtype),
-        align_arrays=False,  # they are: blocks of unknown size could not be
+        align_arrays=False,  # they are aligned; blocks of unknown size could not be
         token="lstm-predict",
     )
 
@@ -117,7 +120,7 @@ def _predict_block(
 
 
 def _joined(blocks: Any, axis: int = 1) -> Any:
-    """Return one block of all steps and inputs, of nested lists of them."""
+    """Return one block with all steps and inputs, joined from nested lists of blocks."""
     if not isinstance(blocks, list):
         return blocks
     parts = [_joined(block, axis + 1) for block in blocks]
@@ -149,8 +152,9 @@ def _blocks_of_lengths(lengths: Any, x: Any, n_rows: int, n_steps: int) -> Any:
     if not is_lazy(lengths):
         if unknown:
             raise ValueError(
-                "expected lengths as a Dask array, with the blocks of x: their sizes are unknown, "
-                "so that an array in memory cannot be cut; or call x.compute_chunk_sizes() first"
+                "expected lengths as a Dask array with the row blocks of x, whose sizes are "
+                "unknown: an array in memory cannot be cut to match; or call "
+                "x.compute_chunk_sizes() first"
             )
         return da.from_array(check_lengths(lengths, n_rows, n_steps), chunks=(rows,))
     if not isinstance(lengths, da.Array):
@@ -164,7 +168,7 @@ def _blocks_of_lengths(lengths: Any, x: Any, n_rows: int, n_steps: int) -> Any:
         return lengths.rechunk((rows,))
     if lengths.numblocks != x.numblocks[:1]:
         raise ValueError(
-            "expected lengths with the blocks of x, since the sizes of some are unknown: "
-            f"{x.numblocks[0]} blocks of rows, got {lengths.numblocks[0]}"
+            f"expected lengths in the {x.numblocks[0]} row blocks of x, since the sizes of some "
+            f"are unknown, got {lengths.numblocks[0]}"
         )
     return lengths

@@ -1,4 +1,4 @@
-"""Integer ids as the input of an embedding."""
+"""Integer ids, the inputs of an embedding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastlstm.engine.run.source import Source
 
 __all__ = ["as_ids"]
 
-CHUNK = 1 << 20  # ids that are looked at together
+CHUNK = 1 << 20  # ids that are checked together
 
 
 def as_ids(x: Any, lengths: Any, n_ids: int, n_hidden: int) -> Source:
@@ -23,14 +23,14 @@ def as_ids(x: Any, lengths: Any, n_ids: int, n_hidden: int) -> Source:
     x, lengths, n_hidden
         As in `as_source`.
     n_ids
-        The ids that there are, from 0 on.
+        The number of ids: 0 ... n_ids - 1 are valid.
 
     Raises
     ------
     TypeError
-        x does not hold integers.
+        If x does not hold integers.
     ValueError
-        A shape does not fit, or a real step has an id that is none.
+        If a shape does not fit, or a real step has an invalid id.
     """
     source = as_source(x, lengths, 1, n_hidden)
     if source.dtype.kind not in "iu" and source.n_rows * source.n_steps:
@@ -53,7 +53,7 @@ def as_ids(x: Any, lengths: Any, n_ids: int, n_hidden: int) -> Source:
 
 
 def _chunks(source: Source) -> Iterator[tuple[slice, slice]]:
-    """Yield rows and steps that are looked at together."""
+    """Yield the rows and steps that are checked together."""
     n_steps = min(max(source.n_steps, 1), CHUNK)
     n_rows = CHUNK // n_steps
     for row in range(0, source.n_rows, n_rows):

@@ -1,7 +1,7 @@
-"""Steps that a model masks by their inputs: left out on the way in, filled up on the way out.
+"""Masked steps: taken out of the inputs, and filled in again in the outputs.
 
-A masked step changes no state, so that a sequence gives the numbers of itself without its masked
-steps; the engine walks those.
+A masked step changes no state, so a sequence gives the same numbers as without its masked steps;
+the engine walks only the others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["MaskedSource"]
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
 
-CHUNK = 1 << 20  # numbers that are looked at together
+CHUNK = 1 << 20  # numbers that are compared together
 
 
 class MaskedSource:
@@ -28,9 +28,9 @@ class MaskedSource:
     Parameters
     ----------
     source
-        All steps.
+        The sequences with all their steps.
     value
-        What marks a masked step.
+        The value that marks a masked step.
     n_inputs, dtype
         I, and the dtype in which inputs are compared.
     """
@@ -40,7 +40,7 @@ class MaskedSource:
         self.dtype = source.dtype
         self.n_rows, self.n_steps = source.n_rows, source.n_steps
         self.lengths: Integers | None = np.zeros(self.n_rows, np.int64)
-        self.at_the_end = True  # of each sequence are the masked steps, if there are any
+        self.at_the_end = True  # whether all masked steps are at the ends of their sequences
         for rows in self._chunks():
             kept = self._kept(rows, self._all_steps(rows))
             self.lengths[rows] = kept.sum(1)
@@ -68,11 +68,11 @@ class MaskedSource:
         Parameters
         ----------
         values
-            Outputs of the steps that are not masked, one behind the other.
+            The outputs of the unmasked steps of each row, one after the other.
         blank
-            (K,) what a masked step gets; zeros follow past each length.
+            (K,) What a masked step gets; past each length there are zeros.
         repeats
-            Give it the outputs of the step before instead, if there is one.
+            Give a masked step the outputs of the step before it, if there is one.
         """
         for rows in self._chunks(values.shape[2]):
             kept = self._kept(rows, self._all_steps(rows))
@@ -87,7 +87,8 @@ class MaskedSource:
     def blank_ends(self, values: Array, blank: Array, repeats: bool) -> None:
         """Give `blank` (K,) to the rows of `values` (N, K) whose last real step is masked.
 
-        If it `repeats` the outputs of the step before, only where there is none.
+        If masked steps repeat the outputs of the step before (`repeats`), only to rows that have no
+        unmasked step.
         """
         for rows in self._chunks():
             real, kept = self._real(rows), self._kept(rows, self._all_steps(rows))

@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ragged:
-    """N sequences of unequal length, one behind the other.
+    """N sequences of unequal length, one after the other in one array, without padding.
 
     Sequence n is ``values[offsets[n]:offsets[n + 1]]``. The values are not copied.
 
@@ -27,15 +27,15 @@ class Ragged:
     values : array (sum of lengths, I), or (sum of lengths,) for one input
         Any integer or float dtype, byte order and strides.
     offsets : array (N + 1,) of int
-        Non-decreasing, within ``0 ... len(values)``. They need not start at 0 nor end at
-        ``len(values)``: values outside are not used, as in a sliced Arrow array.
+        Non-decreasing, within ``0 ... len(values)``. They need not start at 0 or end at
+        ``len(values)``: values outside them are not used, as in a sliced Arrow array.
 
     Raises
     ------
     TypeError
-        If values are not numbers, offsets are not integers, or one of them is masked.
+        If `values` are not numbers, `offsets` are not integers, or one of the arrays is masked.
     ValueError
-        If offsets decrease, lie outside of the values, or are not one-dimensional.
+        If offsets decrease, lie outside the values, or are not one-dimensional.
 
     Examples
     --------
@@ -62,17 +62,17 @@ class Ragged:
         if offsets.ndim != 1 or len(offsets) == 0:
             raise ValueError(
                 f"offsets: expected shape (sequences + 1,), got {offsets.shape}; "
-                "no sequences at all are offsets [0]"
+                "for no sequences, offsets is [0]"
             )
-        # Kernels trust the offsets: a copy is checked, and nobody can write to it afterwards.
+        # Kernels trust the offsets: a copy is checked, and cannot be written to afterwards.
         offsets = immutable(offsets)
         falls = np.flatnonzero(offsets[1:] < offsets[:-1])
         if len(falls):
             n = int(falls[0])
             raise ValueError(
-                f"offsets: expected them not to decrease, got {offsets[n + 1]} after {offsets[n]} "
-                f"(sequence {n} would end before it starts); lengths become offsets by "
-                "np.concatenate([[0], np.cumsum(lengths)])"
+                f"offsets: expected them never to decrease, got {offsets[n + 1]} after "
+                f"{offsets[n]} (sequence {n} would end before it starts); to make them from "
+                "lengths: np.concatenate([[0], np.cumsum(lengths)])"
             )
         if offsets[0] < 0 or offsets[-1] > len(values):
             raise ValueError(
@@ -85,22 +85,29 @@ class Ragged:
         object.__setattr__(self, "offsets", offsets)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Through the constructor: a pickle may be damaged, and a plain one would bring the
-        # offsets back writeable.
+        # Through the constructor: a pickle may be damaged, and plain pickling would make the
+        # offsets writeable again.
         return type(self), (self.values, self.offsets)
 
     @classmethod
     def from_list(cls, sequences: Sequence[Any]) -> Ragged:
-        """From a list of arrays, each ``(T_n, I)``, or ``(T_n,)`` for one input.
+        """Join a list of arrays, each ``(T_n, I)``, or ``(T_n,)`` for one input.
 
-        An empty list ``[]`` is a sequence of no steps, whatever I is.
+        Parameters
+        ----------
+        sequences : list of array
+            An empty list ``[]`` in it is a sequence of no steps, whatever I is.
+
+        Returns
+        -------
+        Ragged
 
         Raises
         ------
         TypeError
             If a sequence does not hold numbers, or is masked.
         ValueError
-            If the sequences do not agree on I, or one is not an array of steps.
+            If the sequences differ in I, or one of them is not an array of steps.
         """
         refuse_mask("sequences", sequences)
         arrays = [as_array(f"sequence {n}", sequence) for n, sequence in enumerate(sequences)]
@@ -122,22 +129,28 @@ class Ragged:
 
     @classmethod
     def from_arrow(cls, list_array: Any) -> Ragged:
-        """From a pyarrow list array, without a copy of the values.
+        """Take the sequences of a pyarrow list array, without copying the values.
 
         Parameters
         ----------
         list_array : ListArray, LargeListArray, FixedSizeListArray or ChunkedArray of one
             A list of numbers is a sequence of one input; a list of lists of I numbers is a
-            sequence of I inputs. Slices work. A ChunkedArray's chunks are joined, by a copy.
-            All offsets are checked first (``validate(full=True)``).
+            sequence of I inputs. Slices work. The chunks of a ChunkedArray are joined, which
+            copies them. All offsets are checked first (``validate(full=True)``).
+
+        Returns
+        -------
+        Ragged
 
         Raises
         ------
         TypeError
             If it is not such an array, or does not hold numbers.
         ValueError
-            If a sequence, a step or a value is null, steps have unequal numbers of inputs, or
-            buffers do not fit their array.
+            If a sequence, a step or a value is null, steps differ in their number of inputs, or
+            the buffers do not fit the array.
+        ImportError
+            If pyarrow is not installed.
         """
         steps, offsets = _arrow_lists(_one_chunk(list_array), "sequence")
         if not _is_arrow_list(steps):
@@ -152,13 +165,13 @@ class Ragged:
             k = int(unequal[0])
             raise ValueError(
                 f"list_array: expected {inputs} inputs at every step as at the first one, "
-                f"got {sizes[k]} at step {k} of all steps"
+                f"got {sizes[k]} at step {k}, counted through all sequences"
             )
         return cls(_arrow_numbers(values).reshape(len(steps), inputs), offsets)
 
     @property
     def lengths(self) -> Array:
-        """Steps of each sequence ``(N,)``, int64."""
+        """The number of steps of each sequence, ``(N,)``, int64."""
         return np.diff(self.offsets)
 
     @property
@@ -203,7 +216,7 @@ def _one_chunk(list_array: Any) -> Any:
         try:  # before anything is read: Arrow follows any offset
             list_array.validate(full=True)
         except pa.ArrowInvalid as error:
-            raise ValueError(f"list_array: expected a valid array, got one where {error}") from None
+            raise ValueError(f"list_array: expected a valid array: {error}") from None
     if isinstance(list_array, pa.ChunkedArray):
         list_array = list_array.combine_chunks()
     if not isinstance(list_array, pa.Array) or not _is_arrow_list(list_array):
@@ -216,7 +229,7 @@ def _one_chunk(list_array: Any) -> Any:
 
 
 def _arrow_lists(array: Any, name: str) -> tuple[Any, Array]:
-    """The elements of a list array without what a slice leaves out, and offsets from 0."""
+    """Return the elements of a list array, without those outside its slice, and offsets from 0."""
     _refuse_nulls(array, name)
     if hasattr(array, "offsets"):
         offsets = array.offsets.to_numpy().astype(np.int64)

@@ -1,8 +1,8 @@
-"""What a caller hands over, validated once and made readable for the engine.
+"""The sequences of a call, validated once and made readable for the engine.
 
-Padded arrays, lists of arrays and `Ragged` all become a source: so many rows (sequences), each
-with its number of steps, that the engine reads in place where it can and otherwise copies out
-a group of rows at a time, converted to the computing dtype. The whole input is never copied.
+Padded arrays, lists of arrays and `Ragged` all become a source: rows (sequences), each with its
+number of steps. The engine reads them in place if it can, and otherwise copies out a group of rows
+at a time, converted to the computing dtype. The whole input is never copied.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NO_STARTS = np.empty(0, np.int64)
 
 
 class PaddedSource:
-    """An array (N, T, I), rows of equal length or padded."""
+    """An array (N, T, I) whose rows have equal lengths or are padded."""
 
     def __init__(self, x: Array, lengths: npt.NDArray[np.int64] | None) -> None:
         self.x, self.lengths, self.dtype = x, lengths, x.dtype
@@ -35,7 +35,7 @@ class PaddedSource:
 
     def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
         x = self.x
-        if x.flags.carray and x.dtype == dtype and x.size:  # it is all that is asked below
+        if x.flags.carray and x.dtype == dtype and x.size:  # everything below is true of it
             return x.reshape(-1), NO_STARTS
         if not _is_readable(x, dtype):
             return None
@@ -126,16 +126,16 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
         Array (N, T, I); (N, T) or (T,) if I is 1; (T, I) for one sequence; a list of arrays
         (T, I); a `Ragged`; or `Windows`.
     lengths
-        (N,) integers, the real steps of each padded row; None if all are real.
+        (N,) integers, the number of real steps of each padded row; None if all are real.
     n_inputs, n_hidden
-        I and H of the model, for its error messages.
+        I and H of the model; H is only for error messages.
 
     Raises
     ------
     TypeError
-        x does not hold real numbers, or lengths no integers.
+        If x does not hold real numbers, or `lengths` does not hold integers.
     ValueError
-        A shape does not fit the model, or a length its array.
+        If a shape does not fit the model, or a length does not fit the array.
     """
     if type(x) is np.ndarray and x.ndim == 3 and x.shape[2] == n_inputs and lengths is None:
         return PaddedSource(x if x.dtype.kind in NUMBER_KINDS else check_numbers(x, "x"), None)
@@ -169,12 +169,12 @@ def as_source(x: Any, lengths: Any, n_inputs: int, n_hidden: int) -> Source:
 
 
 def padded_shape(shape: tuple[int, ...], n_inputs: int, n_hidden: int) -> tuple[int, int, int]:
-    """Return the shape (N, T, I) of an array that may lack the first or the last of its axes.
+    """Return the shape (N, T, I) of an array that may lack its first or last axis.
 
     Raises
     ------
     ValueError
-        It does not fit the model.
+        If it does not fit the model.
     """
     full, ndim = shape, len(shape)
     if n_inputs == 1 and ndim in (1, 2):
@@ -205,7 +205,7 @@ def check_numbers(value: Any, name: str) -> Array:
 
 
 def _is_list_of_sequences(x: Any, n_inputs: int) -> bool:
-    """Tell a list of sequences from nested lists that stand for one array."""
+    """Tell whether a list is one of sequences, rather than nested lists that stand for an array."""
     dimensions = {_depth(s) for s in x}
     if dimensions == {1}:  # sequences of one input, or of no steps; else (T, I) as nested lists
         return n_inputs == 1 or not any(len(s) for s in x)
@@ -243,7 +243,7 @@ def _no_lengths(lengths: Any, form: str) -> None:
 def check_lengths(lengths: Any, n_rows: int, n_steps: int) -> npt.NDArray[np.int64] | None:
     if lengths is None:
         return None
-    # a copy: what is checked must be what the kernels read, whoever writes to the original
+    # a copy: kernels must read what was checked, even if the original is written to
     array = as_array("lengths", lengths).copy()
     check_length_form(array.shape, array.dtype, n_rows)
     bad = np.flatnonzero((array < 0) | (array > n_steps))
@@ -260,12 +260,14 @@ def check_length_form(shape: tuple[int, ...], dtype: np.dtype[Any], n_rows: int)
     if dtype.kind not in "iu" and 0 not in shape:
         raise TypeError(f"expected lengths to be integers, got dtype {dtype}")
     if shape != (n_rows,):
-        raise ValueError(f"expected lengths of shape ({n_rows},), one a sequence, got {shape}")
+        raise ValueError(
+            f"expected lengths of shape ({n_rows},), one for each sequence, got {shape}"
+        )
 
 
 def convert_into(source: Array, target: Array) -> None:
-    # Too large for the dtype is infinite, and padding may hold anything: neither is worth a
-    # warning, least of all one that depends on the form of the input.
+    # A number too large for the dtype becomes infinite, and padding may hold anything. Neither is
+    # worth a warning, least of all one that depends on the form of the input.
     with np.errstate(all="ignore"):
         np.copyto(target, source, casting="unsafe")
 
@@ -276,9 +278,9 @@ def _is_readable(array: Array, dtype: np.dtype[Any]) -> bool:
 
 
 def _writeable_view(array: Array) -> Array:
-    """Return the array, seen as writeable: Numba would compile anew for a read-only one.
+    """Return a view of the array that is marked writeable.
 
-    The kernels only read it.
+    The kernels only read it, but Numba would compile another kernel for a read-only array.
     """
     if array.flags.writeable or array.size == 0:
         return array if array.size else np.empty(0, array.dtype)
@@ -286,7 +288,7 @@ def _writeable_view(array: Array) -> Array:
 
 
 class _Writeable:
-    """Lends an array's memory under a flag of its own; keeps the array alive."""
+    """Exposes the memory of an array as writeable, and keeps the array alive."""
 
     def __init__(self, array: Array) -> None:
         self.array = array

@@ -1,4 +1,4 @@
-"""The state that a caller gives, validated and laid out for the engine."""
+"""The state of a call, validated and laid out for the engine."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ Pair = tuple[Array, Array]
 def flat_state(
     state: Any, layers: tuple[StateSizes, ...], n_rows: int, dtype: np.dtype[Any]
 ) -> tuple[Array, Array]:
-    """Return h and c of all layers, one behind the other, each direction's (N, H) flattened.
+    """Return h and c of all layers, one after the other, each direction's (N, H) flattened.
 
-    What an earlier call returned is not copied: the engine only reads it.
+    A state that an earlier call returned is not copied: the engine only reads it.
 
     Parameters
     ----------
     state
-        A `State`, a list of (h, c) pairs, one a layer, each array (D, N, H); or torch's pair
+        A `State`; a list of pairs (h, c), one for each layer, each array (D, N, H); or torch's pair
         (h_n, c_n), each (L * D, N, H).
     layers, n_rows, dtype
-        What it has to fit, and the dtype to return.
+        The layers and the number of sequences that the state must fit, and the dtype to return.
 
     Raises
     ------
     TypeError
-        It is none of these, or does not hold real numbers.
+        If it has another form, or does not hold real numbers.
     ValueError
-        Its shapes do not fit the model or the sequences.
+        If its shapes do not fit the model or the sequences.
     """
     if isinstance(state, State) and state.layout == (layers, n_rows, dtype):
         assert state.flat is not None
@@ -67,9 +67,9 @@ def flat_state(
 
 
 def learned_state(cells: Sequence[Layer], n_rows: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    """Return the learned state of all layers for so many rows, in the same order.
+    """Return the learned state of all layers for `n_rows` rows, laid out as by `flat_state`.
 
-    It is zero where a layer has none.
+    It is zero for layers that have none.
     """
     parts = []
     for learned, size in (("h_0", "output_size"), ("c_0", "hidden_size")):
@@ -87,7 +87,7 @@ def new_state(sizes: tuple[StateSizes, ...], n_rows: int, dtype: np.dtype[Any]) 
 
 
 def of_first_layers(flat: Pair | None, sizes: Sequence[StateSizes], n_rows: int) -> Pair | None:
-    """Return what a flat state holds for its first layers, of these sizes."""
+    """Return the part of a flat state that belongs to the first layers, which have these sizes."""
     if flat is None:
         return None
     h, c = _numbers(sizes)
@@ -95,7 +95,7 @@ def of_first_layers(flat: Pair | None, sizes: Sequence[StateSizes], n_rows: int)
 
 
 def _numbers(sizes: Sequence[StateSizes]) -> tuple[int, int]:
-    """Return how many numbers of h and of c a sequence has."""
+    """Return how many numbers h and c have for each sequence."""
     all_h = all_c = 0
     for d, h, c in sizes:
         all_h, all_c = all_h + d * h, all_c + d * c

@@ -1,4 +1,4 @@
-"""All six values of every step, as arrays."""
+"""`Trace`: all six values of every step, as arrays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STYLES = (  # of a plot, in the order of the values; colours that the colour-bli
     GATE | {"color": "#cc79a7"},
     STATE | {"color": "#222222"},
 )
-FEW_STEPS = 20  # so few are drawn with a dot each
+FEW_STEPS = 20  # up to this many are drawn with a dot each
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,9 +34,17 @@ class Trace:
     Parameters
     ----------
     forget_gate, input_gate, candidate_cell, cell_state, output_gate, hidden_state : array
-        Each ``(N, T, D * H)`` in the model's dtype, zero past each length.
+        Each ``(N, T, D * H)`` in the model's dtype, zero past each length. With a projection,
+        `hidden_state` is ``(N, T, D * P)``.
     lengths : array (N,) of int, or None
-        Real steps of each sequence; None if all have T.
+        The number of real steps of each sequence; None if all have T.
+
+    Examples
+    --------
+    >>> trace = model.trace(x)  # doctest: +SKIP
+    >>> trace.forget_gate.shape  # 10 sequences, 48 steps, 32 units  # doctest: +SKIP
+    (10, 48, 32)
+    >>> trace.plot(sequence=0, unit=5)  # doctest: +SKIP
     """
 
     forget_gate: Array  # (N, T, D*H)
@@ -61,7 +69,12 @@ class Trace:
         return dict(zip(RECORD_KEYS, arrays, strict=True))
 
     def to_records(self) -> list[dict[str, float]]:
-        """The tutorial's list of dicts, one a step, of Python floats.
+        """Return the tutorial's list of dicts, one for each step, of Python floats.
+
+        Returns
+        -------
+        list of dict, length T
+            With the keys ``"Forget Gate"``, ``"Input Gate"`` and so on.
 
         Raises
         ------
@@ -80,14 +93,14 @@ class Trace:
     def plot(self, sequence: int = 0, unit: int = 0, ax: Any = None) -> Any:
         """Draw the six values of one unit over the real steps of one sequence.
 
-        With a projection the five that belong to units: hidden states are then others.
+        With a projection, only five: its hidden states do not belong to single units.
 
         Parameters
         ----------
         sequence, unit : int
-            Which one of the N sequences and of the D * H units.
+            The numbers of the sequence and of the unit, among N and D * H.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure if left out.
+            Where to draw; by default in a new figure.
 
         Returns
         -------
@@ -104,7 +117,7 @@ class Trace:
         for name, index, count in (("sequence", sequence, sequences), ("unit", unit, units)):
             if not -count <= index < count:
                 raise IndexError(f"plot: expected a {name} in 0 ... {count - 1}, got {index}")
-        beside: dict[str, Any] = {}  # in a figure of its own the legend covers no line
+        beside: dict[str, Any] = {}  # in a new figure, the legend is beside the lines
         if ax is None:
             try:
                 from matplotlib import pyplot

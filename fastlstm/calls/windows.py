@@ -34,7 +34,7 @@ class Windows:
 
     def __init__(self, series: Array, starts: Array, steps: int) -> None:
         self.series = series if series.ndim == 2 else series.reshape(-1, 1)  # (L, I)
-        # Kernels trust the starts: a copy is checked, and nobody can write to it afterwards.
+        # Kernels trust the starts: a copy is checked, and cannot be written to afterwards.
         self.starts = immutable(np.asarray(starts, np.int64))
         self.steps = steps
         if len(self.starts) and not 0 <= self.starts.min() <= self.starts.max() <= (

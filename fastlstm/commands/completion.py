@@ -18,7 +18,7 @@ class PrintCompletion(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: Any = None
     ) -> None:
-        """See `argparse.Action`."""
+        """Print the completion script, and end the program."""
         try:
             import shtab
         except ImportError:

@@ -1,4 +1,4 @@
-"""Hints, as `fastlstm.load` takes them: what a model file does not say itself."""
+"""Hints as flags, for what a model file does not say itself. They are those of `fastlstm.load`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["HINTS", "add_hints", "given_hints", "load_model", "name_unused"]
 
 READS = ("final", "last", "max", "mean")
-# What argparse is told about each. `load` also takes `dtype`, which for a command means another
-# thing: the dtype to compute in, of a model of any kind.
+# What argparse is told about each. `load` also takes `dtype`; but the --dtype of a command means
+# something else: the dtype to compute in, whatever the model.
 HINTS: dict[str, dict[str, Any]] = {
     "prefix": {
         "nargs": "+",
-        "help": "where the LSTM is: the part of the weights' names before weight_ih_l0; of "
-        "several, each LSTM reads every step of the one before",
+        "help": "where the LSTM is: the part of the weights' names before weight_ih_l0; if there "
+        "are several, each LSTM reads every step of the one before",
     },
     "head": {
         "nargs": "+",
@@ -61,8 +61,8 @@ HINTS: dict[str, dict[str, Any]] = {
     },
     "chain": {
         "choices": ("steps",),
-        "help": "confirm that --prefix names a chain, where the names are those of an encoder and "
-        "a decoder",
+        "help": "confirm that --prefix names a chain, although its names are those of an encoder "
+        "and a decoder",
     },
     "skip": {"type": int, "metavar": "N", "help": "add the first N inputs to the outputs"},
     "node": {"metavar": "NAME", "help": "take this LSTM operator of an ONNX graph by itself"},
@@ -75,7 +75,7 @@ HINTS: dict[str, dict[str, Any]] = {
 
 
 def add_hints(parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = ()) -> None:
-    """Add them to the parser of a command, but for those that it describes itself."""
+    """Add the hints to the parser of a command, except those that it describes itself."""
     group = parser.add_argument_group("hints about what the model file does not say")
     for name, described in HINTS.items():
         if name not in leave_out:
@@ -83,7 +83,7 @@ def add_hints(parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = ()) 
 
 
 def given_hints(options: argparse.Namespace) -> dict[str, Any]:
-    """The hints that were given; a single name is not a list."""
+    """Return the hints that were given, a single name as text rather than a list."""
     given = {name: getattr(options, name) for name in HINTS}
     return {
         name: value[0] if isinstance(value, list) and len(value) == 1 else value
@@ -93,14 +93,14 @@ def given_hints(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def load_model(path: str | os.PathLike[str], options: argparse.Namespace) -> LSTM:
-    """Load the model of a command; weights that it does not use are named on stderr."""
+    """Load the model of a command, and name the weights that it does not use on stderr."""
     model = fastlstm.load(path, **given_hints(options))
     name_unused(model)
     return model
 
 
 def name_unused(model: LSTM) -> None:
-    """Name the weights of its file that a model does not use, on stderr."""
+    """Print the names of the weights in its file that a model does not use, on stderr."""
     if model.unused:
         modules = dict.fromkeys(name.rpartition(".")[0] or name for name in model.unused)
         print(

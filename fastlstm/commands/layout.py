@@ -1,4 +1,4 @@
-"""The options that say how sequences are stored in a source, for the commands that read them."""
+"""The options that say how sequences are stored in a source, for the commands that read sources."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from fastlstm.commands.parsers import Commands
     from fastlstm.scoring.run import Run
 
-# --memory counts the whole process, except where it held more than this before: then `main` was
-# called from another program, whose memory is not ours to count.
+# --memory counts the whole process, unless it already held more than this: then `main` was called
+# from another program, whose memory does not count.
 OWN_PROCESS = 200e6  # bytes
 POLICIES = ("error", "nan", "skip")
 
@@ -175,7 +175,7 @@ def _print_dry_run(scoring: Run, as_json: bool) -> None:
 
 
 def wants_progress(asked: bool | None) -> bool:
-    """Decide on the progress bar: as asked, or if there is a terminal to draw it on."""
+    """Whether to draw a progress bar: as asked, or by default if stderr is a terminal."""
     installed = importlib.util.find_spec("tqdm") is not None
     if asked and not installed:
         raise ImportError('--progress needs tqdm: pip install "fastlstm[cli]"')

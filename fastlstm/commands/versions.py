@@ -109,7 +109,7 @@ def _engine() -> dict[str, str]:
 
 
 def _cpu_name() -> str:
-    """The name that the maker gave the CPU, as far as the system tells."""
+    """Return the CPU's product name, if the system tells it."""
     try:
         if sys.platform == "darwin":
             answer = subprocess.run(

@@ -1,8 +1,8 @@
-"""When and where kernels are compiled: once, one at a time, never across a fork.
+"""When and on which thread kernels are compiled: once, one at a time, never across a fork.
 
-The main thread has another thread compile for it and waits, so that Ctrl-C is answered at once;
-what the other thread compiles is there for the next call. The child of a process that forks while
-it compiles would inherit locks of Numba's and LLVM's that nobody unlocks, so a fork waits.
+The main thread lets another thread compile and waits for it, so that Ctrl-C is answered at once;
+what the other thread compiles is ready for the next call. If a process forked while it compiles,
+the child would inherit locks of Numba and LLVM that are never released, so a fork waits.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ TELL_AFTER = 1.0  # seconds that a call waits before it says why
 POLL = 0.1  # seconds; on Windows no wait is interrupted
 LONGEST_FORK = 300.0  # seconds that a fork waits for the compiler
 FORKED = (
-    "this process was forked while its parent compiled, so that it can compile nothing itself: "
-    "call fastlstm.warmup(model) before forking, or start processes by spawn or forkserver"
+    "this process was forked while its parent was compiling, so it cannot compile anything: call "
+    "fastlstm.warmup(model) before forking, or start processes with spawn or forkserver"
 )
 
 _lock = threading.RLock()
 _of_thread = threading.local()  # seconds waited; locks held for a fork
 _tasks: list[dict[Any, _Task]] = []  # of every function that compiles
-_told = threading.Lock()  # held by whoever has the word "compiling" on the terminal
+_told = threading.Lock()  # held while the word "compiling" is on the terminal
 _forked_meanwhile = False
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Compile, or import the compiler, while nobody else does and nobody forks."""
+    """Compile, or import the compiler, while no other thread does and no thread forks."""
     with _lock:
         yield
 
@@ -54,7 +54,7 @@ def clock() -> float:
 
 
 def exit_at_once(code: int) -> None:
-    """End the process if it is compiling: a usual exit would wait for that."""
+    """End the process if it is compiling: a normal exit would wait for that."""
     if any(_tasks):
         for stream in (sys.stdout, sys.stderr):
             with suppress(Exception):  # closed, or no longer there
@@ -94,7 +94,7 @@ class _Task:
 
 
 class _Notice:
-    """The word "compiling" on a terminal, behind whatever stands there, while it is true."""
+    """The word "compiling" on a terminal, after whatever is there, for as long as it is true."""
 
     text = ""
 
@@ -126,9 +126,9 @@ class _Notice:
 
 
 def compiled_once(build: F) -> F:
-    """`functools.cache` for functions that compile; threads that ask at once wait for one of them.
+    """`functools.cache` for functions that compile; threads that ask together wait for one of them.
 
-    Without a disk cache, each would compile it in turn otherwise.
+    Otherwise, without a disk cache, each of them would compile it in turn.
     """
     found: dict[Any, Any] = {}
     tasks: dict[Any, _Task] = {}
@@ -170,7 +170,7 @@ def compiled_once(build: F) -> F:
 
 
 def _start(task: _Task) -> None:
-    """Run a task, in a thread of its own if Ctrl-C would find this one."""
+    """Run a task, in a thread of its own if this is the one that Ctrl-C interrupts."""
     main = threading.main_thread()
     if threading.current_thread() is main and main.is_alive() and not sys.is_finalizing():
         with suppress(RuntimeError):  # no thread to be had any more
@@ -180,13 +180,13 @@ def _start(task: _Task) -> None:
 
 
 def _numba_lock() -> Any:
-    """Return the lock that all of Numba's compiling holds, if it is where it was."""
+    """Return the lock that Numba holds while it compiles, if this version still has it there."""
     module = sys.modules.get("numba.core.compiler_lock")
     return getattr(getattr(module, "global_compiler_lock", None), "_lock", None)
 
 
 def _before_fork() -> None:
-    """Wait for whoever compiles, here or in Numba functions of the user's."""
+    """Wait until nothing is being compiled, here or in the user's own Numba functions."""
     end = time.monotonic() + LONGEST_FORK
     _of_thread.held = held = []
     for find in (lambda: _lock, _numba_lock):  # Numba's may be there only after the wait for ours
@@ -202,7 +202,7 @@ def _after_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """Give back what was taken; threads that waited or compiled are not here."""
+    """Release the locks; the threads that waited or compiled do not exist in the child."""
     global _lock, _told, _forked_meanwhile
     numba_lock = _numba_lock()
     free = _lock in _of_thread.held and (numba_lock is None or numba_lock in _of_thread.held)
@@ -214,7 +214,7 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # What was registered last is called first before a fork. `logging`, which the compiler uses,
+    # Before a fork, what was registered last is called first. `logging`, which the compiler uses,
     # takes its locks then: imported above, it does so when the compiler is done.
     os.register_at_fork(
         before=_before_fork,

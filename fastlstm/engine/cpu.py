@@ -1,6 +1,6 @@
-"""What the CPU offers: how wide its SIMD vectors are, and what is known of each width.
+"""What the CPU offers: how wide its SIMD vectors are, and what is known about each width.
 
-A new width is a row of `WIDTHS`, and what tells it apart in `vector_bits`.
+A new width needs a row of `WIDTHS`, and a line in `vector_bits` that recognises it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from fastlstm.engine.compiling import alone
 
 
 class Simd(NamedTuple):
-    """What the kernels know of a width of vectors."""
+    """What is known about a width of vectors."""
 
     name: str
-    # Vector registers that sums may take.
+    # Vector registers that sums may use.
     sum_registers: int
     # Vectors of hidden units, and sequences, that are summed up together where sequences are few.
     unit_groups: tuple[tuple[int, int], ...]
     # Rows of inputs that are summed up together there, for one vector of hidden units.
     input_rows: int
-    # Relative speed of a tile of 1, 2, 3 or 4 vectors of sequences, measured with everything in
-    # cache: more vectors hide more latency, until the registers are full. Of layers, and of one
-    # cell whose state stays in registers.
+    # Relative speed of tiles of 1, 2, 3 and 4 vectors of sequences, measured with everything in
+    # cache: more vectors hide more latency, until the registers are full. First for layers, then
+    # for a single cell, whose state stays in registers.
     layer_speed: tuple[float, ...]
     cell_speed: tuple[float, ...]
 
@@ -60,8 +60,8 @@ WIDTHS = {
     ),
 }
 
-# For CPUs named through NUMBA_CPU_NAME with no features given: LLVM knows their features, but
-# does not tell. First match wins.
+# For CPUs that are named by NUMBA_CPU_NAME without features: LLVM knows their features, but does
+# not say them. The first match wins.
 _VECTOR_BITS_BY_NAME = (
     (("avx512", "icelake", "sapphire", "granite", "rocketlake", "tigerlake"), 512),
     (("znver4", "znver5", "x86-64-v4"), 512),
@@ -86,7 +86,7 @@ def vector_bits() -> int:
     Raises
     ------
     RuntimeError
-        The CPU has no fused multiply-add, which the order of summation is defined by.
+        If the CPU has no fused multiply-add, on which the order of summation is based.
     """
     triple, name, features = target()
     switched = {item[1:]: item[0] == "+" for item in features.split(",") if item}
@@ -112,7 +112,7 @@ def lanes(dtype: DTypeLike) -> int:
 
 
 def simd() -> Simd:
-    """Return what is known of the vectors in use."""
+    """Return what is known about the vectors in use."""
     return WIDTHS[vector_bits()]
 
 

@@ -1,11 +1,11 @@
 """The two decorators of the kernels, and the disk cache that never returns stale code.
 
-Numba stamps a cached function with the file it stands in, not with the modules it calls, so
-that an edit or an upgrade elsewhere would still hit the old machine code. Here the name of
-the cache file carries a fingerprint of every source of the engine, and each compiled variant
-has a file of its own, so that two processes that compile at once cannot mix theirs up.
+Numba marks a cached function with the file that it is in, not with the modules that it calls, so
+after an edit or an upgrade elsewhere it would still load the old machine code. Here the name of
+the cache file contains a fingerprint of every source of the engine. Each compiled variant has its
+own file, so that two processes that compile at the same time cannot mix theirs up.
 
-Set `FASTLSTM_CACHE=0` to compile anew in every process; `NUMBA_CACHE_DIR` moves the folder.
+Set `FASTLSTM_CACHE=0` to compile again in every process; `NUMBA_CACHE_DIR` moves the folder.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from numba.core.caching import FunctionCache
 
 # Strict IEEE arithmetic: never fastmath, and a division by zero is inf or NaN, not an exception.
 # Numba's own wrappers are left out: helpers are only called from kernels.
-# A `helper` is inlined by LLVM (Numba's own inlining doubles the compile time), a `function`
-# that a kernel calls in several places is not.
+# A `helper` is inlined by LLVM (Numba's own inlining doubles the compile time); a `function`, which
+# a kernel calls in several places, is not.
 _njit: Any = numba.njit  # its stubs lack options that it has
 function: Any = _njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 helper: Any = _njit(
@@ -46,15 +46,15 @@ def fingerprint() -> str:
 
 
 class _KernelCache(FunctionCache):
-    """Numba's disk cache, in which no trouble with files ever reaches the caller.
+    """Numba's disk cache, whose trouble with files never reaches the caller.
 
     A cache is an optimisation: a full disk, a folder that went away or a damaged file means
     compiling again, not a failed call.
     """
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        # Numba adds the pickled closure, whose helpers are different ones in every process. What
-        # is in it is part of the file's name.
+        # Numba adds the pickled closure, whose helpers differ in every process. The content of the
+        # closure is already part of the file's name.
         return sig, codegen.magic_tuple()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -82,7 +82,7 @@ def compile_kernel(function: Callable[..., None], variant: str, signature: Any) 
     function
         The kernel's Python function. Constants of the variant are in its closure.
     variant
-        Names the variant: with the sources' fingerprint it is the name of the cache file.
+        The name of the variant: together with the fingerprint, it names the cache file.
     signature
         The one Numba signature that the kernel is compiled for.
 
@@ -94,7 +94,7 @@ def compile_kernel(function: Callable[..., None], variant: str, signature: Any) 
     Raises
     ------
     RuntimeError
-        Numba's compiler is switched off by `NUMBA_DISABLE_JIT`.
+        If Numba's compiler is switched off by `NUMBA_DISABLE_JIT`.
     """
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise RuntimeError(
@@ -112,7 +112,7 @@ def compile_kernel(function: Callable[..., None], variant: str, signature: Any) 
 
 
 def cache_folder(function: Callable[..., Any]) -> str | None:
-    """Return the folder of kernels that stand in one file with `function`, or None."""
+    """Return the cache folder of the kernels in the file of `function`, or None."""
     if os.environ.get("FASTLSTM_CACHE", "1") == "0":
         return None
     try:

@@ -1,4 +1,4 @@
-"""Readers of model files, each of which gives a `Network`; none knows what is done with it.
+"""Readers of model files, each of which returns a `Network` and knows nothing of how it is used.
 
-No file that is read here can execute code, and none is believed before it is checked.
+No file that is read here can execute code, and nothing that a file claims is used unchecked.
 """

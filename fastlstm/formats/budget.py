@@ -1,11 +1,11 @@
-"""What the reading of one file may cost, whatever the file says.
+"""A limit on what reading a file may cost, whatever the file says.
 
-A file of a few kilobytes can ask for gigabytes: by one tensor that many names share, a dict that
+A file of a few kilobytes can ask for gigabytes: with one tensor that many names share, a dict that
 is copied again and again, a shape that a graph computes. So `opened` gives every file a budget of
-memory and of steps, in proportion to what there is to read, and readers call `charge` before they
-allocate or loop. A budget that is used up ends the reading with a `ModelFormatError`.
+memory and of steps, in proportion to its size, and readers call `charge` before they allocate or
+loop. When the budget is used up, reading ends with a `ModelFormatError`.
 
-What the file itself holds needs no charge, only what is made from it.
+The content of the file itself is not charged, only what is made from it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Budget:
         self.steps = max(STEPS, STEPS_PER_BYTE * content)
 
     def grow(self, content: int) -> None:
-        """There are so many more bytes to read, such as what an archive unfolds to."""
+        """Allow for more bytes to read, such as those that an archive unpacks to."""
         whole = Budget(self.content + content)
         if self is _UNLIMITED:
             return
@@ -55,41 +55,41 @@ class Budget:
         self.content += content
 
     def grow_to(self, name: str, end: int) -> None:
-        """Another file, `name`, is read up to `end`; no byte of it counts twice."""
+        """Allow for another file, `name`, read up to `end`; no byte of it counts twice."""
         before = self.ends.get(name, 0)
         self.ends[name] = max(before, end)
         self.grow(self.ends[name] - before)
 
     def charge(self, memory: int = 0, steps: float = 0, elements: int = 0) -> None:
-        """Take bytes, steps of a microsecond, and NumPy's work on so many elements.
+        """Charge bytes of memory, steps of a microsecond, and elements that NumPy works through.
 
         Raises
         ------
         OverBudget
-            If there is not so much left.
+            If that is more than what is left.
         """
         self.memory -= memory
         self.steps -= steps + elements / ELEMENTS_PER_STEP
         if self.memory < 0 or self.steps < 0:
             what = "memory" if self.memory < 0 else "steps"
             raise OverBudget(
-                f"reading it would take more {what} than a model of this size does: it is damaged "
-                "or made to do harm"
+                f"reading it would take more {what} than any model of its size needs: it is "
+                "damaged, or made to do harm"
             )
 
 
 _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
-_UNLIMITED: Final = Budget(float("inf"))  # what a caller holds in memory already
+_UNLIMITED: Final = Budget(float("inf"))  # for what a caller already holds in memory
 
 
 def current() -> Budget:
-    """The budget of the file that is being read; a caller's own objects have no limit."""
+    """Return the budget of the file that is being read; a caller's own objects have no limit."""
     return _current.get() or _UNLIMITED
 
 
 @contextmanager
 def budgeted(content: int) -> Iterator[None]:
-    """A budget for the reading of so many bytes."""
+    """Set a budget for reading a number of bytes."""
     token = _current.set(Budget(content))
     try:
         yield
@@ -98,13 +98,13 @@ def budgeted(content: int) -> Iterator[None]:
 
 
 def charge(memory: int = 0, steps: float = 0, elements: int = 0) -> None:
-    """`Budget.charge` of the file that is being read."""
+    """Charge the budget of the file that is being read; see `Budget.charge`."""
     current().charge(memory, steps, elements)
 
 
 @contextmanager
 def returned() -> Iterator[None]:
-    """Give back at the end what is taken inside."""
+    """Give back at the end what is charged inside."""
     budget = current()
     before = budget.memory
     try:
@@ -115,7 +115,7 @@ def returned() -> Iterator[None]:
 
 @contextmanager
 def lent(memory: int) -> Iterator[None]:
-    """Take bytes, and give them back at the end."""
+    """Charge bytes, and give them back at the end."""
     budget = current()
     budget.charge(memory)
     yield

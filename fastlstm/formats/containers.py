@@ -1,6 +1,6 @@
 """Named tensors and metadata in ``.safetensors``, ``.npz`` and ``.json``, to write and to read.
 
-What the tensors mean is the matter of `fastlstm.formats.native` and `fastlstm.formats.torch`.
+`fastlstm.formats.native` and `fastlstm.formats.torch` know what the tensors mean.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _write_json(file: IO[bytes], tensors: dict[str, Array], metadata: Metadata) 
 
 
 def json_tensors(content: Any) -> tuple[Tensors, Metadata]:
-    """The tensors and metadata of a parsed file that `WRITERS` has written."""
+    """Return the tensors and metadata of a parsed file that `WRITERS` wrote."""
     if not isinstance(content, dict) or content.keys() != {"fastlstm", "tensors"}:
         raise ModelFormatError("not a network of fastlstm: expected 'fastlstm' and 'tensors'")
     tensors, metadata = content["tensors"], content["fastlstm"]

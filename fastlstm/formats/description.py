@@ -1,13 +1,13 @@
-"""Networks in the package's own files: a description of the parts, and tensors by their place.
+"""Networks in the package's own files: a description of the parts, and their tensors by name.
 
-A part is described by its kind and by every option that is not an array::
+A part is described by its kind and by all its options that are not arrays::
 
     {"kind": "lstm", "activations": [["sigmoid"], ["tanh"], ["tanh"]], "coupled": false,
      "clip": null, "direction": "forward"}
 
 Its arrays are tensors named after the place of the part in the network: ``parts.1.w_ih``, and
-``parts.1.backward.w_ih`` in a layer of two directions. What is read is what the fields of the
-part's class say, so that a new kind of part is one line in `KINDS`.
+``parts.1.backward.w_ih`` in a layer of two directions. The fields of the part's class say what is
+read, so a new kind of part is one line in `KINDS`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _NAMES: Final = {kind: name for name, kind in KINDS.items()}
 
 
 def described(network: Network) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The description of a network, and its tensors by their place."""
+    """Return the description of a network, and its tensors by name."""
     tensors: dict[str, Array] = {}
     parts = [_described(part, f"parts.{i}", tensors) for i, part in enumerate(network.parts)]
     return {"parts": parts, "return_sequences": network.return_sequences}, tensors
@@ -88,7 +88,7 @@ def _fields(kind: type[Weights]) -> list[tuple[str, str]]:
 
 
 def built(description: Mapping[str, Any], tensors: Mapping[str, Array]) -> Network:
-    """The network that `described` has described.
+    """Return the network that `described` has described.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def _built(
 
 
 def _refuse_unknown(what: str, names: set[str]) -> None:
-    """Refuse names to which a later version may have given a meaning."""
+    """Refuse unknown names: a later version may have given them a meaning."""
     if names:
         raise UnsupportedModelError(f"this version does not know the {what} {sorted(names)}")
 

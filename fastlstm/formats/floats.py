@@ -1,4 +1,4 @@
-"""Weights of any kind of float as those that a network computes in: ``float32`` or ``float64``."""
+"""Widening weights of any float type to those that networks compute in."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ Array = npt.NDArray[Any]
 
 
 def widened(name: str, weights: Array) -> Array:
-    """Weights as ``float32`` or ``float64``: narrower floats become ``float32``.
+    """Return weights as ``float32`` or ``float64``; narrower floats become ``float32``.
 
     Parameters
     ----------
     name : str
-        What an error calls them.
+        What an error message calls them.
     weights : array
+        The weights.
 
     Raises
     ------
@@ -38,5 +39,5 @@ def widened(name: str, weights: Array) -> Array:
 
 
 def from_bfloat16(bits: Array) -> Array:
-    """``bfloat16`` numbers, given as ``uint16``, as ``float32``, whose upper half they are."""
+    """Return ``bfloat16`` numbers, given as ``uint16``, as ``float32``: they are its upper half."""
     return (bits.astype(np.uint32) << 16).view(np.float32)

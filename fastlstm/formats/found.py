@@ -1,4 +1,4 @@
-"""What every reader of model files gives."""
+"""What every reader of model files returns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Found"]
 
 
 class Found(NamedTuple):
-    """A network, and what its file or module holds besides."""
+    """A network, and the names of the weights in its file or module that it does not use."""
 
     network: Network
     unused: tuple[str, ...] = ()  # names of the weights that the network leaves out

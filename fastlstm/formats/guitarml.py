@@ -41,7 +41,7 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> Network:
     for name, expected in (("unit_type", "LSTM"), ("model", "SimpleRNN")):
         if data.get(name, expected) != expected:
             raise UnsupportedModelError(
-                f"{name} {data[name]!r:.80}: this version computes {expected!r}, no other"
+                f"{name} {data[name]!r:.80}: this version computes only {expected!r}"
             )
     if unknown := sorted(data.keys() - KNOWN):
         raise UnsupportedModelError(f"this version does not know the options {unknown}")
@@ -53,5 +53,5 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> Network:
     sizes = (found.input_size, found.hidden_size, found.output_size, len(found.recurrent))
     for name, size in zip(SIZES, sizes, strict=True):
         if data.get(name, size) != size:
-            raise ModelFormatError(f"{name} is {data[name]!r:.80}, the tensors have {size}")
+            raise ModelFormatError(f"{name} is {data[name]!r:.80}, but the tensors have {size}")
     return found

@@ -1,4 +1,4 @@
-"""``.json``, ``.aidax`` and ``.nam`` files: whose they are, by what is in them."""
+"""``.json``, ``.aidax`` and ``.nam`` files, whose content tells which program wrote them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ HINTS: Final = (*TORCH_HINTS, "dtype")
 Content = dict[str, Any]
 
 OWN, TORCH = "fastlstm's own", "torch's names"
-# Files that say themselves what they are: the key that only they have, whose they are, and what
-# reads them.
+# Files that describe themselves: the key that only they have, the program that writes them, and the
+# function that reads them.
 READERS: Final[dict[str, tuple[str, Callable[[Content, npt.DTypeLike], Network]]]] = {
     "in_shape": ("RTNeural", rtneural.network),
     "architecture": ("Neural Amp Modeler", nam.network),
@@ -36,11 +36,11 @@ READERS: Final[dict[str, tuple[str, Callable[[Content, npt.DTypeLike], Network]]
 
 
 def read(path: Path, **hints: Any) -> Found:
-    """The network of a JSON file.
+    """Return the network of a JSON file.
 
-    Weights that another program wrote become ``float32``, in which those models are trained and
-    run; ``dtype="float64"`` keeps all digits that the file has. A file with torch's names is taken
-    for RTNeural's: a chain of LSTMs and one linear dense layer needs no hints, and the network
+    Weights that another program wrote become ``float32``, in which such models are trained and
+    run; ``dtype="float64"`` keeps all digits of the file. A file with torch's names is read as
+    RTNeural reads it: a chain of LSTMs and one linear dense layer needs no hints, and the network
     gives the outputs of every step unless told otherwise.
     """
     with opened(path) as file:
@@ -62,7 +62,7 @@ def _network(path: Path, content: Content, key: str, hints: dict[str, Any]) -> F
         return _by_torchs_names(path, content, dtype, hints)
     whose, read = READERS[key]
     if hints:
-        said = f"{path} is a file of {whose}, which says itself what it is: it does not take "
+        said = f"{path} is a file of {whose}, which describes itself: it does not take "
         raise TypeError(Message(said, *separated(hints)))
     with naming(path):
         return Found(read(content, dtype))
@@ -75,14 +75,14 @@ def _by_torchs_names(path: Path, content: Content, dtype: str, hints: dict[str, 
     if not given and hints.get("head", chain.get("head")) == chain.get("head"):
         hints = chain | hints
     hints = {"return_sequences": True} | hints
-    with naming(path, ValueError):  # the caller has to say it, the file may be in order
+    with naming(path, ValueError):  # the hints may be wrong rather than the file
         refuse_decoder(hints.get("prefix", ""), hints.get("chain"))
     with naming(path, ValueError if choices or not chain else ModelFormatError):
         return network_of(_torch_tensors(content, dtype), Hints(**hints))
 
 
 def contents(path: Path) -> tuple[str, dict[str, str]]:
-    """Whose a file is, and what each of its tensors is, where they have names."""
+    """Return which program wrote a file, and what each of its named tensors is."""
     with opened(path) as file, naming(path):
         content = read_json(file)
         key = _key(content)
@@ -95,7 +95,7 @@ def contents(path: Path) -> tuple[str, dict[str, str]]:
 
 
 def _key(content: Any) -> str:
-    """Whose a file is: `OWN`, `TORCH`, or a key of `READERS`.
+    """Return which kind of file it is: `OWN`, `TORCH`, or a key of `READERS`.
 
     Raises
     ------

@@ -21,7 +21,7 @@ from fastlstm.network.network import Network
 
 __all__ = ["network"]
 
-# What else is there is about the recording, such as its loudness, and changes no output.
+# Everything else describes the recording, such as its loudness, and changes no output.
 KNOWN = {"version", "architecture", "config", "weights", "metadata", "sample_rate", "date"}
 CONVOLUTIONS = ("WaveNet", "ConvNet")
 SIZES = {"num_layers", "input_size", "hidden_size", "in_channels", "out_channels"}

@@ -32,10 +32,10 @@ OLDER: Final = ("1", "2")  # written while the package was not released yet
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> Path:
-    """Write a network, in the format that the suffix of the path names; all or nothing.
+    """Write a network in the format that the suffix of the path names, all or nothing.
 
-    The file appears under its name when it is complete and on the disk, so that a reader or a
-    crash never meets half of it.
+    The file appears under its name when it is complete and on the disk, so a reader never sees half
+    of it, and neither does anyone after a crash.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
         "format": "fastlstm",
         "version": VERSION,
         "network": description,
-        "tensors": sorted(tensors),  # so that none is lost unnoticed, nor smuggled in
+        "tensors": sorted(tensors),  # so that a tensor that is lost or added is noticed
     }
     with replaced(path) as file:
         write(file, tensors, metadata)
@@ -74,7 +74,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
 
 
 def kind_of(metadata: Metadata) -> str:
-    """How `fastlstm info` calls such a file."""
+    """Return what `fastlstm info` calls such a file."""
     return f"fastlstm's own, version {metadata.get('version')!s:.20}"
 
 
@@ -86,7 +86,7 @@ def from_own(
     Raises
     ------
     TypeError
-        If there are hints: such a file says itself what it is.
+        If there are hints: such a file describes itself.
     ModelFormatError, UnsupportedModelError
         As `fastlstm.load`.
     """
@@ -117,7 +117,7 @@ def _check_version(version: Any) -> None:
         )
     raise UnsupportedModelError(
         f"this fastlstm reads files of version {VERSION}, got {version!r:.80}; a later fastlstm "
-        "has written it: upgrade"
+        "wrote it: upgrade"
     )
 
 

@@ -1,11 +1,12 @@
 """RTNeural's files: a Keras network layer by layer, or a chain of layers with torch's names.
 
-In the first a kernel is (inputs, outputs), the gates of an LSTM are ``i f c o``. RTNeural itself
-fills in zeros for what a file lacks and drops what is too much; here both are errors.
+In the former, a kernel is (inputs, outputs) and the gates of an LSTM are ``i f c o``. RTNeural
+fills in zeros for missing weights and drops superfluous ones; here both are errors.
 
-AIDA-X adds to the first what stands around the network: a gain in dB on the signal (the first
-input), the input added to the output, a gain on the sum. Its files carry ``input_batch`` and
-``output_batch``, the outputs from the first step on with both gains at 0 dB and all other inputs 0.
+AIDA-X extends the former by a gain in dB on the signal (the first input), a skip connection that
+adds the input to the output, and a gain on the sum. Its files contain ``input_batch`` and
+``output_batch``, the outputs for it from the first step on, with both gains at 0 dB and all other
+inputs 0.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def network(content: Mapping[str, Any], dtype: npt.DTypeLike) -> Network:
         )
     if max(found.input_size, found.output_size) > MAX_CHANNELS:
         raise UnsupportedModelError(
-            f"gains of a network of {found.input_size} inputs and {found.output_size} outputs"
+            "in_gain and out_gain are not computed for a network of "
+            f"{found.input_size} inputs and {found.output_size} outputs"
         )
     if before != 1:
         scale = np.eye(found.input_size, dtype=found.dtype)
@@ -107,7 +109,7 @@ def _layers(content: Mapping[str, Any], dtype: npt.DTypeLike) -> list[Layer | De
         if kind not in LAYERS:
             named = NAMED.get(kind, f"a {kind!r:.40}")
             raise UnsupportedModelError(
-                f"{what} is {named}: fastlstm computes LSTM and dense layers, no other"
+                f"{what} is {named}: this version computes only LSTM and dense layers"
             )
         if unknown := sorted(item.keys() - LAYER_KEYS):
             raise UnsupportedModelError(f"{what}: this version does not know the options {unknown}")
@@ -117,7 +119,7 @@ def _layers(content: Mapping[str, Any], dtype: npt.DTypeLike) -> list[Layer | De
 
 
 def _gain(content: Mapping[str, Any], name: str) -> float:
-    """A gain in dB as a factor; from -90 dB down AIDA-X takes it for silence."""
+    """Return a gain in dB as a factor; for AIDA-X, -90 dB and less is silence."""
     gain = content.get(name, 0)
     if type(gain) not in (int, float) or not abs(gain) < 1000:
         raise ModelFormatError(f"{name}: expected a gain in dB, got {gain!r:.80}")
@@ -134,7 +136,9 @@ def _compare(network: Network, inputs: Any, outputs: Any) -> None:
     if not x.size:
         return
     if network.input_size > MAX_CHANNELS:
-        raise UnsupportedModelError(f"a test of a network of {network.input_size} inputs")
+        raise UnsupportedModelError(
+            f"input_batch is not computed for a network of {network.input_size} inputs"
+        )
     tested = max(1, TESTED // len(network.layers))  # a bounded number of turns of the loop
     x, wanted = x[:tested], wanted[:tested]
     steps = np.zeros((1, len(x), network.input_size), network.dtype)
@@ -145,7 +149,7 @@ def _compare(network: Network, inputs: Any, outputs: Any) -> None:
         raise ModelFormatError(
             f"the network gives other outputs for input_batch than output_batch has: up to "
             f"{error:.3g} apart, of outputs up to {np.max(abs(wanted)):.3g}; "
-            "one of weights and test is not this network's"
+            "the weights or the test belong to another network"
         )
 
 
@@ -163,8 +167,7 @@ def chain(names: Sequence[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``prefix`` and ``head``, as far as there is something to say;
-        empty if it is not a chain.
+        ``prefix`` and ``head``, if the file needs them; empty if it is not a chain.
     """
     roots = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
     lstms = [root for root in roots if f"{root}.weight_ih_l0".lstrip(".") in names]
@@ -181,7 +184,7 @@ def chain(names: Sequence[str]) -> dict[str, Any]:
 def _check_settings(content: Mapping[str, Any]) -> None:
     for name in content.keys() - MODEL_KEYS - METADATA:
         if not isinstance(content[name], (str, dict, type(None))):
-            raise UnsupportedModelError(f"{name}: what this means is not known")
+            raise UnsupportedModelError(f"{name}: the meaning of this option is not known")
 
 
 def _lstm(

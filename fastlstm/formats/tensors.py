@@ -27,7 +27,7 @@ def read(path: Path, **hints: Any) -> Found:
 
 
 def contents(path: Path) -> tuple[str, dict[str, str]]:
-    """Whose a file is, and what each of its tensors is."""
+    """Return the kind of a file, and what each of its tensors is."""
     with opened(path) as file, naming(path), distrusted("the file"):
         tensors, metadata = READERS[path.suffix.lower()](file)
         return "tensors" if metadata is None else kind_of(metadata), tensors.shapes()

@@ -1,7 +1,7 @@
-"""Model files are not trusted: opening them, and saying what is wrong with them.
+"""Model files are not trusted: how they are opened, and how errors say what is wrong with them.
 
-Each reader is a mapping of names to tensors that checks what the file claims against what is
-there, before it allocates, and reads only the tensors asked for.
+Each reader is a mapping of names to tensors. Before it allocates anything, it compares what the
+file claims with what is there, and it reads only the tensors that are asked for.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def naming(path: Path, wrong_choice: type[ValueError] = ModelFormatError) -> Ite
         raise ModelFormatError(f"{path} is damaged: {_flaw(error)}") from error
 
 
-# What our own code raises at a file that contradicts itself. Not TypeError: hints are checked in
-# the same place.
+# What our own code raises for a file that contradicts itself. TypeError is not among them, because
+# hints are checked in the same place.
 _FLAWS: Final = (LookupError, ArithmeticError, AttributeError, RuntimeError)
 
 
@@ -99,7 +99,7 @@ def about(path: Path, error: Exception) -> Message:
 
 @contextmanager
 def distrusted(what: str) -> Iterator[None]:
-    """Turn whatever zipfile, zlib, json and NumPy raise at a damaged file into one error."""
+    """Turn whatever zipfile, zlib, json and NumPy raise for a damaged file into one error."""
     try:
         yield
     except (ModelFormatError, UnsupportedModelError, ImportError):

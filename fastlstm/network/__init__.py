@@ -1,1 +1,1 @@
-"""What a network is: frozen values, validated once, compared by content. Nothing here computes."""
+"""Networks as values: frozen, validated once, compared by content. Nothing here computes."""

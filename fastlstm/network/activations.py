@@ -1,4 +1,4 @@
-"""The activations by name, with the numbers that some of them take. Nothing here computes."""
+"""Activations by name, with their alpha and beta where they have them. Nothing here computes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastlstm.errors import UnsupportedModelError
 
 __all__ = ["LINEAR", "SIGMOID", "STANDARD", "TANH", "Activation", "as_activation", "as_activations"]
 
-# Name: the defaults of alpha and beta, as far as it takes them.
+# The name of each, and the defaults of the alpha and beta that it takes.
 DEFAULTS: Final[dict[str, tuple[float, ...]]] = {
     "affine": (1.0, 0.0),  # alpha x + beta
     "elu": (1.0,),  # x if x > 0 else alpha (exp(x) - 1)
@@ -34,7 +34,7 @@ DEFAULTS: Final[dict[str, tuple[float, ...]]] = {
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation function: its name, and its alpha and beta where it takes them.
+    """An activation function: its name, and its alpha and beta if it takes them.
 
     Parameters
     ----------
@@ -42,16 +42,21 @@ class Activation:
         One of ``affine elu gelu gelu_tanh hard_sigmoid leaky_relu linear relu scaled_tanh
         sigmoid silu softplus softsign tanh thresholded_relu``.
     alpha, beta : float, optional
-        As the ONNX operators of these names have them; left out, ONNX' defaults.
-        ``hard_sigmoid`` is ``min(max(alpha x + beta, 0), 1)`` with 0.2 and 0.5; in Keras 3 and
-        PyTorch the same name has 1/6 and 0.5.
+        Those of the ONNX operator of the same name, by default with ONNX's values. Note that
+        ``hard_sigmoid`` is ``min(max(alpha x + beta, 0), 1)`` with 0.2 and 0.5 by default, while
+        Keras 3 and PyTorch use 1/6 and 0.5.
 
     Raises
     ------
     UnsupportedModelError
         If there is no such activation.
     ValueError
-        If it does not take a number that was given, or the number is not finite.
+        If the activation does not take a number that was given, or the number is not finite.
+
+    Examples
+    --------
+    >>> Activation("hard_sigmoid", 1 / 6, 0.5).numbers
+    (0.16666666666666666, 0.5)
     """
 
     name: str
@@ -78,7 +83,7 @@ class Activation:
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """Its alpha and beta, as far as it takes them."""
+        """The alpha and beta that the activation takes: none, one or both."""
         return tuple(k for k in (self.alpha, self.beta) if k is not None)
 
     def __str__(self) -> str:
@@ -92,14 +97,14 @@ STANDARD = (SIGMOID, TANH, TANH)  # of the gates i f o, the candidate g, and the
 
 
 def as_activation(value: Any) -> Activation:
-    """An `Activation`, its name, or a sequence of name and numbers, as an `Activation`.
+    """Return an `Activation`, given as one, by its name, or as a sequence of name and numbers.
 
     Raises
     ------
     TypeError
-        If it is none of these.
-    ValueError
-        As `Activation` does.
+        If it is given in another form.
+    UnsupportedModelError, ValueError
+        As `Activation`.
     """
     if isinstance(value, Activation):
         return value
@@ -114,12 +119,12 @@ def as_activation(value: Any) -> Activation:
 
 
 def as_activations(values: Any) -> tuple[Activation, Activation, Activation]:
-    """The activations of a cell: of its gates, its candidate and its output.
+    """Return the three activations of a cell: of its gates, its candidate and its output.
 
     Raises
     ------
     TypeError, ValueError
-        If there are not three of them, or as `as_activation` does.
+        If there are not three, or as `as_activation`.
     """
     if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != 3:
         raise ValueError(

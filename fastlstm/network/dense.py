@@ -1,4 +1,4 @@
-"""Dense layers, at every step or behind what is read, and heads as users write them."""
+"""Dense layers, at every step or in the head, and heads in the forms that users write."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ class Dense(Weights):
     Parameters
     ----------
     weight : array (O, K), float32 or float64
+        The weight of each input in each output.
     bias : array (O,), same dtype, optional
-    activation : str or Activation
-        ``"softmax"``, or what `as_activation` takes.
+        Zeros if left out.
+    activation : str, Activation or (name, alpha, beta)
+        ``"softmax"``, or one of those that `Activation` lists; ``"linear"`` by default.
 
     Raises
     ------
@@ -36,6 +38,13 @@ class Dense(Weights):
         If an array is neither float32 nor float64.
     ValueError
         If shapes or dtypes do not fit together, or a weight is NaN or infinite.
+    UnsupportedModelError
+        If there is no such activation.
+
+    Examples
+    --------
+    >>> Dense(np.zeros((1, 8)), activation="sigmoid").input_size
+    8
     """
 
     takes: ClassVar = "either"
@@ -67,7 +76,7 @@ class Dense(Weights):
 
     @property
     def input_size(self) -> int:
-        """K, the number of inputs: of hidden units, where it is a head."""
+        """K, the number of inputs."""
         return int(self.weight.shape[1])
 
     @property
@@ -87,7 +96,7 @@ class Dense(Weights):
 
 
 def as_head(head: Any, input_size: int, dtype: npt.DTypeLike) -> tuple[Dense, ...]:
-    """A head as users write it, as dense layers of `dtype` of which the first reads `input_size`.
+    """Return the dense layers of a head, given in any form that users may write.
 
     Parameters
     ----------
@@ -112,7 +121,7 @@ def as_head(head: Any, input_size: int, dtype: npt.DTypeLike) -> tuple[Dense, ..
 
 
 def as_dense(head: Any, input_size: int, dtype: npt.DTypeLike) -> Dense | None:
-    """One dense layer as users write it, as a `Dense` of `dtype` that reads `input_size` numbers.
+    """Return a dense layer of `dtype` with `input_size` inputs, given in any form users may write.
 
     Parameters
     ----------
@@ -127,7 +136,7 @@ def as_dense(head: Any, input_size: int, dtype: npt.DTypeLike) -> Dense | None:
     Raises
     ------
     TypeError
-        If `head` is none of these, or its weights are complex, text or masked.
+        If `head` has another form, or its weights are complex, text or masked.
     ValueError
         If its shape does not fit the network, or a weight is NaN or infinite.
     """
@@ -173,8 +182,10 @@ def _as_float64(name: str, value: Any) -> Array:
     try:
         return array.astype(np.float64)
     except OverflowError:
-        raise ValueError(f"{name}: expected float64, got an integer beyond that") from None
-    except TypeError:  # objects that are none
+        raise ValueError(
+            f"{name}: expected a number that fits in float64, got a larger integer"
+        ) from None
+    except TypeError:  # objects that are not numbers
         raise TypeError(
             f"head: {name}: expected real numbers, got {type(value).__name__}"
         ) from None

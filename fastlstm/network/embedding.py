@@ -22,6 +22,7 @@ class Embedding(Weights):
     Parameters
     ----------
     weight : array (V, E), float32 or float64
+        The vector of each id.
     padding_id : int, optional
         A step with this id is masked: it changes no state (Keras' ``mask_zero``).
 
@@ -30,7 +31,13 @@ class Embedding(Weights):
     TypeError
         If the array is neither float32 nor float64.
     ValueError
-        If the shape is another one, a weight is NaN or infinite, or there is no such id.
+        If the array has another shape, a weight is NaN or infinite, or `padding_id` is not an id
+        of the table.
+
+    Examples
+    --------
+    >>> Embedding(np.zeros((20_000, 64))).output_size
+    64
     """
 
     takes: ClassVar = "sequence"
@@ -62,12 +69,12 @@ class Embedding(Weights):
 
     @property
     def input_size(self) -> int:
-        """1: a step has one id."""
+        """1, since a step has one id."""
         return 1
 
     @property
     def output_size(self) -> int:
-        """E, the numbers of a vector."""
+        """E, the size of a vector."""
         return int(self.weight.shape[1])
 
     @property

@@ -1,4 +1,4 @@
-"""Parts that read more than the part before them."""
+"""Joints: parts that read more than the output of the part before them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ __all__ = ["AddInputs"]
 
 @dataclass(frozen=True, eq=False)
 class AddInputs(Weights):
-    """Add the network's first inputs to the outputs (a skip connection).
+    """Add the network's first inputs to its outputs (a skip connection).
 
-    At every step those of that step; to a vector those of the last real step.
+    Outputs of every step get the inputs of the same step; a vector gets the inputs of the last
+    real step.
 
     Parameters
     ----------
     size : int
-        How many there are, one for each output.
+        How many inputs are added, one for each output.
 
     Raises
     ------

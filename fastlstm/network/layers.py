@@ -37,42 +37,52 @@ class Layer(Weights):
         o        =  gate(z_o + p_o c_t)
         h_t      =  W_hr (o cell_output(c_t))
 
-    The arrays are copied and cannot be written to. Equal content means equal and the same hash.
+    The arrays are copied and cannot be written to. Layers with equal content are equal and have
+    equal hashes.
 
     Parameters
     ----------
     w_ih : array (4H, I), float32 or float64
-        Weights of the inputs, gates ``i f g o`` from the top.
+        Weights of the inputs, gates in the order ``i f g o``.
     w_hh : array (4H, R), same dtype
         Weights of the hidden state.
     b_ih, b_hh : array (4H,), same dtype, optional
-        Biases. The cell adds their sum, see `bias`.
+        Biases. The cell adds their sum, `bias`.
     w_hr : array (P, H), same dtype, optional
-        A projection: h has P numbers (torch's ``proj_size``).
+        A projection (torch's ``proj_size``): h then has P numbers.
     peepholes : array (3, H), same dtype, optional
         Weights p of the cell state in the gates ``i f o``.
     h_0, c_0 : array (R,), (H,), same dtype, optional
-        The state before the first step when a call gives none; zeros if left out.
+        The learned state, from which a call starts unless it gives one; zeros if left out.
     activations : sequence of three activations
-        Of the gates i f o, of the candidate, and of the cell's output, as `as_activations`.
+        Those of the gates i f o, of the candidate, and of the cell's output, each as a name, an
+        `Activation` or ``(name, alpha, beta)``.
     coupled : bool
-        The forget gate is ``1 - i``, its own weights are not used (ONNX' ``input_forget``).
+        The forget gate is ``1 - i``; its own weights are not used (ONNX's ``input_forget``).
     clip : float, optional
-        The sums of all gates and of the candidate, peepholes included, are held within
-        ``-clip ... clip`` before activation: ONNX' ``clip`` as ONNX Runtime computes it, which
-        clips neither the cell state nor what the cell's output is activated from.
-    direction : str
-        ``"forward"``; ``"reverse"``, from each sequence's last real step to its first, where
-        outputs stand at the step that they read; ``"go_backwards"``, the same with outputs in
-        the order of reading, as in Keras.
+        The sums of all gates and of the candidate, peepholes included, are limited to
+        ``-clip ... clip`` before activation. This is ONNX's ``clip`` as ONNX Runtime computes it;
+        the cell state, also as it enters the activation of the output, is not clipped.
+    direction : {"forward", "reverse", "go_backwards"}
+        ``"reverse"`` reads each sequence from its last real step to its first, and its output
+        stands at the step that it has just read. ``"go_backwards"`` does the same with its
+        outputs in the order of reading, as in Keras.
 
     Raises
     ------
     TypeError
         If an array is neither float32 nor float64.
     ValueError
-        If shapes or dtypes do not fit together, a weight is NaN or infinite, or an option is
-        none of the above.
+        If shapes or dtypes do not fit together, a weight is NaN or infinite, or an option has
+        another value than those above.
+    UnsupportedModelError
+        If there is no such activation.
+
+    Examples
+    --------
+    >>> layer = Layer(np.zeros((32, 2)), np.zeros((32, 8)), np.zeros(32))
+    >>> layer.input_size, layer.hidden_size
+    (2, 8)
     """
 
     takes: ClassVar = "sequence"
@@ -150,7 +160,7 @@ class Layer(Weights):
 
     @classmethod
     def from_gates(cls, params: Mapping[str, Sequence[float]]) -> Layer:
-        """The tutorial's cell as a float64 layer of one input and one unit.
+        """Return the tutorial's cell as a float64 layer with one input and one hidden unit.
 
         Parameters
         ----------
@@ -169,17 +179,17 @@ class Layer(Weights):
 
     @property
     def hidden_size(self) -> int:
-        """H, the number of hidden units: of cell states."""
+        """H, the number of hidden units, which is the size of the cell state."""
         return int(self.w_hh.shape[0]) // 4
 
     @property
     def output_size(self) -> int:
-        """R, the numbers of h: P with a projection, else H."""
+        """R, the size of h: P with a projection, otherwise H."""
         return int(self.w_hh.shape[1])
 
     @property
     def cells(self) -> tuple[Layer]:
-        """The layer itself; a `Bidirectional` has two of them."""
+        """The directions of the layer: itself alone. A `Bidirectional` has two."""
         return (self,)
 
     @property
@@ -216,15 +226,26 @@ class Bidirectional(Weights):
     Parameters
     ----------
     forward, backward : Layer
-        Of directions ``"forward"`` and ``"reverse"`` and the same sizes.
-    merge : str
-        What becomes of their outputs: ``"concat"`` (forward first), ``"sum"``, ``"mul"`` or
-        ``"ave"``.
+        Layers of direction ``"forward"`` and ``"reverse"``, with the same sizes and dtype.
+    merge : {"concat", "sum", "mul", "ave"}
+        How their outputs become one: forward first and backward behind it, or their sum, product
+        or average.
 
     Raises
     ------
+    TypeError
+        If one of them is not a `Layer`.
     ValueError
-        If the layers or `merge` are others.
+        If directions, sizes or dtypes do not fit, or `merge` has another value.
+    UnsupportedModelError
+        If `merge` is None, which means two separate outputs.
+
+    Examples
+    --------
+    >>> forward = Layer(np.zeros((32, 2)), np.zeros((32, 8)))
+    >>> backward = Layer(np.zeros((32, 2)), np.zeros((32, 8)), direction="reverse")
+    >>> Bidirectional(forward, backward).output_size
+    16
     """
 
     takes: ClassVar = "sequence"
@@ -258,7 +279,7 @@ class Bidirectional(Weights):
 
     @property
     def cells(self) -> tuple[Layer, Layer]:
-        """Both layers, forward first."""
+        """Both directions, forward first."""
         return self.forward, self.backward
 
     @property
@@ -273,7 +294,7 @@ class Bidirectional(Weights):
 
     @property
     def output_size(self) -> int:
-        """The numbers of an output: those of both directions if they are concatenated."""
+        """The size of an output: that of both directions together if they are concatenated."""
         return self.forward.output_size * (2 if self.merge == "concat" else 1)
 
     @property

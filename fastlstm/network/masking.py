@@ -1,4 +1,4 @@
-"""Steps that change nothing."""
+"""Masking: steps that change no state."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ __all__ = ["Masking"]
 class Masking(Weights):
     """Mask the steps whose inputs all have one value (Keras' ``Masking``).
 
-    A masked step changes no state. A layer repeats its last output there, or gives zeros if it
-    has two directions.
+    A masked step changes no state. The output of a layer there is that of the step before, or zeros
+    if the layer has two directions.
 
     Parameters
     ----------
     value : float
+        The value that all inputs of a masked step have.
 
     Raises
     ------
@@ -45,6 +46,8 @@ def _as_float(name: str, value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise ValueError(f"{name}: expected a float64, got an integer beyond that") from None
+        raise ValueError(
+            f"{name}: expected a number that fits in float64, got a larger integer"
+        ) from None
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number, got {type(value).__name__}") from None

@@ -30,33 +30,40 @@ OPTIONS: Final = ("return_sequences", "read", "mask_value", "skip")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Network(Weights):
-    """What a network is: its parts in order, validated once. It computes nothing.
+    """A network as a value: its parts in order, validated once. It computes nothing itself.
 
-    Each part takes what the one before gives: a *sequence* (N, T, K), a vector at every step, or
-    a *vector* (N, K), one for each sequence.
+    Each part takes what the part before it gives: a *sequence* (N, T, K), with a vector at every
+    step, or a *vector* (N, K), one for each sequence.
 
         Masking?  Embedding?  (Layer | Bidirectional | Dense)+     sequence -> sequence
         Read?                                                      sequence -> vector
         Dense*  AddInputs?                                         vector -> vector
 
-    Without a `Read` the outputs are those of every step. `Network.of` writes the usual chain.
-    Equal content means equal networks with equal hashes.
+    Without a `Read`, the outputs are those of every step. `Network.of` builds the usual chain.
+    Networks with equal content are equal and have equal hashes.
 
     Parameters
     ----------
     parts : sequence of Part
+        The parts, in the order in which data passes through them.
     return_sequences : bool
-        Whether a caller who does not say gets the outputs of every step: those of the network
-        without its `Read`.
+        Whether a call that does not say gets the outputs of every step, which are those of the
+        network without its `Read`.
 
     Raises
     ------
     TypeError
-        If a part is none.
+        If one of the parts is not a part of a network.
     ValueError
         If sizes or dtypes do not fit together, or no part is recurrent.
     UnsupportedModelError
-        If the parts are not computed in this order, or with a mask.
+        If this version does not compute the parts in this order, or not with a mask.
+
+    Examples
+    --------
+    >>> network = Network([layer, Read("final"), Dense(weight)])  # doctest: +SKIP
+    >>> network == Network.of([layer], Dense(weight))  # doctest: +SKIP
+    True
     """
 
     parts: tuple[Part, ...]
@@ -82,7 +89,7 @@ class Network(Weights):
         mask_value: float | None = None,
         skip: int = 0,
     ) -> Network:
-        """The usual chain: layers, what is read of them, and a head.
+        """Return the usual chain: layers, what is read of their outputs, and a head.
 
         The parameters and errors are those of `fastlstm.LSTM`.
         """
@@ -99,24 +106,24 @@ class Network(Weights):
 
     @lazy
     def layers(self) -> tuple[AnyLayer, ...]:
-        """The parts that stand in front of the `Read`, at every step."""
+        """The parts that are applied at every step, in front of the `Read`, without a `Masking`."""
         at = next((i for i, k in enumerate(self.parts) if isinstance(k, Read)), len(self.parts))
         return tuple(k for k in self.parts[:at] if isinstance(k, AnyLayer))
 
     @lazy
     def head(self) -> tuple[Dense, ...]:
-        """The dense layers behind the `Read`."""
+        """The dense layers after the `Read`."""
         at = next((i for i, k in enumerate(self.parts) if isinstance(k, Read)), len(self.parts))
         return tuple(k for k in self.parts[at:] if isinstance(k, Dense))
 
     @lazy
     def read(self) -> str:
-        """How the vector of a sequence is read."""
+        """How the vector of a sequence is read: final, last, max or mean."""
         return next((k.how for k in self.parts if isinstance(k, Read)), "final")
 
     @lazy
     def mask_value(self) -> float | None:
-        """The inputs of a masked step, if there are any."""
+        """The value that all inputs of a masked step have; None if there is no `Masking`."""
         first = self.parts[0]
         return first.value if isinstance(first, Masking) else None
 
@@ -133,30 +140,30 @@ class Network(Weights):
 
     @lazy
     def cells(self) -> tuple[Layer, ...]:
-        """All directions of all recurrent layers."""
+        """The directions of all recurrent layers, in their order."""
         return tuple(cell for layer in self.recurrent for cell in layer.cells)
 
     @lazy
     def learns_state(self) -> bool:
-        """Whether some layer has a state of its own to begin with."""
+        """Whether some layer has a learned state to start from."""
         return any(k.h_0 is not None or k.c_0 is not None for k in self.cells)
 
     @lazy
     def masked_input(self) -> float | None:
-        """What marks a masked step: an input's value, or an id."""
+        """What marks a masked step: the value of its inputs, or an id."""
         first = self.layers[0]
         return first.padding_id if isinstance(first, Embedding) else self.mask_value
 
     @lazy
     def masks(self) -> bool:
-        """Whether some steps are masked by their inputs."""
+        """Whether steps can be masked by their inputs."""
         return self.masked_input is not None
 
     # --- its sizes ---------------------------------------------------------------------------
 
     @lazy
     def dtype(self) -> np.dtype[Any]:
-        """What it is computed in, ``float32`` or ``float64``."""
+        """The dtype that it is computed in, ``float32`` or ``float64``."""
         return self.layers[0].dtype
 
     @lazy
@@ -166,7 +173,7 @@ class Network(Weights):
 
     @lazy
     def input_dtype(self) -> np.dtype[Any]:
-        """What inputs are converted to: the network's dtype, or ``int64`` for ids."""
+        """The dtype that inputs are converted to: the network's, or ``int64`` for ids."""
         return np.dtype(np.int64) if isinstance(self.layers[0], Embedding) else self.dtype
 
     @lazy
@@ -176,7 +183,7 @@ class Network(Weights):
 
     @lazy
     def output_size(self) -> int:
-        """The numbers of an output."""
+        """The size of an output."""
         return (*self.layers, *self.head)[-1].output_size
 
     @lazy
@@ -188,18 +195,18 @@ class Network(Weights):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments of `Network.of` behind `layers` and `head`, by name."""
+        """The arguments of `Network.of` after `layers` and `head`, by name."""
         return {name: getattr(self, name) for name in OPTIONS}
 
     # --- networks made of it -----------------------------------------------------------------
 
     @lazy
     def without_head(self) -> Network:
-        """Its layers alone: what a call of a model gives the outputs and the state of."""
+        """The network of its layers alone, whose outputs and state a call of a model returns."""
         return Network.of(self.layers, mask_value=self.mask_value)
 
     def up_to(self, index: int) -> Network:
-        """Its layers up to a recurrent one, whose directions stand side by side."""
+        """The network up to a recurrent layer, whose directions are concatenated."""
         top = self.recurrent[index]
         if isinstance(top, Bidirectional):
             top = Bidirectional(top.forward, top.backward)
@@ -207,12 +214,12 @@ class Network(Weights):
         return Network.of([*self.layers[: places[index]], top], mask_value=self.mask_value)
 
     def check_every_step(self) -> None:
-        """Refuse outputs of every step where they have no one meaning with a mask.
+        """Refuse outputs of every step if frameworks do not agree on what a mask makes of them.
 
         Raises
         ------
         UnsupportedModelError
-            If the last layer alone reads from the end.
+            If there is a mask, and the last layer reads backwards alone.
         """
         if not self.masks:
             return
@@ -232,14 +239,14 @@ class Network(Weights):
 
 
 def check_order(parts: Sequence[Part]) -> None:
-    """Refuse parts that do not take what the one before gives, or are not computed there.
+    """Refuse parts that do not take what the part before gives, or are not computed there.
 
     Raises
     ------
     TypeError
-        If one is no part.
+        If one of them is not a part of a network.
     UnsupportedModelError
-        If the order is another one than that of `Network`.
+        If they are not in the order that `Network` describes.
     """
     given = "sequence"
     for i, part in enumerate(parts):
@@ -251,21 +258,21 @@ def check_order(parts: Sequence[Part]) -> None:
                 f"part {i - 1} gives a {given}"
             )
         if isinstance(part, Masking) and i:
-            raise UnsupportedModelError(f"part {i}: Masking is computed in front of all parts only")
+            raise UnsupportedModelError(f"part {i}: Masking can only be the first part")
         if isinstance(part, AddInputs) and i + 1 < len(parts):
-            raise UnsupportedModelError(f"part {i}: AddInputs is computed behind all parts only")
+            raise UnsupportedModelError(f"part {i}: AddInputs can only be the last part")
         given = given if part.gives == "either" else part.gives
 
 
 def check_layers(layers: Sequence[AnyLayer]) -> None:
-    """Refuse layers that do not follow each other.
+    """Refuse layers that cannot follow each other.
 
     Raises
     ------
     TypeError
-        If one is no layer.
+        If one of them is not a layer.
     ValueError
-        If sizes or dtypes do not fit, or none is recurrent.
+        If sizes or dtypes do not fit, or none of them is recurrent.
     """
     if not layers:
         raise ValueError("expected at least one layer, got none")
@@ -290,12 +297,12 @@ def check_layers(layers: Sequence[AnyLayer]) -> None:
 
 
 def as_flag(name: str, value: object) -> bool:
-    """A value that is True or False; text such as "no" is neither.
+    """Return a value that must be True or False; text such as "no" is refused.
 
     Raises
     ------
     TypeError
-        If it is something else.
+        If it is anything else.
     """
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"expected {name} to be True or False, got {value!r:.80}")
@@ -303,7 +310,7 @@ def as_flag(name: str, value: object) -> bool:
 
 
 def _check_rest(network: Network) -> None:
-    """Refuse what does not fit the layers: a head, a mask, inputs that are added."""
+    """Refuse a head, a mask or a skip connection that does not fit the layers."""
     as_head(network.head, network.layers[-1].output_size, network.dtype)
     embedded = isinstance(network.layers[0], Embedding)
     if embedded and network.mask_value is not None:
@@ -312,13 +319,13 @@ def _check_rest(network: Network) -> None:
         raise ValueError("skip: the inputs of an Embedding are ids, which cannot be added")
     if network.skip and not network.skip == network.output_size <= network.input_size:
         raise ValueError(
-            f"skip: expected {network.output_size} of {network.input_size} inputs, "
-            f"one for each output, got {network.skip}"
+            f"skip: expected one of the {network.input_size} inputs for each of the "
+            f"{network.output_size} outputs, got {network.skip}"
         )
 
 
 def _check_masks(network: Network) -> None:
-    """Refuse what has no one meaning where steps are masked."""
+    """Refuse what is not well defined if steps are masked."""
     if not network.masks:
         return
     layers = network.layers
@@ -326,11 +333,11 @@ def _check_masks(network: Network) -> None:
         alone = i + 1 == len(layers) and network.read == "final" and not network.return_sequences
         if isinstance(layer, Layer) and layer.direction == "go_backwards" and not alone:
             raise UnsupportedModelError(
-                f"layer {i}: go_backwards with a mask is computed for the last layer's final "
-                "state only: the steps that follow would not match the mask"
+                f"layer {i}: go_backwards with a mask is computed only for the final state of the "
+                "last layer: in front of another layer, its steps would no longer match the mask"
             )
     if network.skip:
-        raise UnsupportedModelError("skip: a mask does not say what is added at masked steps")
+        raise UnsupportedModelError("skip: it is not defined what a masked step would add")
     if network.return_sequences or network.read == "last":
         network.check_every_step()
     if network.read == "max":

@@ -1,4 +1,4 @@
-"""From a sequence to a vector."""
+"""Reading: from a sequence to a vector."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ READS: Final[tuple[str, ...]] = get_args(How)
 
 @dataclass(frozen=True, eq=False)
 class Read(Weights):
-    """One vector of each sequence.
+    """Read one vector of each sequence.
 
     Parameters
     ----------
-    how : str
+    how : {"final", "last", "max", "mean"}
         ``"final"``: the last hidden states of all directions. ``"last"``: the outputs at the last
-        real step, where a reverse direction has just begun. ``"max"`` or ``"mean"``: that of the
-        outputs over all real steps.
+        real step, where a reverse direction has read only that step. ``"max"`` or ``"mean"``: the
+        maximum or mean of the outputs over all real steps.
 
     Raises
     ------
     ValueError
-        If it is none of these.
+        If `how` has another value.
     """
 
     takes: ClassVar = "sequence"

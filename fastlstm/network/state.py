@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 
 
 class StateSizes(NamedTuple):
-    """The sizes of a recurrent layer's state: of both directions, if it has two."""
+    """The sizes of a recurrent layer's state, for each of its directions."""
 
     directions: int  # D
     h: int  # numbers of a hidden state
@@ -22,7 +22,7 @@ class StateSizes(NamedTuple):
 
 
 class LayerState(NamedTuple):
-    """What one layer carries over: hidden state and cell state, one row a direction."""
+    """The state of one layer: hidden state and cell state, one row for each direction."""
 
     h: Array  # (D, N, H)
     c: Array  # (D, N, H)
@@ -37,7 +37,15 @@ class State(tuple[LayerState, ...]):
     Parameters
     ----------
     layers : iterable of (h, c)
-        For each layer two arrays ``(D, N, H)``: directions, sequences, hidden units.
+        For each recurrent layer two arrays ``(D, N, H)``: directions, sequences, hidden units. With
+        a projection to P numbers, h is ``(D, N, P)``.
+
+    Examples
+    --------
+    >>> _, state = model(first_half)  # doctest: +SKIP
+    >>> output, state = model(second_half, state=state)  # doctest: +SKIP
+    >>> state[0].h.shape, state.h_n.shape  # one layer of 32 units, 10 sequences  # doctest: +SKIP
+    ((1, 10, 32), (1, 10, 32))
     """
 
     flat: tuple[Array, Array] | None = None  # h and c that it is a view of, if it is one
@@ -48,7 +56,7 @@ class State(tuple[LayerState, ...]):
 
     @classmethod
     def view(cls, h: Array, c: Array, sizes: tuple[StateSizes, ...], n_rows: int) -> State:
-        """The state of `n_rows` sequences that lies in flat `h` and `c`, each layer's in turn."""
+        """Return the state of `n_rows` sequences in flat `h` and `c`, one layer after the other."""
         layers = []
         at_h = at_c = 0
         for d, n_h, n_c in sizes:

@@ -1,4 +1,4 @@
-"""What all parts of a network share: arrays that are validated, frozen and compared by content."""
+"""What all parts of a network share: arrays are validated, frozen and compared by content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Self = TypeVar("Self", bound="Weights")
 
 
 class Weights:
-    """What a frozen dataclass of arrays needs to be a value: equality, hash, pickle, astype."""
+    """Makes a frozen dataclass of arrays a value: equality, hash, pickling and astype."""
 
     def _fields(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
@@ -58,7 +58,7 @@ class Weights:
         return hash(self.digest)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Through the constructor: plain pickling would bring the arrays back writeable.
+        # Through the constructor: plain pickling would make the arrays writeable again.
         return _build, (type(self), self._fields())
 
     def astype(self: Self, dtype: npt.DTypeLike) -> Self:
@@ -94,7 +94,7 @@ def _converted(value: Any, dtype: npt.DTypeLike) -> Any:
 
 
 def refuse_mask(name: str, value: Any) -> None:
-    """Refuse a masked array, or a list of them: NumPy would go on with the masked values.
+    """Refuse a masked array, or a list of them: NumPy would use the values under the mask.
 
     Raises
     ------
@@ -106,18 +106,19 @@ def refuse_mask(name: str, value: Any) -> None:
     items = (value, *value) if isinstance(value, (list, tuple)) else (value,)
     if any(isinstance(item, np.ma.MaskedArray) for item in items):
         raise TypeError(
-            f"{name}: expected an array without a mask, the mask would be lost; "
-            "choose values for what is masked with .filled()"
+            f"{name}: expected an array without a mask, because the mask would be lost; "
+            "put values in the masked places with .filled()"
         )
 
 
 def as_array(name: str, value: Any) -> Array:
-    """`value` as an array, which is shared where it is one.
+    """Return `value` as an array, without a copy if it is one.
 
     Raises
     ------
     TypeError, ValueError
-        It is none, or masked; whatever its own conversion raises becomes one of these.
+        If it cannot be an array, or is masked; whatever its own conversion raises becomes one of
+        these.
     """
     if type(value) is np.ndarray:
         return value
@@ -137,7 +138,7 @@ def as_array(name: str, value: Any) -> Array:
 
 
 def as_floats(name: str, value: Any) -> Array:
-    """`value` as an array of native float32 or float64, finite."""
+    """Return `value` as an array of finite float32 or float64 numbers, in native byte order."""
     refuse_mask(name, value)
     array = np.asarray(value)
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
@@ -167,7 +168,7 @@ def require_finite(name: str, array: Array) -> None:
 
 
 def immutable(array: Array) -> Array:
-    """A copy on top of `bytes`: unlike a cleared flag, that cannot be made writeable again."""
+    """Return a copy backed by `bytes`: unlike a cleared flag, that can never be made writeable."""
     return np.frombuffer(array.tobytes(), dtype=array.dtype).reshape(array.shape)
 
 

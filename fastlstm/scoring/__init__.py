@@ -151,6 +151,11 @@ def score(
         can be resumed, in the latter case only once the source is again what it was.
     ImportError
         A format needs a package that is not installed; the message says how to install it.
+
+    Examples
+    --------
+    >>> score("model.npz", "windows.npy", "scores.npy").written  # doctest: +SKIP
+    50000
     """
     given = {
         "prefix": prefix,

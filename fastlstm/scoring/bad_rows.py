@@ -165,8 +165,8 @@ def _not_finite(chunk: Chunk, dtype: np.dtype[Any]) -> dict[int, str]:
 def _surely_fits(values: Array, dtype: np.dtype[Any]) -> bool:
     """Tell, at the speed of memory, that a narrower dtype can hold all values; False may be wrong.
 
-    A sum of squares is at least as large as each of them, however it is rounded. Comparing NaN
-    gives False.
+    A sum of squares is at least as large as each square, however it is rounded. A comparison with
+    NaN is False.
     """
     axes = list(range(values.ndim))
     with np.errstate(all="ignore"):

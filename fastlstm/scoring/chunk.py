@@ -71,10 +71,10 @@ class MappedFile(Protocol):
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody waits to write to it."""
+        """Whether another program waits to write to it."""
 
     def close(self) -> None:
-        """Let them; nothing may read its memory any more."""
+        """Let other programs write to it; its memory must not be read any more."""
 
 
 class Reader(Protocol):

@@ -48,7 +48,9 @@ def check_source(source: str, layout: Layout) -> None:
         It is standard input, or a table whose sequences may go on in the next file.
     """
     if source == "-":
-        raise ValueError("a cluster cannot read standard input: give files that its workers see")
+        raise ValueError(
+            "a cluster cannot read standard input: give files that its workers can see"
+        )
     if layout.a_row_is_a_step:
         raise ValueError(
             Message(

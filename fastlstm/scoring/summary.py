@@ -70,5 +70,5 @@ class Summary:
 
 
 def shorter_than_a_window(count: int) -> str:
-    """Return what messages call so many sequences that no window fits into."""
+    """Return what messages call a number of sequences that are too short for a window."""
     return f"{count:,} sequence{'' if count == 1 else 's'} shorter than a window"

@@ -191,7 +191,7 @@ def test_what_is_null_in_lists_of_lists(tmp_path):
     table = pa.table({"x": pa.array(x, pa.list_(pa.list_(pa.float32())))})
     path = write(tmp_path / "x.parquet", table, 3)
     read = check_everywhere(path, model)
-    wrong = "a step with another number of inputs"
+    wrong = "a step with the wrong number of inputs"
     assert read.bad == {1: "null", 2: "null", 3: "null", 4: wrong, 6: wrong}
     good = [np.array(x[0]), np.array(x[5])]
     assert_same_bits(read.scores[[0, 5]], model.predict(good))

@@ -362,7 +362,7 @@ def test_memory_is_bounded(model, tmp_path, compressed):
         ({"x": np.zeros((2, 2, 3), "datetime64[s]")}, "expected real numbers"),
         ({"values": np.zeros((4, 2)), "offsets": [0, 4]}, "expected shape .sum of lengths, 3"),
         ({"values": np.zeros((4, 3)), "offsets": [0, 5]}, "expected them within 0 ... 4"),
-        ({"values": np.zeros((4, 3)), "offsets": [0, 3, 2]}, "not to decrease"),
+        ({"values": np.zeros((4, 3)), "offsets": [0, 3, 2]}, "never to decrease"),
         ({"values": np.zeros((4, 3)), "offsets": [0.5]}, "expected integers"),
         ({"values": np.zeros((4, 3)), "offsets": [0, 4]}, "window does not apply to values"),
         ({"values": np.zeros((4, 3), "U2"), "offsets": [0, 4]}, "expected real numbers"),

@@ -53,7 +53,7 @@ def load_model() -> fastlstm.LSTM:
 
 
 def show_tutorial(out: TextIO) -> None:
-    """Print every step of the tutorial's cell by the engine, and compare with plain Python."""
+    """Print every step of the tutorial's cell as the engine computes it, beside plain Python."""
     model = fastlstm.LSTM.from_gates(TUTORIAL_PARAMS, head=HEAD)
     x = np.array(SERIES).reshape(1, -1, 1)
     seconds, trace = timed(lambda: model.trace(x))

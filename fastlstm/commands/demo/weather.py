@@ -32,7 +32,7 @@ __all__ = [
 
 WINDOW = 48  # hours of weather that a forecast looks back on
 LEAD = 6  # hours from the last observation to the forecast
-CARRY = 6  # hours that a missing value is replaced by the last one observed
+CARRY = 6  # hours for which the last observed value stands in for missing ones
 
 # The year is split by the hour that is forecast: [first, last). The bundled model saw TRAIN only.
 TRAIN = (np.datetime64("2013-01-01T00"), np.datetime64("2013-10-01T00"))
@@ -60,7 +60,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Weather:
-    """Hourly observations; NaN where there is none.
+    """Hourly observations, NaN if missing.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Weather:
 
 @dataclass(frozen=True)
 class Windows:
-    """What a network reads, what was observed, and naive forecasts; one entry a window.
+    """What a network reads, what was observed, and naive forecasts; one entry for each window.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class Windows:
 
 
 def load_weather() -> Weather:
-    """Read the bundled observations, with the readings that cannot be true taken out."""
+    """Read the bundled observations, without the readings that cannot be true."""
     with (
         as_file(files("fastlstm") / "data" / "weather.npz") as path,
         np.load(path, allow_pickle=False) as stored,
@@ -211,7 +211,7 @@ def _inputs(weather: Weather) -> Floats:
 
 
 def _carried_forward(column: Floats) -> Floats:
-    """Replace NaN by the last value observed, if that is at most `CARRY` hours old."""
+    """Replace NaN by the last observed value, if it is at most `CARRY` hours old."""
     hours = np.arange(column.shape[1])
     seen = np.maximum.accumulate(np.where(np.isfinite(column), hours, -1), axis=1)  # (A, hours)
     filled = np.take_along_axis(column, np.maximum(seen, 0), axis=1)

@@ -1,4 +1,4 @@
-"""What `fastlstm info` prints of a model file: how it is read, or what is in it."""
+"""What `fastlstm info` prints about a model file: how it is read, or what is in it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["describe", "show_file"]
 
 MOST = 60  # lines about what a file holds
-# Integers and single numbers: a graph has dozens of them, for sizes and axes, and they say nothing
-# about a model.
+# Integers and single numbers: a graph has dozens of them, for sizes and axes, which tell nothing
+# about the model.
 _SMALL = re.compile(r"^(u?int\d+|bool) |^[a-z]+\d* \(\)$")
 
 READS = {
@@ -39,13 +39,14 @@ READS = {
 
 
 def show_file(path: Path, hints: Mapping[str, Any]) -> None:
-    """Print how a file is read; if it cannot be, print its tensors.
+    """Print how a file is read, or its tensors if it cannot be read.
 
     Parameters
     ----------
     path : path
+        The model file.
     hints : mapping
-        Those of `fastlstm.load`.
+        Hints for `fastlstm.load`.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def show_file(path: Path, hints: Mapping[str, Any]) -> None:
 
 
 def describe(model: LSTM) -> str:
-    """A model in lines: what goes in, each part and its options, what comes out."""
+    """Return lines about a model: its input, each part with its options, its output."""
     network = model.network
     ids = isinstance(network.layers[0], Embedding)
     steps = "T, " if network.return_sequences else ""
@@ -80,7 +81,7 @@ def describe(model: LSTM) -> str:
 
 
 def _parts(network: Network) -> Iterator[str]:
-    """A line for each part; layers have the numbers that errors give them."""
+    """Yield a line for each part; layers have the numbers that error messages use."""
     place, number = "layer", 0
     for part in network.parts:
         if isinstance(part, Masking):
@@ -99,7 +100,7 @@ def _parts(network: Network) -> Iterator[str]:
 
 
 def _named(part: Part) -> str:
-    """A part and its options; of a dense layer whose weights are the identity its activation."""
+    """Return a part and its options; for a dense layer that is the identity, its activation."""
     return f"{part.activation}, number by number" if _is_unit(part) else str(part)
 
 
@@ -114,7 +115,7 @@ def _is_unit(part: object) -> TypeGuard[Dense]:
 
 
 def _by_module(names: Iterable[str]) -> list[str]:
-    """Names of weights, grouped by their modules: ``fc (weight, bias)``."""
+    """Return names of weights grouped by module: ``fc (weight, bias)``."""
     found: dict[str, list[str]] = {}
     for name in names:
         module, _, weight = name.rpartition(".")
@@ -123,7 +124,7 @@ def _by_module(names: Iterable[str]) -> list[str]:
 
 
 def _listed(tensors: Mapping[str, str]) -> list[str]:
-    """The tensors of a file, at most `MOST`, without integers and single numbers."""
+    """Return lines about a file's tensors, at most `MOST`, without integers and single numbers."""
     shown = {name: text for name, text in tensors.items() if not _SMALL.search(text)}
     lines = [f"{name}  {text}" for name, text in list(shown.items())[:MOST]]
     if len(shown) > MOST:
@@ -134,7 +135,7 @@ def _listed(tensors: Mapping[str, str]) -> list[str]:
 
 
 def _parameters(value: Any) -> int:
-    """How many numbers a part of a network holds, or several parts."""
+    """Return how many numbers one or several parts of a network hold."""
     if isinstance(value, np.ndarray):
         return value.size
     if isinstance(value, tuple):

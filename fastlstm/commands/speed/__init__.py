@@ -1,4 +1,4 @@
-"""`fastlstm speed`: the engine next to a NumPy loop, on this machine, in a few seconds."""
+"""`fastlstm speed`: compare the engine with a NumPy loop on this machine, in a few seconds."""
 
 from __future__ import annotations
 

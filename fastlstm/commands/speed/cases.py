@@ -17,7 +17,7 @@ from fastlstm.network.layers import Layer
 
 __all__ = ["Case", "Result", "default_cases", "make_input", "make_model", "run_case"]
 
-FEWEST, SECONDS = 3, 1.0  # each case runs at least so often, and until the time is up
+FEWEST, SECONDS = 3, 1.0  # each case runs at least this often, and at least this long
 INPUTS = 8
 
 Array = npt.NDArray[Any]
@@ -25,20 +25,20 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A network, and how many sequences of how many steps it is given."""
+    """A network, and how many sequences it is given, of how many steps."""
 
     model: LSTM
     sequences: int = 2048
     steps: int = 50
 
     def resized(self, sequences: int | None, steps: int | None) -> Case:
-        """The case with other numbers, where they are given."""
+        """Return the case with the numbers that were given, if any."""
         return replace(self, sequences=sequences or self.sequences, steps=steps or self.steps)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of a case."""
+    """What was measured in a case."""
 
     case: Case
     first_call: float  # seconds, with compiling, or loading what an earlier process compiled

@@ -18,7 +18,7 @@ UNSTEADY = 1.5  # a quarter of the runs took this many times as long as another 
 
 
 def heading(threads: int) -> str:
-    """What stands above the lines of the table."""
+    """Return the lines above the table."""
     return (
         f"fastlstm {fastlstm.__version__}, on {threads} thread{'s' if threads != 1 else ''}, "
         f"{facts()['CPU']}\n"
@@ -29,7 +29,7 @@ def heading(threads: int) -> str:
 
 
 def as_line(result: Result) -> str:
-    """A line of the table."""
+    """Return a line of the table."""
     case, timing = result.case, result.timing
     model = case.model
     shape = f"{case.sequences:,} x {case.steps} x {model.input_size}, {_hidden(model)}"
@@ -41,13 +41,13 @@ def as_line(result: Result) -> str:
 
 
 def is_unsteady(result: Result) -> bool:
-    """Tell whether the runs differ too much for their median to say much."""
+    """Tell whether the runs differ too much for their median to mean much."""
     both = (quartiles(result.timing.engine), quartiles(result.timing.loop))
     return any(slow > UNSTEADY * fast for fast, slow in both)
 
 
 def as_json(results: list[Result], threads: int) -> dict[str, Any]:
-    """The same for machines, with the seconds of every run."""
+    """Return the results for machines, with the seconds of every run."""
     return {
         "machine": facts(),
         "threads": threads,

@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of each run of both, and how far apart their results are."""
+    """The seconds of each run of both, and how far apart their results are."""
 
     engine: tuple[float, ...]
     loop: tuple[float, ...]
@@ -83,6 +83,6 @@ def timed(
 
 
 def _largest_difference(a: Array, b: Array) -> float:
-    """NaN if one is NaN where the other is not; infinities of one sign are equal."""
+    """Return the largest difference: NaN if only one is NaN; equal infinities do not differ."""
     differ = (a != b) & ~(np.isnan(a) & np.isnan(b))
     return float(np.abs(a[differ] - b[differ]).max(initial=0.0))

@@ -33,7 +33,7 @@ def check_destination(path: Path, inputs: Iterable[str], drawn: bool) -> None:
     inputs : iterable of str
         Files, folders and globs that the command reads.
     drawn : bool
-        Whether it is a drawing, which is nothing to read.
+        Whether it is a drawing, which can never be an input.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def _files_of(source: str) -> list[str]:
 
 
 def _joins(path: Path, source: str) -> bool:
-    """Whether a folder or glob that was read would hold the path as well, the next time."""
+    """Whether a folder or glob that was read would also contain the path next time."""
     if os.path.isdir(source):
         return Path(source).suffix != ".zarr" and path.parent.samefile(source)
     return not os.path.exists(source) and Path(os.path.abspath(path)).match(os.path.abspath(source))
@@ -79,8 +79,8 @@ def write_table(
         ``.csv``, ``.npz`` or ``.parquet``; ``-`` is a .csv on standard output.
     rows : sequence of int
     traces : iterable of Trace
-        Of each row by itself. A .csv is written row by row; for all others they are collected
-        first.
+        The trace of each row by itself. A .csv file is written row by row; for the others, all
+        rows are collected first.
     units : sequence of int
 
     Raises
@@ -138,7 +138,7 @@ def draw(path: Path, rows: Sequence[int], traces: Iterable[Trace], units: Sequen
 
 
 def _columns(row: int, trace: Trace, units: Sequence[int]) -> Columns:
-    """The trace of one sequence as columns, units fastest."""
+    """Return the trace of one sequence as columns, in which the unit varies fastest."""
     steps = trace.cell_state.shape[1] if trace.lengths is None else int(trace.lengths[0])
     columns = {
         "row": np.full(steps * len(units), row),
@@ -157,7 +157,7 @@ def _joined(tables: Iterator[Columns]) -> Columns:
 
 
 def _write_csv(write: Callable[[str], Any], tables: Iterator[Columns]) -> None:
-    """Write each number in as few digits as read back to it in its dtype."""
+    """Write each number with the fewest digits that read back to it in its dtype."""
     for k, table in enumerate(tables):
         if k == 0:
             write(",".join(table) + "\n")

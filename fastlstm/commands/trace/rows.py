@@ -1,4 +1,4 @@
-"""Chosen sequences of a source, and no others."""
+"""Reading chosen sequences of a source."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Array = npt.NDArray[Any]
 
 
 def read_rows(reader: Reader, rows: Sequence[range], source: str) -> dict[int, Array]:
-    """Return the chosen sequences (T, I) by their numbers, each with its real steps only.
+    """Return the chosen sequences (T, I) by their numbers, without padding.
 
-    Of an array nothing else is read; any other source is read up to the last of them.
+    From an array, nothing else is read; any other source is read up to the last of them.
 
     Parameters
     ----------
@@ -86,5 +86,5 @@ def check_numbers(what: str, chosen: Sequence[range], count: int, of: str) -> No
 
 
 def expanded(ranges: Sequence[range]) -> list[int]:
-    """All numbers in their order, each once."""
+    """Return all numbers in their order, each once."""
     return list(dict.fromkeys(k for part in ranges for k in part))

@@ -26,13 +26,13 @@ from fastlstm.engine.simd.sigmoid_tanh import sigmoid, sigmoid_denominator, tanh
 from fastlstm.network.activations import STANDARD, Activation
 from fastlstm.network.layers import Layer
 
-# Numbers of a cell, at the head of its panel: the clip, and alpha and beta of the activations of
+# The numbers at the beginning of a cell's panel: the clip, and alpha and beta of the activations of
 # gates, candidate and output. The peepholes follow at `PEEPHOLES`.
 CLIP, GATE, CANDIDATE, OUTPUT, PEEPHOLES = 0, 1, 3, 5, 8
 
 
 class Cell(NamedTuple):
-    """A kind of cell: the names of its activations, and which terms it has."""
+    """A kind of cell: the names of its activations, and which optional terms it has."""
 
     gate: str = "sigmoid"
     candidate: str = "tanh"
@@ -58,7 +58,7 @@ def cell_of(layer: Layer) -> Cell:
 
 
 def cell_numbers(layer: Layer) -> npt.NDArray[Any]:
-    """Return the head of the panel of a layer's cell."""
+    """Return the numbers at the beginning of the panel of a layer's cell."""
     numbers = np.zeros(PEEPHOLES, layer.dtype)
     numbers[CLIP] = layer.clip or 0
     for at, activation in zip((GATE, CANDIDATE, OUTPUT), layer.activations, strict=True):
@@ -92,12 +92,12 @@ def _names(activations: Sequence[Activation]) -> tuple[str, ...]:
 
 @helper
 def within(x: Any, bound: Any) -> Any:
-    """Return x held within -bound ... bound."""
+    """Return x limited to -bound ... bound."""
     return at_least(at_most(x, bound), zeros(x) - bound)
 
 
 def _make_usual(kind: Cell) -> Any:
-    """Of sigmoid and tanh, as fractions that share divisions (see `sigmoid_tanh`)."""
+    """For sigmoid and tanh, as fractions that share divisions (see `sigmoid_tanh`)."""
     _, _, _, peepholes, coupled, clipped = kind
 
     @helper
@@ -145,7 +145,7 @@ def _make_usual(kind: Cell) -> Any:
 
 
 def _make_general(kind: Cell) -> Any:
-    """Of any activations."""
+    """For any activations."""
     gate, candidate, output = (FUNCTIONS[name] for name in _activations(kind))
     _, _, _, peepholes, coupled, clipped = kind
 

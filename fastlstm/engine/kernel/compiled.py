@@ -21,9 +21,9 @@ def kernel(kind: Kind) -> Any:
     layouts = units_in_lanes if kind.lanes_hold == UNITS else sequences_in_lanes
     function = make_kernel(kind, layouts.make_layout(kind))
     dispatcher = jit.compile_kernel(function, str(kind), signature(kind))
-    # What Numba's dispatcher calls once it has found out the types of all arguments. They are
-    # always the same here, and finding out takes half a microsecond (on a Xeon of 2.8 GHz). Of an
-    # array it looks only at the size of the elements: who calls it answers for the rest.
+    # What Numba's dispatcher calls once it knows the types of all arguments. Here these are always
+    # the same, and finding them out takes half a microsecond (on a Xeon at 2.8 GHz). This entry
+    # checks only the element size of an array: the caller is responsible for the rest.
     (compiled,) = dispatcher.overloads.values()
     return compiled.entry_point
 
@@ -62,6 +62,6 @@ def cache_folder() -> str | None:
 
 
 def warm_kernels(dtype: str, form: Form) -> None:
-    """Compile the kernels of every kind of tile for layers of a form, but for traces."""
+    """Compile the kernels of every kind of tile for layers of a form, except those of traces."""
     for kind in possible_kinds(dtype, form, traced=False):
         kernel(kind)

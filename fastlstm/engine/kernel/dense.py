@@ -1,8 +1,8 @@
-"""Dense layers over rows of numbers that lie one behind the other: y = activation(W x + b).
+"""Dense layers over contiguous rows of numbers: y = activation(W x + b).
 
-A single linear head is part of the kernel that walks tiles; this is for all others, for dense
-layers at every step, and for the sums over the inputs that an embedding looks up. The order of
-summation is that of `sums`.
+A single linear head is part of the kernel that walks tiles. This kernel is for all other heads, for
+dense layers at every step, and for the sums over the inputs that an embedding looks up. The order
+of summation is that of `sums`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from fastlstm.engine.simd.memory import align_stack, load, load_splat, pointer_o
 from fastlstm.engine.simd.transpose import lanes_to_rows, rows_to_lanes
 from fastlstm.network.dense import SOFTMAX
 
-VECTORS = 2  # of rows: with four outputs at a time, eight sums in flight
-FIRST_PANEL = 2  # behind alpha and beta
+VECTORS = 2  # of rows: with four outputs at a time, eight sums are in flight
+FIRST_PANEL = 2  # after alpha and beta
 
 
 @function

@@ -10,8 +10,8 @@ from fastlstm.engine import cpu
 from fastlstm.engine.kernel.cells import Cell, cell_of
 from fastlstm.network.layers import Layer
 
-# What stands in the lanes: sequences, sequences of a network with one input and one hidden unit
-# (whose state stays in registers), or hidden units, where sequences are few.
+# What is in the lanes: sequences; sequences of a network with one input and one hidden unit, whose
+# state stays in registers; or hidden units, if there are few sequences.
 SEQUENCES, CELL, UNITS = "sequences", "cell", "units"
 
 MOST_VECTORS = 4  # of sequences in a tile
@@ -56,7 +56,7 @@ class Kind(NamedTuple):
     vector_lanes: int
     vectors: int
     group: int
-    traced: bool  # whether gates can be written: a kernel that cannot is up to 16 % faster
+    traced: bool  # whether it can write gates: a kernel that cannot is up to 16 % faster
     form: Form
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class Tile(NamedTuple):
 
 @cache
 def possible_kinds(dtype: str, form: Form, traced: bool) -> tuple[Kind, ...]:
-    """Return every kind of tile that some call with layers of a form may use."""
+    """Return every kind of tile that a call with layers of a form may use."""
     simd, lanes = cpu.simd(), cpu.lanes(dtype)
     sizes = range(1, 1 + MOST_VECTORS)
     if form.scalar:

@@ -1,8 +1,8 @@
 """What the loop over tiles asks of a layout of lanes, and what both layouts share.
 
-A *layout* says what stands in the lanes of a vector: `sequences_in_lanes`, or `units_in_lanes`
-where sequences are few. Each lays out scratch memory its own way, and so brings its own way of
-getting sequences in and results out.
+A *layout* decides what is in the lanes of a vector: `sequences_in_lanes`, or `units_in_lanes` for
+few sequences. Each lays out scratch memory in its own way, and therefore reads sequences and writes
+results in its own way.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Work(NamedTuple):
 
 
 class Seats(NamedTuple):
-    """The tables of a tile, pointers: whose sequence has which place in it."""
+    """The tables of a tile (pointers): which sequence has which place in it."""
 
     row: Any  # among all sequences of the call
     start: Any  # where it begins in the values, or ends if it is read from its end
@@ -57,7 +57,7 @@ class Seats(NamedTuple):
 
 
 class FlatState(NamedTuple):
-    """The states of all cells, flat: each cell's (rows, numbers) one behind the other."""
+    """The states of all cells, flat: the (rows, numbers) of one cell after the other."""
 
     h: Any
     c: Any
@@ -65,11 +65,11 @@ class FlatState(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The sequences of a call, and what is known of each; an empty array says the usual."""
+    """The sequences of a call, and what is known about each; an empty array means the default."""
 
     steps: Any  # of each, at most
     order: Any  # in which they are walked; usually 0, 1, ...
-    starts: Any  # of each in the values; usually one behind the other
+    starts: Any  # of each in the values; usually one after the other
     lengths: Any  # usually all of `steps`
     out_rows: Any  # of each in the outputs; usually its own number
     out_steps: Any  # of a row of the outputs
@@ -78,7 +78,7 @@ class Rows(NamedTuple):
 
 @function
 def seat(rows: Any, first: int, valid: int, plan: Any, seats: Any) -> Any:
-    """Give the next sequences, from the `first` on, their places in a tile.
+    """Give the sequences from `first` on their places in a tile.
 
     Places beyond the last sequence repeat it. Returns the shortest and the longest length, and
     the place of the longest.
@@ -122,15 +122,15 @@ def out_step(plan: Any, seats: Any, place: int, t: int) -> int:
 
 @helper
 def slot(s: int, kept: int) -> int:
-    """Return the slot of the hidden state before step s: all are kept, or two take turns."""
+    """Return the slot of the hidden state before step s: all are kept, or two are used in turn."""
     return s if kept else s & 1
 
 
 @helper
 def known_id(number: int, last: Any) -> int:
-    """Return an id, or the last one there is for what is none.
+    """Return an id, or the last valid one in place of an invalid id.
 
-    Ids have been checked, but in the caller's memory, to which others may write meanwhile: what
-    the kernel reads there must not lead it out of the table.
+    Ids have been checked, but they are in the caller's memory, which other threads may write to:
+    whatever the kernel reads there must not lead it outside the table.
     """
     return np.int64(min(np.uint64(number), np.uint64(last)))

@@ -1,11 +1,11 @@
-"""The kernel: one thread takes tile after tile and walks each through all its time steps.
+"""The kernel: a thread draws tile after tile, and walks each through all its time steps.
 
 A tile is the sequences that are walked together. All layers of a tile run over a *block* of time
-steps before they run over the next one, so that what passes between them stays in cache. Tiles
-do not depend on each other: threads share nothing but the counter that they draw from.
+steps before any of them runs over the next block, so that what passes between layers stays in
+cache. Tiles are independent: threads share only the counter that they draw from.
 
-Sequences of unequal length share a tile too. When one ends, its state is put aside; from then on
-its place repeats the longest sequence of the tile, and nobody looks.
+Sequences of unequal length share a tile too. When one ends, its state is saved; from then on its
+place computes the longest sequence of the tile again, and the result is not used.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from fastlstm.engine.kernel.layout import FIRST, FlatState, Layout, Rows, Seats,
 from fastlstm.engine.simd.arithmetic import empty_pack
 from fastlstm.engine.simd.memory import align_stack, fetch_add, pointer_at, pointer_of
 
-# The counter's array counts drawn tiles at 0, and here the kernels that have finished. Waiting
-# for the last of them takes a tenth of a millisecond at most; being woken up takes longer.
+# The counter's array counts the tiles drawn at 0, and the kernels that have finished here. Waiting
+# for the last of them takes at most a tenth of a millisecond; being woken up takes longer.
 FINISHED, MOST_SPINS = 8, 20_000
 
-# A counter from here on tells the kernels to leave even the tiles that they have begun.
+# A counter of this or more tells the kernels to abandon even the tiles that they have begun.
 STOPPED = 1 << 62
 
 INTEGER = np.dtype(np.int64)
@@ -44,7 +44,7 @@ def finish(counter: Any, others: int) -> None:
 def make_kernel(kind: Kind, layout: Layout) -> Callable[..., None]:
     """Return the Python function of the kernel for a kind of tile.
 
-    Its arguments are those of `compiled.signature`, and are explained in `run.call`.
+    Its arguments are those of `compiled.signature`; `run.call` explains them.
     """
     (
         sequences, start_state, read_inputs, run_layer, write_steps, write_gates, to_first_slot,

@@ -1,7 +1,7 @@
-"""What a plan tells a kernel, by name: two NumPy records that the kernels read by field.
+"""What a plan tells a kernel: two NumPy records, whose fields the kernels read by name.
 
-Places and sizes are counted in numbers of the kernel's dtype. A place is counted from the start
-of the memory that it lies in. "Units" marks what only tiles with hidden units in their lanes use.
+Places and sizes are counted in numbers of the kernel's dtype, a place from the start of the memory
+that it is in. "Units" marks what only tiles with hidden units in their lanes use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ LAYER = np.dtype([
     ("inputs", np.int64),  # that are summed over; 0 if their sums are looked up
     ("hidden", np.int64),  # hidden units
     ("outputs", np.int64),  # of h: `hidden`, or fewer with a projection
-    ("kept", np.int64),  # 1: h of every step of a block is kept; 0: the last two take turns
+    ("kept", np.int64),  # 1: h of every step of a block is kept; 0: two are used in turn
     # places in the panels
     ("panel", np.int64),  # biases and weights; units: those of the inputs alone
     ("hidden_panel", np.int64),  # units: the weights of the last hidden state

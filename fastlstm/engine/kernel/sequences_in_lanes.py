@@ -1,15 +1,15 @@
 """A sequence in each lane: the layout for many sequences.
 
-For a weight w and the numbers x of all sequences of a tile, side by side, `z + w * x` is one
-instruction a vector. The equations of a step, four gates i f g o of one or two hidden units at a
-time (`make_run_layer`):
+For a weight w and the numbers x of all sequences of a tile, side by side, `z + w * x` takes one
+instruction per vector. These are the equations of a step, for the four gates i f g o of one or two
+hidden units at a time (`make_run_layer`):
 
     z = b + W_ih x_t + W_hh h_{t-1}         add_products, in the order of `sums`
     h_t, c_t = next_state(z, c_{t-1})       `cells`
     h_t = W_hr h_t                          run_dense, if there is a projection
 
-In scratch memory everything has the sequences side by side, a row of `lanes` numbers for each
-input or hidden unit (a tile of 3 vectors of 16 lanes: 48 sequences):
+In scratch memory the sequences are always side by side: each input or hidden unit has one number
+for every sequence of the tile. For a tile of 3 vectors of 16 lanes, which is 48 sequences:
 
     x   step 0  input 0    | s0 s1 s2 ... s47 |      h   slot 0  unit 0    | s0 s1 ... s47 |
                 input 1    | s0 s1 s2 ... s47 |                  unit 1    | s0 s1 ... s47 |
@@ -18,7 +18,7 @@ input or hidden unit (a tile of 3 vectors of 16 lanes: 48 sequences):
                                                      c           unit 0    | s0 s1 ... s47 |
 
 Slot s holds the hidden state before step s. The next layer reads slots 1, 2, ... as its x.
-Weights come as a panel in just the order in which they are read here (`packing.pack_layer`).
+Weights come as a panel, in exactly the order in which they are read here (`packing.pack_layer`).
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def make_layout(kind: Kind) -> Layout:
 def make_run_layer(kind: Kind) -> Any:
     """Return the helper that runs a layer through some time steps.
 
-    One or two hidden units (`units`) are summed up together. Their states have the shape of
-    `states`: that of both, which are then finished together, or of one. Where the last unit has
-    no second, one more is computed and written beyond the layer's own.
+    One or two hidden units (`units`) are summed up together. `states` has the shape of the states
+    that are then computed together: those of both units, or of one. If the number of units is odd,
+    one more is computed, and written after the layer's own.
     """
     next_state, traced, units = make_cell(kind.form.cell), kind.traced, kind.group
     embedded, projected = kind.form.embedded, kind.form.projected
@@ -78,7 +78,7 @@ def make_run_layer(kind: Kind) -> Any:
         h_at, c_at, kept = layer.h_at, layer.c_at, layer.kept
         panel, cell, gates_apart = layer.panel, layer.cell_panel, plan.gates_apart
         x, x_step = layer.x_at, (n_inputs if i else plan.x_width) * lanes
-        if i == 0 and plan.reversed and not embedded:  # they lie as they do in the values
+        if i == 0 and plan.reversed and not embedded:  # x is in the order of the values
             x, x_step = x + (n - 1) * x_step, -x_step
         size = n_outputs * lanes
         gates = NOWHERE
@@ -147,12 +147,12 @@ def splat_peepholes(panel: Any, cell: int, unit: int, like: Any, states: Any) ->
 
 
 def make_run_cell(kind: Kind) -> Any:
-    """Return the same for a layer with one input and one hidden unit.
+    """Return the helper that runs a layer with one input and one hidden unit.
 
-    The state stays in registers. Every block has one term, so that the sums are those of other
-    layers. A step of a tile takes some 80 nanoseconds, too few for the hardware to foresee the
-    next tile's rows: `values[ahead:]` is prefetched, a step's worth in every step (25 % faster
-    than none; in one burst it is slower than none).
+    The state stays in registers. Each sum has one term for the input and one for the hidden unit,
+    in the same order as in other layers. A step of a tile takes about 80 nanoseconds, too little
+    for the hardware to predict the next tile's rows, so `values[ahead:]` is prefetched, a step's
+    worth in every step (25 % faster than without; in one burst it is slower than without).
     """
     next_state, traced = make_cell(kind.form.cell), kind.traced
 
@@ -192,7 +192,7 @@ def run_dense(
 ) -> None:
     """Write `bias + weight @ x` of the lanes at `x` to `y`, in the order of `sums`.
 
-    Four outputs are computed at a time, the last ones beyond `n_outputs` too.
+    Four outputs are computed at a time, so up to three are written beyond `n_outputs`.
     """
     lanes = lane_count(like)
     for output in range(0, n_outputs, 4):
@@ -207,7 +207,7 @@ def run_dense(
 
 @helper
 def sequences(work: Any, like: Any) -> int:
-    """See `Layout`, here and below."""
+    """Return how many sequences a tile has. For all operations, see `Layout`."""
     return lane_count(like)
 
 
@@ -233,9 +233,9 @@ def start_state(work: Any, seats: Any, start: Any, like: Any) -> None:
 
 @function
 def read_inputs(work: Any, seats: Any, values: Any, t: int, n: int, like: Any) -> None:
-    """Bring the inputs of n steps from step t on to the first layer's x.
+    """Copy the inputs of n steps from step t on to the first layer's x.
 
-    Read from the last step to the first, they lie there the other way round.
+    If sequences are read from the last step to the first, the steps are in reverse order there.
     """
     width = work.plan.width
     first = -(t + n) if work.plan.reversed else t
@@ -245,7 +245,7 @@ def read_inputs(work: Any, seats: Any, values: Any, t: int, n: int, like: Any) -
 
 @function
 def look_up(work: Any, seats: Any, ids: Any, t: int, n: int, like: Any) -> None:
-    """Bring the rows of the embedding's table there."""
+    """Copy the rows of the embedding's table there."""
     plan, target, lanes = work.plan, seats.target, lane_count(like)
     table, x = work.table, layer_of(work, FIRST).x_at
     for s in range(n):
@@ -260,7 +260,7 @@ def look_up(work: Any, seats: Any, ids: Any, t: int, n: int, like: Any) -> None:
 
 @function
 def to_first_slot(work: Any, n: int, like: Any) -> None:
-    """Bring every layer's last hidden state to where the next time steps look for it."""
+    """Copy every layer's last hidden state to where the next time steps expect it."""
     lanes = lane_count(like)
     for i in range(work.plan.n_layers):
         layer = layer_of(work, i)
@@ -300,7 +300,7 @@ def aim(plan: Any, seats: Any, valid: int, t: int, stride: int, column: int, lik
 def write_rows(
     scratch: Any, at: int, steps: int, count: int, rows: Any, target: Any, pitch: int, like: Any
 ) -> None:
-    """Write `steps` times `count` numbers to each lane's row, from step to step `pitch` further."""
+    """Write `count` numbers for each of `steps` steps to each lane's row, `pitch` apart."""
     if pitch == count:
         steps, count = 1, steps * count
     for s in range(steps):
@@ -330,7 +330,7 @@ def write_steps(work: Any, seats: Any, valid: int, t: int, n: int, out: Any, lik
 def write_gates(
     work: Any, seats: Any, valid: int, t: int, n: int, gates: Any, size: int, like: Any
 ) -> None:
-    """Write the last layer's gates and cell states likewise: five arrays, one behind the other."""
+    """Write the last layer's gates and cell states: five arrays, one after the other."""
     plan, n_hidden = work.plan, layer_of(work, work.plan.n_layers - 1).hidden
     pitch = -plan.gate_stride if plan.out_reversed else plan.gate_stride
     for gate in range(5):

@@ -1,7 +1,7 @@
-"""The order of summation, which every layout and every layer shares.
+"""The order of summation, which all layouts and layers share.
 
-It is part of the library's contract: fused multiply-adds over blocks of `BLOCK` terms, whose sums
-are added to the bias in order; inputs first, a new block at the first hidden unit. A change here
+The library promises it: fused multiply-adds over blocks of `BLOCK` terms, whose sums are added to
+the bias in order; first the inputs, then the hidden units, which begin a new block. A change here
 changes the last bits of every score.
 """
 
@@ -23,8 +23,8 @@ def add_products(
 ) -> Any:
     """Add `n` products to each gate of `z`, in the order above: z += W x.
 
-    Term k adds to gate r the number at `at + k * step + r * stride`, times the k-th pack of the
-    shape of `like` from `v` on. Which of the two is the weight depends on what the lanes hold.
+    Term k adds to gate r the number at `at + k * step + r * stride` times the k-th pack, of the
+    shape of `like`, from `v` on. Which of the two is the weight depends on the layout.
     """
     size = lane_count(like)
     for first in range(0, n, BLOCK):

@@ -1,19 +1,18 @@
 """A hidden unit in each lane: the layout for few sequences.
 
-What depends on the inputs alone is computed first, for all time steps of a block at once
-(`run_inputs`); what is left for each step is the product with the last hidden state
-(`run_steps`):
+What depends only on the inputs is computed first, for all time steps of a block at once
+(`run_inputs`). What remains for each step is the product with the last hidden state (`run_steps`):
 
     z = b + W_ih x_t                        run_inputs, for every step
     z = z + W_hh h_{t-1}                    add_products, in the order of `sums`
     h_t, c_t = next_state(z, c_{t-1})       `cells`
     h_t = W_hr h_t                          run_dense, if there is a projection
 
-The order of summation is the same, so the bits are too: a call may take whichever layout is
-faster.
+The order of summation is that of the other layout, and so are the bits: a call may use whichever
+layout is faster.
 
-In scratch memory, of a tile of S sequences, hidden units are filled up to whole *groups*: the
-`vectors` vectors of them that are summed up together (two vectors of 16 lanes: 32 units).
+In scratch memory, hidden units are padded to whole *groups*, the `vectors` vectors of them that are
+summed up together. With two vectors of 16 lanes a group is 32 units:
 
     x   step 0  sequence 0 | inputs |              h   slot 0  sequence 0 | padded outputs |
                 sequence 1 | inputs |                          sequence 1 | padded outputs |
@@ -98,8 +97,8 @@ def run_inputs(
 ) -> None:
     """Write z = b + W_ih x for `n_rows` rows of inputs.
 
-    A vector of hidden units at a time, whose `gates` are summed up for `count` rows together,
-    `like` in all; the last ones beyond `n_rows` too.
+    One vector of hidden units is computed at a time. Its `gates` are summed up for `count` rows
+    together, which has the shape of `like`; the last rows may be beyond `n_rows`.
     """
     size, n_inputs, x, x_step = lane_count(gates), layer.inputs, layer.x_at, layer.x_step
     p, z_step = layer.panel, 4 * layer.padded
@@ -122,9 +121,9 @@ def run_steps(
     """Run `steps` time steps of a layer whose sums over the inputs are at `z`.
 
     `units` has the shape of a group's hidden units, `group` that of their gates; `states` and
-    `like` are the same for the sequences that are summed up together. The rest of the tile's
-    sequences follow while the group's weights are in the L1 cache. With `gates` >= 0 the
-    activated gates and cell states are written there, in the order of c.
+    `like` are these shapes for all sequences that are summed up together. The other sequences of
+    the tile follow while the group's weights are in the L1 cache. With `gates` >= 0 the activated
+    gates and the cell states are written there, in the order of c.
     """
     n_units, size, vector = lane_count(units), lane_count(states), one_vector(units)
     n_outputs, padded, wide = layer.outputs, layer.padded, layer.padded_outputs
@@ -154,7 +153,7 @@ def run_steps(
                     panels, cell, scratch, gates, gates_apart, states,
                 )  # fmt: skip
                 store(scratch, c, c_new)
-                # `to` has rows as wide as c: padded hidden units, the same without a projection
+                # `to` has rows as wide as c: the padded hidden units, also without a projection
                 store_strided(scratch, to + first * padded + unit, padded, h_new, units)
                 c += size
                 if gates >= 0:
@@ -175,7 +174,7 @@ def run_dense(
 ) -> None:
     """Write `bias + weight @ x` of the sequence at `x` to `y`, in the order of `sums`.
 
-    A vector of outputs is computed at a time, the last ones beyond `n_outputs` too.
+    A vector of outputs is computed at a time, so some may be written beyond `n_outputs`.
     """
     lanes = lane_count(vector)
     for output in range(0, n_outputs, lanes):
@@ -195,7 +194,7 @@ def run_dense(
 
 @helper
 def sequences(work: Any, like: Any) -> int:
-    """See `Layout`, here and below."""
+    """Return how many sequences a tile has. For all operations, see `Layout`."""
     return work.plan.sequences
 
 
@@ -208,7 +207,7 @@ def copy_row(source: Any, at: int, n: int, target: Any, to: int) -> None:
 
 @function
 def copy_vectors(source: Any, at: int, n: int, target: Any, to: int, vector: Any) -> None:
-    """Do the same a vector at a time."""
+    """Do the same, a vector at a time."""
     lanes = lane_count(vector)
     whole = n - n % lanes
     for k in range(0, whole, lanes):
@@ -254,7 +253,7 @@ def read_inputs(work: Any, seats: Any, values: Any, t: int, n: int, like: Any) -
 
 @function
 def look_up(work: Any, seats: Any, ids: Any, t: int, n: int, like: Any) -> None:
-    """Copy the rows of the embedding's table there: vectors, or the sums over them to z."""
+    """Copy rows of the embedding's table: vectors to the first layer's x, or sums to its z."""
     plan, sequences, vector = work.plan, work.plan.sequences, one_vector(like)
     width = plan.x_width
     x = layer_of(work, FIRST).x_at if layer_of(work, FIRST).inputs else plan.z_at
@@ -270,7 +269,7 @@ def look_up(work: Any, seats: Any, ids: Any, t: int, n: int, like: Any) -> None:
 
 @helper
 def first_step(plan: Any, seats: Any, place: int, t: int) -> Any:
-    """Return where step t of a sequence is in the values, and how far on the next step is."""
+    """Return where step t of a sequence is in the values, and how far from it the next step is."""
     if plan.reversed:
         return seats.start[place] - (t + 1) * plan.width, -plan.width
     return seats.start[place] + t * plan.width, plan.width
@@ -278,7 +277,7 @@ def first_step(plan: Any, seats: Any, place: int, t: int) -> Any:
 
 @function
 def to_first_slot(work: Any, n: int, like: Any) -> None:
-    """Bring every layer's last hidden state to where the next time steps look for it."""
+    """Copy every layer's last hidden state to where the next time steps expect it."""
     for i in range(work.plan.n_layers):
         layer = layer_of(work, i)
         size = layer.padded_outputs * work.plan.sequences
@@ -305,7 +304,7 @@ def set_aside(work: Any, place: int, like: Any) -> None:
 
 @function
 def copy_units(source: Any, at: int, pitch: int, n: int, units: int, target: Any, to: int) -> None:
-    """Copy n numbers that lie in groups of `units`, `pitch` from group to group."""
+    """Copy n numbers that are stored in groups of `units`, which are `pitch` apart."""
     for first in range(0, n, units):
         copy_row(source, at, min(units, n - first), target, to + first)
         at += pitch
@@ -313,7 +312,7 @@ def copy_units(source: Any, at: int, pitch: int, n: int, units: int, target: Any
 
 @function
 def write_outputs(work: Any, h: int, out: Any, step: int, like: Any) -> None:
-    """Write the outputs of the hidden state at `h` to one step of all steps."""
+    """Write the outputs of the hidden state at `h` to one step of the outputs."""
     plan, top, scratch = work.plan, layer_of(work, work.plan.n_layers - 1), work.scratch
     n = top.outputs
     if plan.head_outputs:
@@ -340,7 +339,7 @@ def write_steps(work: Any, seats: Any, valid: int, t: int, n: int, out: Any, lik
 def write_gates(
     work: Any, seats: Any, valid: int, t: int, n: int, gates: Any, size: int, like: Any
 ) -> None:
-    """Write the last layer's gates and cell states likewise: five arrays, one behind the other."""
+    """Write the last layer's gates and cell states: five arrays, one after the other."""
     plan, top, units = work.plan, layer_of(work, work.plan.n_layers - 1), lane_count(like)
     sequences = plan.sequences
     for place in range(valid):

@@ -1,1 +1,1 @@
-"""Which kernel a call takes, and where everything lies for it."""
+"""Which kernels a call uses, and the layout of their memory."""

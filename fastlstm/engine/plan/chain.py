@@ -1,8 +1,8 @@
-"""The parts of a network, with the layers that are walked through time together in stacks.
+"""The parts of a network, with layers that are walked through time together joined into stacks.
 
-Within a stack a tile's outputs pass from layer to layer a few steps at a time and stay in the L1
-cache. A new stack begins where the direction changes, two directions meet, the kind of cell is
-another one, or another part stands between.
+Within a stack, a tile's outputs pass from layer to layer a few steps at a time and stay in the L1
+cache. A new stack begins where the direction or the kind of cell changes, where two directions
+meet, and after any other part.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.network import Part
 
-# Measured: to fetch a row of 4H sums takes about as long as to sum over so many inputs.
+# Measured: fetching 4H sums takes about as long as computing them from this many inputs.
 LEAST_SUMMED = 24
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Layers of one direction and one form; the first may look its inputs up in an embedding."""
+    """Layers of one direction and form. The first may look up its inputs in an embedding."""
 
     layers: tuple[Layer, ...]
     embedding: Embedding | None
-    first_h: int  # numbers of h, and of c, that the network's cells before have
+    first_h: int  # how many numbers of h, and of c, the network's earlier cells have
     first_c: int
     place: int = 0  # of its outputs beside those of other directions
     places: int = 1
@@ -48,21 +48,21 @@ class Stack:
 
     @property
     def width(self) -> int:
-        """The numbers that are read at a step."""
+        """How many numbers are read at a step."""
         return 1 if self.embedding is not None else self.layers[0].input_size
 
     @property
     def looks_up_sums(self) -> bool:
         """Whether the embedding is multiplied into the input weights beforehand.
 
-        Where its vectors are short, 4H sums take longer to fetch than to compute.
+        If its vectors are short, fetching 4H sums takes longer than computing them.
         """
         embedding = self.embedding
         return embedding is not None and embedding.output_size >= LEAST_SUMMED
 
     @property
     def output_size(self) -> int:
-        """The numbers of its own outputs at a step."""
+        """The size of its own outputs at a step."""
         return self.layers[-1].output_size
 
 
@@ -76,7 +76,7 @@ class Both:
 
     @property
     def output_size(self) -> int:
-        """The numbers of an output."""
+        """The size of an output."""
         return self.forward.output_size * self.forward.places
 
 

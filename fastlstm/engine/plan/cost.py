@@ -1,4 +1,4 @@
-"""Which kind of tile a call uses: what stands in the lanes, and how many sequences a tile has."""
+"""Which kind of tile a call uses: what is in the lanes, and how many sequences a tile has."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from fastlstm.network.layers import Layer
 
 MOST_UNIT_SEQUENCES = 32
 
-# Measured cycles: of the activations of a vector of hidden units, of their whole chain of
-# dependencies, and of one multiply-add.
+# Measured cycles: for the activations of a vector of hidden units, for the whole chain of
+# dependencies in them, and for one multiply-add.
 ACTIVATIONS, ACTIVATIONS_LATENCY, LATENCY = 75, 280, 4
-# Multiply-adds take so many times what the ports allow.
+# Multiply-adds take this many times as long as the ports would allow.
 STALLS, UNIT_STALLS = 1.15, 1.5
-# A second kernel has to be compiled, and may be a little slower than the model has it.
+# A second kernel has to be compiled, and may be a little slower than this model predicts.
 WORTH_A_SECOND_KERNEL = 0.98
-# Weights that do not fit into the L1 cache come from the next at so many bytes a cycle.
+# Weights that do not fit into the L1 cache come from the L2 cache at this many bytes a cycle.
 L1_BYTES, L2_BYTES_A_CYCLE = 32 * 1024, 40
 
 
 def choose_tile(stack: Stack, n_rows: int, n_threads: int, traced: bool) -> Tile:
     """Return the tile that finishes `n_rows` sequences first on `n_threads` threads.
 
-    The last round of tiles leaves threads idle, so smaller tiles can win though each is
-    slower: 512 sequences are 11 tiles of 48 (6 rounds of 2) or 8 of 64 (4 rounds).
+    In the last round of tiles some threads may be idle, so smaller tiles can win although each
+    sequence takes longer in them: 512 sequences are 11 tiles of 48 (6 rounds of 2 threads) or 8 of
+    64 (4 rounds).
     """
     return _fastest(stack, n_rows, n_threads, traced)[1]
 
@@ -37,10 +38,10 @@ def choose_tile(stack: Stack, n_rows: int, n_threads: int, traced: bool) -> Tile
 def choose_tiles(
     stack: Stack, n_rows: int, n_threads: int, traced: bool
 ) -> tuple[tuple[Tile, int], ...]:
-    """Return tiles for `n_rows` sequences of equal length, with how many of them each takes.
+    """Return tiles for `n_rows` sequences of equal length, each with how many of them it takes.
 
-    Large tiles for whole rounds and others for the rest can be faster than one kind for all: of
-    130 sequences, two threads take a tile of 48 each, and 17 more in smaller ones.
+    Large tiles for whole rounds and smaller ones for the rest can be faster than one kind for all:
+    of 130 sequences, each of two threads takes one tile of 48, and then a smaller one of 17.
     """
     least, tile = _fastest(stack, n_rows, n_threads, traced)
     least *= WORTH_A_SECOND_KERNEL
@@ -61,7 +62,7 @@ def _kinds_for(stack: Stack, traced: bool) -> tuple[Kind, ...]:
 
 
 def _fastest(stack: Stack, n_rows: int, n_threads: int, traced: bool) -> tuple[float, Tile]:
-    """Return the tile that takes the fewest cycles a time step, and how many."""
+    """Return the tile that takes the fewest cycles for a time step, and how many it takes."""
     found = []
     for kind in _kinds_for(stack, traced):
         tile = make_tile(kind, n_rows, n_threads)
@@ -79,9 +80,9 @@ def _cycles(tile: Tile, stack: Stack) -> float:
 
 
 def make_tile(kind: Kind, n_rows: int, n_threads: int) -> Tile:
-    """Return the tile of a kind that suits so many sequences on so many threads."""
+    """Return the tile of a kind that suits this number of sequences and threads."""
     sequences = kind.least_sequences
-    if kind.lanes_hold == UNITS:  # one for every thread: the fewer, the less weights are read
+    if kind.lanes_hold == UNITS:  # one for each thread: weights are read once for each tile
         share = -(-n_rows // n_threads)
         sequences *= min(-(-share // sequences), MOST_UNIT_SEQUENCES // sequences)
     return Tile(kind, sequences)

@@ -1,4 +1,4 @@
-"""Weights as the kernels read them: one stream of numbers a layer, a *panel*.
+"""Weights in the order in which the kernels read them: a *panel* of numbers for each layer.
 
 With sequences in the lanes, a layer of two inputs and three hidden units, two units at a time:
 
@@ -7,8 +7,8 @@ With sequences in the lanes, a layer of two inputs and three hidden units, two u
 
     each of them eight numbers:   | i0 f0 g0 o0 i1 f1 g1 o1 |
 
-With hidden units in the lanes there are two panels. One is for the inputs, a vector of units (16
-say) at a time; one for the hidden state, two vectors at a time here:
+With hidden units in the lanes there are two panels: one for the inputs, one vector of units at a
+time (16 here), and one for the hidden state, here two vectors at a time:
 
     | b | W_ih for x0 | for x1 |                each | i of 16 units | f | g | o |
     | W_hh for h0 | for h1 | for h2 | ...       each | i of 16 units | f | g | o | i of the next ...
@@ -29,7 +29,7 @@ Panel = NDArray[np.floating]
 def pack_layer(layer: Layer, units: int, embedded: bool) -> Panel:
     """Return the panel of a layer for sequences in the lanes, `units` hidden units at a time.
 
-    Without weights of the inputs if the layer is `embedded`. Zeros fill up the last units.
+    It has no weights of the inputs if the layer is `embedded`. Zeros fill up the last units.
     """
     of_inputs = layer.w_ih[:, : 0 if embedded else None]
     columns = np.concatenate([layer.bias[:, np.newaxis], of_inputs, layer.w_hh], axis=1)
@@ -37,7 +37,7 @@ def pack_layer(layer: Layer, units: int, embedded: bool) -> Panel:
 
 
 def pack_unit_layer(layer: Layer, lanes: int, vectors: int) -> tuple[Panel, Panel]:
-    """Return the panels of a layer for hidden units in the lanes: of its inputs, of its state.
+    """Return the two panels of a layer for hidden units in the lanes: for its inputs and its state.
 
     The second is read `vectors` vectors of hidden units at a time. Zeros fill up the last ones.
     """
@@ -73,7 +73,7 @@ def _peepholes(layer: Layer, padded: int) -> Panel:
 def pack_table(sums: Panel, units: int) -> Panel:
     """Return an embedding's sums over the inputs (V, 4H) for sequences in the lanes.
 
-    Rows of i f g o of one hidden unit after the other, filled up to whole groups of `units`.
+    Each row has i f g o of one hidden unit after the other, padded to whole groups of `units`.
     """
     return _by_groups(sums.T, units).transpose(3, 1, 2, 0).ravel()
 

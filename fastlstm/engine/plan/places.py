@@ -1,7 +1,7 @@
-"""Where everything lies in a thread's scratch memory, and the weights packed to match.
+"""The layout of a thread's scratch memory, and the weights packed to match it.
 
-What a place holds is drawn beside the code that reads it: `kernel.sequences_in_lanes` and
-`kernel.units_in_lanes`. Places are handed out one after the other, at whole vectors:
+What a place holds is drawn beside the code that reads it, in `kernel.sequences_in_lanes` and
+`kernel.units_in_lanes`. Places are handed out one after the other, each at a whole vector:
 
     scratch  | x | h of layer 0 | c | final h | final c | h of layer 1 | ... | gates | y | spare |
     panels   | layer 0 | its cell | its projection | layer 1 | its cell | ... | head |
@@ -30,16 +30,15 @@ from fastlstm.network.dense import Dense
 
 Array = NDArray[Any]
 
-# Time steps are walked in blocks: enough for whole squares of the transpose, few enough to
-# leave a tile's inputs in the L1 cache. Where every step is written, longer stretches of each
-# row at once are worth a place in the L2 cache (a trace of 100 steps in blocks of 32 takes 1.5
-# times as long).
+# Time steps are walked in blocks: enough steps for whole squares of the transpose, few enough to
+# keep a tile's inputs in the L1 cache. If every step is written, writing longer stretches of each
+# row is worth using the L2 cache (in blocks of 32, a trace of 100 steps takes 1.5 times as long).
 BLOCK_ELEMENTS, MOST_BLOCK_STEPS = 128, 32
 SEQUENCE_ELEMENTS, MOST_SEQUENCE_STEPS = 512, 128
-# With hidden units in the lanes, the sums over a block's inputs have to fit into the L2 cache.
+# With hidden units in the lanes, the sums over the inputs of a block have to fit in the L2 cache.
 UNIT_BLOCK_BYTES, MOST_UNIT_STEPS = 128 * 1024, 64
 ALIGNMENT = 64
-# Numbers behind the last place: a vector that begins there may reach beyond it.
+# Numbers after the last place: a vector that begins in a place may reach beyond it.
 SPARE = 1024
 
 
@@ -99,7 +98,7 @@ class Places:
 
 
 def lay_out(stack: Stack, head: Dense | None, tile: Tile, every_step: bool) -> Places:
-    """Lay out scratch memory and pack the weights; arguments as of `plan.make_plan`."""
+    """Lay out scratch memory and pack the weights; the arguments are those of `plan.make_plan`."""
     places = Places(stack, head, tile, every_step)
     if tile.kind.lanes_hold == UNITS:
         _lay_out_units(places, stack, head, tile)
@@ -109,7 +108,7 @@ def lay_out(stack: Stack, head: Dense | None, tile: Tile, every_step: bool) -> P
 
 
 def _lay_out_sequences(places: Places, stack: Stack, head: Dense | None, tile: Tile) -> None:
-    """Lay everything out as `kernel.sequences_in_lanes` has it."""
+    """Lay everything out as `kernel.sequences_in_lanes` expects it."""
     kind, layers, plan = tile.kind, stack.layers, places.plan[0]
     summed, every_step = stack.looks_up_sums, plan["every_step"]
     passed_on = [k.output_size for k, at in zip(layers, places.layers, strict=True) if at["kept"]]
@@ -150,7 +149,7 @@ def _lay_out_sequences(places: Places, stack: Stack, head: Dense | None, tile: T
 
 
 def _lay_out_units(places: Places, stack: Stack, head: Dense | None, tile: Tile) -> None:
-    """Lay everything out as `kernel.units_in_lanes` has it."""
+    """Lay everything out as `kernel.units_in_lanes` expects it."""
     kind, n, plan = tile.kind, tile.sequences, places.plan[0]
     layers, input_rows = stack.layers, cpu.simd().input_rows
     itemsize = np.dtype(kind.dtype).itemsize

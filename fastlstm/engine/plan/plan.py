@@ -1,4 +1,4 @@
-"""Everything that a kernel needs to know beyond a call: its plan, and scratch memory to work in."""
+"""The plan of a kernel, which is the same for many calls, and scratch memory to work in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastlstm.network.dense import Dense
 
 Array = NDArray[Any]
 
-# Scratch memory that a plan keeps: of more threads than that only some are at work.
+# How much scratch memory a plan keeps: of more threads than this, only some are at work at once.
 MOST_SPARE = os.cpu_count() or 1
 SEATS = 5  # integers for each sequence of a tile, see `kernel.layout.Seats`
 
@@ -81,7 +81,7 @@ def make_plan(stack: Stack, head: Dense | None, tile: Tile, every_step: bool) ->
     Parameters
     ----------
     stack, head
-        The layers; `head` None leaves the hidden states as the outputs.
+        The layers, and the head; without one the hidden states are the outputs.
     tile
         The tile.
     every_step
@@ -113,8 +113,9 @@ def pack_sums(sums: Array, tile: Tile) -> Array:
 def aligned_zeros(size: int, dtype: Any) -> Array:
     """Return an array of zeros that begins at a cache line.
 
-    Kernels compute with whatever fills up their vectors. Read as float32, most of what lies in
-    memory by chance is denormal: on an Ice Lake, a call of one step took 8 us with it, 2.5 without.
+    Kernels also compute with whatever is in the padding of their vectors. Most leftover bytes in
+    memory are denormal as float32: on an Ice Lake, a call of one step took 8 us with them, and 2.5
+    with zeros.
     """
     array = aligned_empty(size, dtype)
     array.fill(0)

@@ -1,15 +1,15 @@
 """A network as a program: what a thread does with a group of rows, one operation after the other.
 
-    buffer 0        the group's inputs, where they lie or copied out
+    buffer 0        the group's inputs, in place or copied out
     buffers 1, 2 …  what passes between operations, in the thread's own memory
 
-A two-layer bidirectional network with a dense head is, for the outputs of a sequence,
+For the outputs of a sequence, a two-layer bidirectional network with a dense head becomes
 
     walk forward,  0 -> 1       two directions side by side in one buffer, (rows, steps, 2H)
     walk backward, 0 -> 1
     walk forward,  1 -> 2       only what is read at the end, (rows, 2H)
     walk backward, 1 -> 2
-    dense,         2 -> 1       memory of buffer 1 is free by then
+    dense,         2 -> 1       buffer 1 is free by then
 
 Operations are data: each says which values it reads and which it writes. `lower` has a rule for
 every part of a network; `engine.run.operations` has the code of every operation.
@@ -57,7 +57,7 @@ class Walk(Operation):
 
     stack: Stack
     head: Dense | None = None  # on its outputs, within the kernel
-    only_last: bool = False  # walk no other step than each row's last one
+    only_last: bool = False  # walk only the last step of each row
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class Pool(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Add(Operation):
-    """Add the first numbers of another value, step by step; to a vector those of the last step."""
+    """Add the first numbers of another value at every step, or of its last step to a vector."""
 
     in_place: ClassVar = True
 
@@ -97,17 +97,17 @@ class Program:
 
     @lazy
     def result(self) -> Value:
-        """What the caller gets."""
+        """The value that the caller gets."""
         return self.operations[-1].writes
 
     @lazy
     def walks(self) -> tuple[Walk, ...]:
-        """Those of its operations."""
+        """The walks among its operations."""
         return tuple(k for k in self.operations if isinstance(k, Walk))
 
     @lazy
     def whole(self) -> Walk | None:
-        """The walk over all steps that is all there is to do, if it is."""
+        """The walk over all steps, if it is the only operation."""
         first = self.operations[0]
         if isinstance(first, Walk) and len(self.operations) == 1 and not first.only_last:
             return first
@@ -115,12 +115,12 @@ class Program:
 
     @lazy
     def direct(self) -> bool:
-        """Whether walks write the result, which they can where the caller wants it."""
+        """Whether walks write the result: they can write it straight into the caller's array."""
         return isinstance(self.operations[-1], Walk)
 
     @lazy
     def widest(self) -> int:
-        """The most numbers that an operation writes for a step; 0 if none writes every step."""
+        """The most numbers that an operation writes for a step; 0 if none of them writes steps."""
         return max((k.writes.size for k in self.operations if k.writes.every), default=0)
 
 
@@ -130,11 +130,11 @@ def make_program(chain: Sequence[Link], input_size: int, every: bool) -> Program
     Parameters
     ----------
     chain
-        As `make_chain`.
+        What `make_chain` returned.
     input_size
-        The numbers that are read at a step; 1 where they are ids.
+        How many numbers are read at a step; 1 for ids.
     every
-        The outputs of every step, without what is read.
+        Whether the outputs of every step are wanted, without the network's `Read`.
     """
     build = _Builder(input_size)
     links = [k for k in chain if not (every and isinstance(k, Read))]
@@ -146,9 +146,9 @@ def make_program(chain: Sequence[Link], input_size: int, every: bool) -> Program
 
 
 def _read_early(links: Sequence[Link]) -> list[Link]:
-    """Return links with one step read before dense layers rather than behind them."""
+    """Return the links with a single step read before dense layers rather than after them."""
     at = next((i for i, link in enumerate(links) if isinstance(link, Read)), None)
-    if at is None:  # every step is what the network gives; a caller wants one all the same
+    if at is None:  # the network gives every step, but the caller wants only one
         at = len(links) - isinstance(links[-1], AddInputs)
         links = [*links[:at], Read(), *links[at:]]
     first, read = at, links[at]
@@ -159,7 +159,7 @@ def _read_early(links: Sequence[Link]) -> list[Link]:
 
 
 class _Builder:
-    """Operations so far, each with a buffer of its own for what it writes."""
+    """The operations so far, each of which writes to a buffer of its own."""
 
     def __init__(self, input_size: int) -> None:
         self.inputs = self.value = Value(0, input_size, True)  # the last value
@@ -172,7 +172,7 @@ class _Builder:
         return Value(self.buffers - 1, size, every)
 
     def add(self, operation: Operation) -> None:
-        """Append an operation, whose value is the last one now."""
+        """Append an operation, whose value then is the current one."""
         self.operations.append(operation)
         self.value = operation.writes
 
@@ -186,9 +186,9 @@ def lower(link: Any, build: _Builder, read: str | None) -> None:
     link
         A part of the network, or layers of it that are walked together.
     build
-        Operations so far, and the value that the link reads.
+        The operations so far, and the value that the link reads.
     read
-        How a `Read` behind the link reads its outputs: it may give no more than these.
+        How a `Read` after the link reads its outputs: the link need not give any others.
     """
     raise TypeError(f"no operation is known for a {type(link).__name__}")
 
@@ -236,13 +236,13 @@ def _(joint: AddInputs, build: _Builder, read: str | None) -> None:
 
 @lower.register(Masking)
 def _(masking: Masking, build: _Builder, read: str | None) -> None:
-    """Masked steps are no longer there: the engine is given the others."""
+    """Nothing to do: masked steps were left out before the engine got its inputs."""
 
 
 def _fuse(operations: list[Operation]) -> list[Operation]:
-    """Return a walk and a linear layer as one walk, where nothing else is to be done.
+    """Return a walk and a linear layer as one walk, if there is nothing else to do.
 
-    Elsewhere the two are not fused: nobody has measured whether that is faster.
+    Elsewhere they are not fused: whether that is faster has not been measured.
     """
     match operations:
         case [Walk(only_last=False) as walk, ApplyDense() as head]:
@@ -252,9 +252,9 @@ def _fuse(operations: list[Operation]) -> list[Operation]:
 
 
 def _share_buffers(operations: list[Operation]) -> Iterator[Operation]:
-    """Yield the operations with as few buffers as will do: one is free when nobody reads it more.
+    """Yield the operations with as few buffers as possible: one is free after it was last read.
 
-    So what a group takes stays small, and in the cache.
+    That keeps a group small enough for the cache.
     """
     last_read = {k.buffer: i for i, of in enumerate(operations) for k in of.reads}
     places: dict[int, int] = {0: 0}  # of values, and their buffers

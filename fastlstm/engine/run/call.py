@@ -42,7 +42,7 @@ def run_kernel(
     counter: Integers | None = None,
     others: int = 0,
 ) -> None:
-    """Walk rows in the tiles of a plan; return when this thread finds no more of them.
+    """Walk rows in the tiles of a plan; return when there are no more tiles to draw.
 
     Parameters
     ----------
@@ -53,31 +53,33 @@ def run_kernel(
     n_rows, n_steps
         How many sequences there are, and the steps of each (at most, where there are `lengths`).
     starts (rows,)
-        Where in `values` each row begins; by default they lie one behind the other.
+        Where in `values` each row begins; by default one row follows the other.
     lengths (rows,)
         The steps of each row; by default `n_steps`.
     order (n_rows,)
         The numbers of the rows in the order in which they are walked; by default 0, 1, ...
     start, end
         The state before the first step, zeros by default, and where to write that after the
-        last; flat, each cell's (state_rows, numbers) one behind the other. May be the same arrays.
+        last; flat, the (state_rows, numbers) of one cell after the other. They may be the same
+        arrays.
     state_rows
         The rows of a state, by default `n_rows`.
     last (rows, outputs)
         Where to write the outputs of each row's last step; C-contiguous, as are those below.
     sequence (rows, out_steps, outputs)
-        Where to write the outputs of every step, if the plan is one of every step.
+        Where to write the outputs of every step, if the plan writes every step.
     gates (5, rows, out_steps, hidden units)
-        Where to write i f g o and c of the last layer, if the plan's kernel is one that traces.
+        Where to write i f g o and c of the last layer, if the plan's kernel can write gates.
     out_rows (rows,)
         The row of `last`, `sequence` and `gates` that each row writes; by default its own.
     out_steps, first_step
-        The steps of a row of `sequence` and `gates`, by default `n_steps`, and which of them is
-        the first one of `values`.
+        How many steps a row of `sequence` and `gates` has, by default `n_steps`, and to which of
+        them the first step of `values` belongs.
     counter
-        As `new_counter`, shared by the threads of a call; by default this one walks all tiles.
+        What `new_counter` returned, shared by the threads of a call; by default this thread walks
+        all tiles.
     others
-        So many more threads share the counter: wait a moment for them to finish.
+        How many other threads share the counter: wait a moment for them to finish.
     """
     nothing = plan.nothing
     if sequence is None:

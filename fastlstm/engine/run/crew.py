@@ -13,28 +13,29 @@ __all__ = ["Work", "share_out"]
 
 
 class Work(Protocol):
-    """What threads share."""
+    """Work that several threads do together."""
 
     def work(self, others: int = 0) -> None:
         """Draw rows and walk them until none are left: what every thread does.
 
-        Then wait a moment for `others` more threads to finish, where that is cheap.
+        Then wait a moment for `others` more threads to finish, if that is cheap.
         """
 
     def finished(self, workers: int) -> bool:
-        """Tell whether so many threads are known to have finished."""
+        """Tell whether this many threads are known to have finished."""
 
     def rows_begun(self) -> int:
         """Return how many rows have been drawn so far."""
 
     def stop(self) -> None:
-        """Let every thread leave off at once; a kernel within a block of time steps."""
+        """Make every thread stop soon: a kernel stops within a block of time steps."""
 
 
 class _Crew:
-    """The threads at work on a job besides the caller's, whether or not it knows of all of them.
+    """The threads that work on a job besides the caller's.
 
-    Ctrl-C may come when a thread has been woken and the caller has not heard of it yet.
+    Ctrl-C may come when a thread has been woken and the caller does not know of it yet: it is
+    counted here all the same.
     """
 
     def __init__(self, job: Work) -> None:
@@ -51,7 +52,7 @@ class _Crew:
             self.inside.pop()
 
     def stop(self) -> None:
-        """Return when all threads have left off; nobody writes after that."""
+        """Return when all threads have stopped; none of them writes after that."""
         self.stopped = True
         self.job.stop()
         while self.inside:
@@ -59,7 +60,7 @@ class _Crew:
 
 
 def share_out(job: Work, n_threads: int, short: bool, bar: Progress) -> None:
-    """Run a job on threads; the caller's is one of them if that takes only moments."""
+    """Run a job on threads, one of which is the caller's if the job takes only moments."""
     if n_threads == 1 and short:
         return job.work()
     crew = _Crew(job)

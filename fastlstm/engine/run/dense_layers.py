@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 
 class DenseRows:
-    """A dense layer as the engine runs it: over rows (R, K), to rows (R, O)."""
+    """A dense layer as the engine runs it: from rows (R, K) to rows (R, O)."""
 
     def __init__(self, dense: Dense) -> None:
         self.dense = dense

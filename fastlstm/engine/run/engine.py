@@ -37,12 +37,12 @@ WORK_WORTH_INTERRUPTING = 3e10
 
 
 class Engine:
-    """The compiled side of one network.
+    """Runs one network with compiled kernels.
 
     Parameters
     ----------
     network
-        What it is.
+        The network.
     """
 
     def __init__(self, network: Network) -> None:
@@ -71,11 +71,11 @@ class Engine:
         source
             The sequences.
         start
-            The state before the first step, as `StateRows` has it; None for zeros.
+            The state before the first step, laid out as by `StateRows`; None for zeros.
         outputs
-            Arrays to fill.
+            The arrays to fill.
         threads
-            At most so many; None for `threads.default_threads()`.
+            The most threads to use; None for `threads.default_threads()`.
         progress
             Draw a progress bar.
         """
@@ -93,7 +93,7 @@ class Engine:
         inputs = source.in_place(packed.input_dtype)
         walk, last, sequence, gates, end = program.whole, *outputs
         if short and n_threads == 1 and not progress and walk is not None and inputs is not None:
-            # one kernel does it all: a call of ten microseconds, of which a job would take two
+            # one call of a kernel: it takes ten microseconds, and a job would add two
             ((plan, _),) = packed.plans(walk, n_rows, 1, gates is not None, False)
             return run_kernel(
                 plan, inputs[0], n_rows, source.n_steps,
@@ -118,7 +118,7 @@ class Engine:
         return values
 
     def warmup(self) -> None:
-        """Compile every kernel that this network's calls can use, but for traces."""
+        """Compile every kernel that this network's calls can use, except those of traces."""
         operations = [of for program in self.programs.values() for of in program.operations]
         for form in dict.fromkeys(of.stack.form for of in operations if isinstance(of, Walk)):
             warm_kernels(self.network.dtype.name, form)
@@ -128,7 +128,7 @@ class Engine:
 
 
 def _dense_looked_up(parts: Sequence[Part]) -> Sequence[Part]:
-    """Return the parts with what dense ones give for each id of an embedding in its table."""
+    """Return the parts with dense layers after an embedding computed into its table."""
     while isinstance(embedding := parts[0], Embedding) and isinstance(dense := parts[1], Dense):
         table = np.empty((embedding.ids, dense.output_size), dense.dtype)
         DenseRows(dense).run(embedding.weight.flatten(), table.reshape(-1))

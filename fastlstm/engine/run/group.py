@@ -23,7 +23,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class Task(NamedTuple):
-    """What a call is about; its arguments as in `Engine.run`."""
+    """What a call asks for, with the arguments of `Engine.run`."""
 
     program: Program
     packed: Packed
@@ -34,16 +34,16 @@ class Task(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """How rows are drawn that go through the program group by group."""
+    """How rows are divided into groups, which threads draw."""
 
-    starts: Sequence[int]  # the first row of every group, and behind them the number of rows
-    piece_steps: int  # so many steps of a group are read and walked at once
-    tile_rows: int  # for so many rows, and threads, tiles are chosen
-    tile_threads: int
+    starts: Sequence[int]  # the first row of every group, and last the number of rows
+    piece_steps: int  # how many steps of a group are read and walked at once
+    tile_rows: int  # tiles are chosen for this many rows
+    tile_threads: int  # and this many threads
 
 
 class Worker:
-    """One thread at work, and its memory."""
+    """A thread that works on a job, and its memory."""
 
     def __init__(self) -> None:
         self.counter = new_counter()  # of the kernel that it is in
@@ -51,34 +51,35 @@ class Worker:
         self.buffers: dict[int, Array] = {}  # by their number
 
     def buffer(self, number: int, size: int, dtype: np.dtype[Any]) -> Array:
-        """Return the thread's memory for a buffer, with anything in it."""
+        """Return the thread's memory for a buffer, whose content is arbitrary."""
         buffer = self.buffers.get(number)
         if buffer is None or buffer.size < size:
-            # inputs that nobody has written, past a row's length, are no wild ids
+            # zeros: ids past a row's length, which are never written, must be valid
             buffer = self.buffers[number] = (np.empty if number else np.zeros)(size, dtype)
         return buffer[:size]
 
     def stop(self) -> None:
-        """Let it leave off, within a block of time steps if it is in a kernel."""
+        """Make it stop, within a block of time steps if it is in a kernel."""
         self.stopped = True
         self.counter[0] = STOPPED
 
 
 class Group:
-    """Some rows on their way through the program.
+    """Some rows that go through the program together.
 
     Attributes
     ----------
     rows, n : array (n,), int
-        Their numbers, and how many they are.
+        The numbers of the rows, and how many there are.
     values, starts : array, array (n,) of int
-        Their inputs, flat, and where each row's begin; no starts where a row follows the other.
+        The inputs of the rows, flat, and where those of each row begin; without starts, one row
+        follows the other.
     lengths : array (n,) or None
-        Their real steps, of those that are being walked; None if all have `steps`.
+        How many of the steps that are being walked are real; None if all `steps` are.
     first, steps : int
-        Which step is the first that is being walked, and how many.
+        The first step that is being walked, and how many there are.
     state, started : pair or None, bool
-        The state of these rows, if it is wanted; whether anything is in it.
+        The state of these rows, if it is needed; whether it holds anything yet.
     """
 
     def __init__(self, task: Task, worker: Worker, rows: Integers, piece_steps: int) -> None:
@@ -96,14 +97,14 @@ class Group:
             self.state = states.zeros(self.n)
 
     def pieces(self) -> Iterator[int]:
-        """Yield the first step of each piece, with the inputs of its steps at hand."""
+        """Yield the first step of each piece, whose inputs can then be read."""
         for first in range(0, max(self.longest, 1), self.piece_steps):
             self._read(first)
             yield first
             self.started = self.state is not None
 
     def _read(self, first: int) -> None:
-        """Find the inputs from a step on where they are, or copy them out."""
+        """Find the inputs from a step on in place, or copy them out."""
         source, packed = self.task.source, self.task.packed
         self.first, self.lengths = first, self.ends
         self.steps = min(self.longest - first, self.piece_steps)
@@ -120,13 +121,13 @@ class Group:
         if starts.size:
             self.values, self.starts = values, starts[self.rows]
         elif isinstance(self.selection, slice) and self.steps == source.n_steps:
-            rows = self.selection  # of which each ends where the next begins
+            rows = self.selection  # each of which ends where the next begins
             self.values, self.starts = values[rows.start * whole : rows.stop * whole], NO_INTEGERS
         else:
             self.values, self.starts = values, self.rows * whole
 
     def array(self, value: Value) -> Array:
-        """Return a value, flat; the inputs one row behind the other."""
+        """Return a value, flat; inputs have one row after the other."""
         if value.buffer:
             size = self.n * value.size * (self.steps if value.every else 1)
             return self.worker.buffer(value.buffer, size, self.task.packed.dtype)
@@ -149,7 +150,7 @@ class Group:
             yield self.values[start : start + length * width].reshape(-1, width)
 
     def write(self) -> None:
-        """Hand over the result, if no walk has written it, and the state."""
+        """Write the result, if no walk has written it, and the state to the caller's arrays."""
         outputs, program = self.task.outputs, self.task.program
         if not program.direct:
             result, found = program.result, self.array(program.result)
@@ -170,7 +171,7 @@ class Group:
 
 
 def as_slice(rows: Integers) -> Rows:
-    """Return rows that follow each other as a slice, which NumPy reads without a copy."""
+    """Return consecutive rows as a slice, which NumPy reads without a copy."""
     if rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows

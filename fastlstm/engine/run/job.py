@@ -1,8 +1,8 @@
-"""One call's work, which any number of threads draw from.
+"""A job: the work of one call, from which any number of threads draw.
 
-Where a program is one walk and its rows are readable as they are, they all go to the kernel at
-once, and the threads draw tiles from its counter. Otherwise a thread draws a group of rows and
-takes it through the program, see `group`; rows that are not readable are copied out for that.
+If a program is one walk and its rows can be read in place, all rows go to the kernel at once, and
+the threads draw tiles from its counter. Otherwise a thread draws a group of rows and takes it
+through the program (see `group`); rows that cannot be read in place are copied out first.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from fastlstm.engine.run.operations import execute, prepare
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
 
-# Memory for input that is copied out to be walked at once, a thread.
+# Memory of a thread for inputs that are copied out to be walked at once.
 COPIED_BYTES = 2 * 1024 * 1024
 # What passes between two operations should stay in the L2 cache: 32 rows of 1 MB in all are 8 %
 # faster than 48 of 1.5 MB.
 CACHE_BYTES = 5 * 1024 * 1024 // 4
-# Calling a group's kernels takes about 50 microseconds.
+# Calling the kernels of a group takes about 50 microseconds.
 LEAST_WORK_A_GROUP = 3e8
 # A second kernel for the last rows takes seconds to compile, once.
 WORTH_A_KERNEL = 3e10
 
 
 class _Share(NamedTuple):
-    """Rows that are walked in one kind of tile, drawn by all threads."""
+    """Rows that are walked in one kind of tile, which all threads draw."""
 
     plan: Plan
     n_rows: int
@@ -48,19 +48,19 @@ class _Share(NamedTuple):
 
 
 class Job:
-    """One call's work, with all that it needs compiled.
+    """The work of one call, with everything compiled that it needs.
 
     Parameters
     ----------
     task
         What is to be done.
     n_threads, work
-        At most so many threads, and how much it is.
+        The most threads to use, and how much work there is.
 
     Attributes
     ----------
     parts : int
-        What there is to draw, and so the most threads that find work.
+        How many tiles or groups there are to draw, and so the most threads that find work.
     """
 
     parts: int
@@ -79,7 +79,7 @@ class Job:
             self._draw_tiles(whole, n_threads, work)
 
     def _draw_tiles(self, walk: Walk, n_threads: int, work: float) -> None:
-        """Have the threads draw tiles, of two kinds if that is faster."""
+        """Let the threads draw tiles, of two kinds if that is faster."""
         source, traced = self.task.source, self.task.outputs.gates is not None
         mixed = work > WORTH_A_KERNEL and source.lengths is None
         plans = self.task.packed.plans(walk, source.n_rows, n_threads, traced, mixed)
@@ -91,7 +91,7 @@ class Job:
         self.parts = -(-plans[0][1] // plans[0][0].tile.sequences)
 
     def _draw_groups(self, groups: Groups) -> None:
-        """Have the threads draw groups of rows."""
+        """Let the threads draw groups of rows."""
         self.groups, self.parts = groups, len(groups.starts) - 1
         self.numbers = itertools.count()
         self.begun, self.stopped = 0, False
@@ -102,7 +102,7 @@ class Job:
     def work(self, others: int = 0) -> None:
         """Draw rows and walk them until none are left: what every thread does.
 
-        Then wait a moment for `others` more threads to finish, where that is cheap.
+        Then wait a moment for `others` more threads to finish, if that is cheap.
         """
         if self.shares:
             self._walk_tiles(others)
@@ -133,7 +133,7 @@ class Job:
             self._run(worker, self.order[rows] if self.order.size else rows)
 
     def _run(self, worker: Worker, rows: Integers) -> None:
-        """Take some rows through the program."""
+        """Take a group of rows through the program."""
         group = Group(self.task, worker, rows, self.groups.piece_steps)
         for _ in group.pieces():
             for operation, prepared in self.prepared:
@@ -143,7 +143,7 @@ class Job:
         group.write()
 
     def finished(self, workers: int) -> bool:
-        """Tell whether so many threads are known to have finished."""
+        """Tell whether this many threads are known to have finished."""
         return bool(self.shares) and int(self.shares[-1].counter[FINISHED]) >= workers
 
     def rows_begun(self) -> int:
@@ -156,7 +156,7 @@ class Job:
         )
 
     def stop(self) -> None:
-        """Let every thread leave off at once; a kernel within a block of time steps."""
+        """Make every thread stop soon: a kernel stops within a block of time steps."""
         for share in self.shares:
             share.counter[0] = STOPPED
         if not self.shares:
@@ -166,20 +166,20 @@ class Job:
 
 
 def by_length(lengths: Integers | None) -> Integers:
-    """Return the order, longest first, in which neighbours have about the same length."""
+    """Return the order of rows by length, longest first, so that neighbours are about as long."""
     if lengths is None or lengths.min() == lengths.max():
         return NO_INTEGERS
     return np.argsort(-lengths, kind="stable")
 
 
 def _copied_out(task: Task, walk: Walk, n_threads: int) -> Groups:
-    """Return groups of whole tiles that are copied out, as many steps of them as suit memory."""
+    """Return groups of whole tiles, to be copied out a number of steps at a time."""
     source, packed, stack = task.source, task.packed, walk.stack
     traced = task.outputs.gates is not None
     sequences = packed.tile(stack, source.n_rows, n_threads, traced).sequences
     step_bytes = sequences * stack.width * packed.input_dtype.itemsize
     steps = max(1, source.n_steps)
-    if not stack.reversed:  # where the last step comes first, all are needed
+    if not stack.reversed:  # if the last step comes first, all steps are needed at once
         steps = min(steps, max(1, COPIED_BYTES // step_bytes))
     tiles = max(1, COPIED_BYTES // (step_bytes * steps))
     rows = sequences * min(tiles, max(1, -(-source.n_rows // sequences) // 8))
@@ -188,10 +188,10 @@ def _copied_out(task: Task, walk: Walk, n_threads: int) -> Groups:
 
 
 def _through_cache(task: Task, n_threads: int, work: float) -> Groups:
-    """Return groups of whole tiles of the program's first walk, of all steps.
+    """Return groups of whole tiles of the program's first walk, with all their steps.
 
-    The groups get smaller, so that threads finish together, but not so small that calling
-    their kernels takes long, and not larger than the cache.
+    The groups get smaller towards the end, so that threads finish together, but not so small that
+    calling their kernels takes long. None of them is larger than the cache.
     """
     packed, n_rows, steps = task.packed, task.source.n_rows, max(task.source.n_steps, 1)
     row_bytes = steps * task.program.widest * packed.dtype.itemsize

@@ -1,4 +1,4 @@
-"""The code of every operation of a program: what it needs, and what it does with a group."""
+"""The code of every operation of a program: what it prepares, and what it does with a group."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ Integers = npt.NDArray[np.int64]
 
 @singledispatch
 def prepare(operation: Operation, task: Task, groups: Groups) -> Any:
-    """Return what an operation needs for a call's groups, compiled; most need nothing."""
+    """Return what an operation needs for the groups of a call, compiled; most need nothing."""
     return None
 
 
 @singledispatch
 def execute(operation: Operation, prepared: Any, group: Group) -> None:
-    """Do an operation with a group of rows.
+    """Execute an operation for a group of rows.
 
     Parameters
     ----------
     operation
-        What it reads and writes: `group.array` gives its memory.
+        The operation. `group.array` returns the memory of the values that it reads and writes.
     prepared
-        What `prepare` has returned.
+        What `prepare` returned.
     group
         The rows.
     """
@@ -115,7 +115,7 @@ def _(dense: ApplyDense, layer: DenseRows, group: Group) -> None:
 
 @execute.register(Pool)
 def _(pool: Pool, prepared: None, group: Group) -> None:
-    """Steps are added in order. Of no steps at all it is NaN."""
+    """Add the steps in order, or take their maximum. For no steps at all, the result is NaN."""
     (value,) = pool.reads
     values = group.array(value).reshape(group.n, group.steps, value.size)
     total = group.array(pool.writes).reshape(group.n, value.size)
@@ -137,7 +137,7 @@ def _(pool: Pool, prepared: None, group: Group) -> None:
 
 @execute.register(Add)
 def _(add: Add, prepared: None, group: Group) -> None:
-    """To a vector of a row without steps zero is added."""
+    """Add inputs of the same step, or of the last step; zero for a row without steps."""
     to = add.writes
     out = group.array(to).reshape(group.n, -1, to.size)
     out[...] = group.array(add.reads[0]).reshape(out.shape)

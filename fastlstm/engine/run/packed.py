@@ -1,4 +1,4 @@
-"""A network's weights as the kernels read them, packed once for every kind of tile."""
+"""A network's weights in the order in which the kernels read them, packed once per kind of tile."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ Array = npt.NDArray[Any]
 
 
 class Packed:
-    """What jobs need of a network; all of it is kept.
+    """What jobs need of a network. Everything is made once and kept.
 
     Attributes
     ----------
     plan : function of a stack, a head, a tile and whether every step is written
-        The plan.
+        Returns the plan.
     plans : function of a walk, rows, threads, whether gates are wanted, and may tiles be mixed
-        The plans of a walk that is all there is to do, with how many rows each takes.
+        Returns the plans of a walk that is the whole program, with how many rows each takes.
     tile : function of a stack, rows, threads and whether gates are wanted
-        The tile that is fastest.
+        Returns the fastest tile.
     dense : function of a dense layer
-        The layer as the engine runs it.
+        Returns the layer as the engine runs it.
     states : StateRows
         The layout of states.
     """
@@ -45,8 +45,8 @@ class Packed:
         self.dtype, self.input_dtype = network.dtype, network.input_dtype
         self.input_size = network.input_size
         self.states = StateRows(network.cells)
-        # What is cached must not lead back to its cache: weights that nobody holds any more, and
-        # all memory with them, go at once rather than with the next garbage collection.
+        # What is cached must not refer to its cache: then weights that are no longer in use, and
+        # all memory with them, are freed at once rather than by the next garbage collection.
         self.plan = cache(_Plans().plan)
         self.dense = cache(DenseRows)
         self.tile = lru_cache(maxsize=1024)(choose_tile)
@@ -78,7 +78,7 @@ class _Plans:
 
 
 class _Choice:
-    """Chooses the plans of a walk that is all there is to do."""
+    """Chooses the plans of a walk that is the whole program."""
 
     def __init__(self, packed: Packed) -> None:
         self.tile, self.plan = packed.tile, packed.plan

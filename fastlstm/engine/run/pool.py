@@ -1,9 +1,10 @@
 """The threads that a call shares its work with.
 
-Numba's own thread pools abort the process when a forked child uses them (GNU OpenMP) or two
-Python threads do (workqueue). The kernels release the GIL instead and run on plain Python
-threads. These sleep between calls, belong to one process, and are not inherited by its children.
-A call wakes each of them itself rather than through a queue, to say where it must not wake up.
+Numba's own thread pools abort the process if a forked child uses them (GNU OpenMP) or if two
+Python threads do (workqueue). Therefore the kernels release the GIL and run on plain Python
+threads. These sleep between calls, belong to one process, and are not inherited by its children. A
+call wakes each of them directly rather than through a queue, so that it can keep it off its own
+CPU.
 """
 
 from __future__ import annotations
@@ -23,13 +24,12 @@ _idle: list[_Worker] = []
 
 
 def start(work: Callable[[], None]) -> Future[None] | None:
-    """Run `work` on another thread; None if no thread can be had any more.
+    """Run `work` on another thread; return None if there can be no other thread any more.
 
-    That is so while the interpreter shuts down. A call of a daemon thread, which the end of the
-    process cuts off, holds it up no longer than the thread itself does: the pool's are daemons
-    as well.
+    That is the case while the interpreter shuts down. The threads of the pool are daemons, so a
+    call made by a daemon thread does not delay the end of the process.
     """
-    if sys.is_finalizing():  # a thread that sleeps now never runs again
+    if sys.is_finalizing():  # a thread that sleeps now will never run again
         return None
     try:
         worker = _idle.pop()
@@ -44,11 +44,12 @@ def start(work: Callable[[], None]) -> Future[None] | None:
 class _Worker:
     """A thread that sleeps until there is work.
 
-    After a pause Linux often wakes it on the caller's CPU, where it waits behind the caller for
-    milliseconds, while another CPU has nothing to do. So the caller takes its own CPU out of the
-    thread's affinity before it wakes the thread, which puts it back as soon as it runs. That
-    takes 3 microseconds. (Only where the thread fell asleep on the caller's CPU: not enough, 11
-    of 30 calls still had both on one. A new thread in place of a sleeping one: 17 of 25.)
+    After a pause, Linux often wakes it on the caller's CPU, where it waits behind the caller for
+    milliseconds while another CPU is idle. So before it wakes the thread, the caller takes its own
+    CPU out of the thread's affinity, and the thread puts it back as soon as it runs. That takes 3
+    microseconds. (Doing so only if the thread fell asleep on the caller's CPU is not enough: both
+    were still on one CPU in 11 of 30 calls. With a new thread for each call: in 17 of 25. Measured
+    on an Ice Lake Xeon with two cores.)
     """
 
     def __init__(self) -> None:
@@ -77,9 +78,9 @@ class _Worker:
             error = None
             try:
                 work()
-            except BaseException as raised:  # the caller's: it looks at the future
+            except BaseException as raised:  # for the caller, who gets it from the future
                 error = raised
-            _idle.append(self)  # before the caller hears of it, who may call again at once
+            _idle.append(self)  # before the caller is told, since it may call again at once
             if error is None:
                 future.set_result(None)
             else:
@@ -105,7 +106,7 @@ class _Worker:
 
 
 def current_cpu() -> int | None:
-    """Return the CPU that this thread runs on; None where threads cannot be kept off one."""
+    """Return the CPU that this thread runs on; None if threads cannot be kept off a CPU."""
     cpu = _sched_getcpu()()
     return None if cpu < 0 else cpu
 

@@ -14,7 +14,7 @@ class Progress:
     Raises
     ------
     ImportError
-        A bar is wanted and tqdm is not installed.
+        If a bar is wanted and tqdm is not installed.
     """
 
     def __init__(self, total: int | None, wanted: bool, initial: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""What a call gives the engine: sequences, and arrays for what it wants of them."""
+"""What a call gives the engine: its sequences, and arrays for the results that it wants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Rows = slice | npt.NDArray[np.int64]
 
 
 class Source(Protocol):
-    """Sequences, wherever they lie."""
+    """Sequences, wherever they are in memory."""
 
     dtype: np.dtype[Any]
     n_rows: int
@@ -22,15 +22,15 @@ class Source(Protocol):
     lengths: npt.NDArray[np.int64] | None  # (N,), None if all have n_steps
 
     def in_place(self, dtype: np.dtype[Any]) -> tuple[Array, npt.NDArray[np.int64]] | None:
-        """Return flat values and where each row starts in them, if they are readable as they are.
+        """Return flat values and where each row starts in them, if they can be read in place.
 
-        No starts at all mean that the rows follow each other, `n_steps` apart.
+        If there are no starts, the rows follow each other, `n_steps` apart.
         """
 
     def copy_into(self, buffer: Array, rows: Rows, first: int) -> None:
         """Fill `buffer` (rows, steps, I) with steps `first, first + 1, ...` of some rows.
 
-        What lies past a row's length is left as it is, or is padding.
+        The steps past a row's length are left as they are, or filled with padding.
         """
 
     def overlaps(self, out: Array) -> bool:

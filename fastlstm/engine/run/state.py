@@ -1,4 +1,4 @@
-"""States of all cells, flat: each cell's (N, numbers) one behind the other."""
+"""The states of all cells, flat: the (N, numbers) of one cell after the other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class StateRows:
         self.dtype = cells[0].dtype
 
     def zeros(self, n_rows: int) -> Pair:
-        """Return a state of so many rows."""
+        """Return a state of zeros."""
         h, c = (np.zeros(n_rows * sum(sizes), self.dtype) for sizes in self.sizes)
         return h, c
 

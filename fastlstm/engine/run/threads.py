@@ -1,4 +1,4 @@
-"""How many threads a call takes unless told otherwise."""
+"""How many threads a call uses unless told otherwise."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ MOST_THREADS = 1024
 def default_threads() -> int:
     """Return the number of threads that a call uses unless told otherwise.
 
-    The least of Numba's setting (`NUMBA_NUM_THREADS`, `numba.set_num_threads`), the CPUs this
-    process may run on, and the CPU quota of its control group; one inside a Dask worker, which
-    runs several tasks at once already.
+    It is the least of Numba's setting (`NUMBA_NUM_THREADS`, `numba.set_num_threads`), the CPUs that
+    this process may run on, and the CPU quota of its control group. Inside a Dask worker, which
+    already runs several tasks at once, it is one.
     """
     if _inside_dask_worker():
         return 1
@@ -40,7 +40,7 @@ def _affinity() -> int:
 
 @cache
 def _quota() -> int:
-    """Return the CPUs that the control group grants, rounded up; v2, then v1."""
+    """Return the CPU quota of the control group, rounded up; version 2 first, then version 1."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
     except (OSError, ValueError):

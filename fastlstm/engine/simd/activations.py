@@ -1,6 +1,6 @@
-"""The activations that frameworks offer beside `sigmoid` and `tanh`, on packs.
+"""The activations that frameworks offer besides `sigmoid` and `tanh`, on packs.
 
-Each takes its argument, and alpha and beta as packs, whether it needs them or not. Definitions
+Each takes its argument, and alpha and beta as packs whether it uses them or not. The definitions
 are those of `fastlstm.network.activations`. NaN gives NaN.
 """
 
@@ -25,7 +25,7 @@ from fastlstm.engine.simd.sigmoid_tanh import expm1_reduced, sigmoid, sigmoid_de
 
 @helper
 def exp_parts(t: Any) -> Any:
-    """Return (s, q) with exp(-t) = s + s q, for t >= 0; from the limit on as at the limit."""
+    """Return (s, q) with exp(-t) = s + s q, for t >= 0; beyond the limit, those at the limit."""
     t = at_most(t, constant("limit", t))
     shifted = fma(t, constant("-log2e", t), constant("shift", t))
     n = shifted - constant("shift", t)

@@ -1,4 +1,4 @@
-"""The numbers behind the activations, by dtype, as constants of the compiled code."""
+"""The constants of the activations in each dtype, for the compiled code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TANH_LIMIT = {32: 10.0, 64: 22.0}
 
 
 def _shift(bits: int, scale_bits: int = 0) -> float:
-    # Adding 1.5 * 2^mantissa_bits rounds to an integer, which then stands in the low bits.
+    # Adding 1.5 * 2^mantissa_bits rounds to an integer, which is then in the low bits.
     return 1.5 * 2.0 ** MANTISSA_BITS[bits] + EXPONENT_BIAS[bits] - scale_bits
 
 

@@ -90,8 +90,9 @@ def take_gate(typingctx: Any, gates: Any, index: Any, like: Any) -> Any:
 def split_gates(typingctx: Any, gates: Any, part: Any, gate: Any, like: Any) -> Any:
     """Return i, f, g and o, each a pack of the shape of `like`.
 
-    A gate of one unit has the shape of `gate`. `like` is as large as that of all units, or of
-    the units of one `part`: above, of `like` six vectors all there is, of `like` three a part.
+    One gate of one unit has the shape of `gate`. `like` has the shape of one gate of all units, or
+    of the units of one `part`. In the drawing above, a `like` of six vectors takes each gate of
+    both units, and a `like` of three vectors takes those of the unit that `part` names.
     """
     four = types.UniTuple(like, 4)
     size, first, last = gate.count, *(4 * like.count * (part.literal_value + k) for k in (0, 1))
@@ -120,7 +121,7 @@ def repeat(typingctx: Any, pack: Any, like: Any) -> Any:
 
 @intrinsic
 def load_strided(typingctx: Any, array: Any, at: Any, stride: Any, part: Any, like: Any) -> Any:
-    """Return a pack of the shape of `like`, of parts that begin at `array[at + r * stride]`."""
+    """Return a pack of the shape of `like`; part r is loaded from `array[at + r * stride]`."""
     if not is_flat(array, part):
         return None
 
@@ -140,7 +141,7 @@ def load_strided(typingctx: Any, array: Any, at: Any, stride: Any, part: Any, li
 
 @intrinsic
 def store_strided(typingctx: Any, array: Any, at: Any, stride: Any, pack: Any, part: Any) -> Any:
-    """Write a pack, a part of it to `array[at]`, the next one to `array[at + stride]` and so on."""
+    """Write a pack, its part r to `array[at + r * stride]`."""
     if not is_flat(array, part):
         return None
 
@@ -158,7 +159,7 @@ def store_strided(typingctx: Any, array: Any, at: Any, stride: Any, pack: Any, p
 
 @intrinsic
 def splat_strided(typingctx: Any, array: Any, at: Any, stride: Any, part: Any, like: Any) -> Any:
-    """Return a pack of the shape of `like`, of parts each filled with `array[at + r * stride]`."""
+    """Return a pack of the shape of `like`; part r is filled with `array[at + r * stride]`."""
     if not is_flat(array, part):
         return None
 

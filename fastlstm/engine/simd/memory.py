@@ -1,8 +1,8 @@
-"""Packs from and to memory, and what goes beyond it: prefetches and the shared counter.
+"""Loading and storing packs, prefetches, and the counter that threads share.
 
-Memory is reached at an element offset, through one-dimensional C-contiguous arrays or plain
-pointers, without bounds checks: the callers own the bounds. Pointers are what the kernels pass
-around: an array takes seven values in LLVM's code, and counts its references.
+Memory is accessed at an element offset, through one-dimensional C-contiguous arrays or plain
+pointers, without bounds checks: the callers are responsible for the bounds. The kernels pass
+pointers around, because an array is seven values in LLVM's code, and counts its references.
 """
 
 from __future__ import annotations
@@ -130,7 +130,8 @@ def prefetch(typingctx: Any, array: Any, at: Any) -> Any:
 def fetch_add(typingctx: Any, array: Any, amount: Any) -> Any:
     """Add `amount` to `array[0]` atomically and return what it was.
 
-    Who reads a sum also sees all that was written to memory before a number was added to it.
+    A thread that reads a sum also sees everything that was written to memory before a number was
+    added to it.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -144,9 +145,9 @@ def fetch_add(typingctx: Any, array: Any, amount: Any) -> Any:
 def align_stack(typingctx: Any, like: Any) -> Any:
     """Have the calling function keep its stack frame aligned to cache lines.
 
-    LLVM assumes 16 bytes and spills whole vectors wherever that leaves them: by the luck of the
-    caller's stack depth, three times out of four across cache lines. One over-aligned variable,
-    kept alive by an empty piece of assembly, makes it align the frame.
+    LLVM assumes an alignment of 16 bytes, so where it spills whole vectors depends on the depth of
+    the caller's stack: in three of four cases they cross cache lines. One over-aligned variable,
+    kept alive by an empty piece of assembly, makes LLVM align the frame.
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -1,14 +1,13 @@
 """The pack: the SIMD type that the kernels compute with, and the LLVM code behind it.
 
-A *pack* is `count` SIMD vectors of `lanes` numbers each, held in registers. It is a Numba
-type backed by an LLVM array of LLVM vectors; every operation acts on each vector of the pack,
-so that one line of kernel code is also the instruction-level parallelism that hides the
-latency of its neighbours.
+A *pack* is `count` SIMD vectors of `lanes` numbers each, held in registers. It is a Numba type
+backed by an LLVM array of LLVM vectors. Every operation acts on each vector of the pack, so one
+line of kernel code gives the CPU several independent instructions, which hide each other's latency.
 
-The operations are Numba intrinsics in `arithmetic`, `memory`, `gates` and `transpose`; kernels
-use those, intrinsics use this module. Where an operation has to know the shape of its result it
-takes a pack `like`. All arithmetic is strict IEEE-754 (no `fastmath`), so that any number of
-lanes gives the same bits.
+The operations are Numba intrinsics in `arithmetic`, `memory`, `gates` and `transpose`. Kernels use
+those; the intrinsics use this module. An operation that has to know the shape of its result takes a
+pack `like`. All arithmetic is strict IEEE-754 (no `fastmath`), so any number of lanes gives the
+same bits.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from numba.core.extending import models, register_model
 INT32 = ir.IntType(32)
 INT64 = ir.IntType(64)
 
-# Called from kernels with fewer arguments than its Python function has: Any, for the type checker.
+# Any, for the type checker: kernels call it with fewer arguments than its Python function has.
 intrinsic: Any = extending.intrinsic
 
 
@@ -93,7 +92,7 @@ def elementwise(builder: Any, pack: Pack, operation: Callable[..., Any], *values
 
 
 def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return `a * b + c`, rounded once, of vectors."""
+    """Return `a * b + c` of vectors, rounded once."""
     # llvmlite's builder.fma takes scalars only; the intrinsic is declared by name for vectors.
     bits = 32 if isinstance(a.type.element, ir.FloatType) else 64
     name = f"llvm.fma.v{a.type.count}f{bits}"

@@ -1,13 +1,13 @@
-"""`sigmoid` and `tanh` on packs, as fractions whose division the caller may share.
+"""`sigmoid` and `tanh` on packs, as fractions whose divisions the caller can share.
 
-An activation costs one division, and with few hidden units a step costs little else. So both
-are given as a numerator and a denominator: `i * tanh(g)` and `o * tanh(c)` then take one
-division each instead of two. Every kernel does it this way, traced or not.
+An activation costs one division, and with few hidden units a step costs little else. So both are
+returned as a numerator and a denominator: `i * tanh(g)` and `o * tanh(c)` then take one division
+each instead of two. Every kernel does it this way, traced or not.
 
-Method: `exp(t) - 1 = s q + (s - 1)` by the range reduction t = n ln2 + r, |r| <= ln2 / 2, with
-s = 2^n put together in the exponent bits and q = exp(r) - 1 a minimax polynomial
-(`bench/fit_polynomials.py` fits its coefficients and prints their errors). Since s +- 1 is exact
-or does not matter, `1 + exp(t)` and `1 - exp(t)` are each rounded about once, near zero too.
+Method: `exp(t) - 1 = s q + (s - 1)`, by the range reduction t = n ln2 + r, |r| <= ln2 / 2, where
+s = 2^n is assembled in the exponent bits and q = exp(r) - 1 is a minimax polynomial
+(`bench/fit_polynomials.py` fits its coefficients and prints their errors). Since s +- 1 is exact or
+its error does not matter, `1 + exp(t)` and `1 - exp(t)` are each rounded about once, near zero too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def expm1_reduced(r: Any) -> Any:
 
 @helper
 def half_expm1_reduced(r: Any) -> Any:
-    """Return (exp(2 r) - 1) / 2 for |r| <= ln2 / 4: all bits but the exponent are as above."""
+    """Return (exp(2 r) - 1) / 2 for |r| <= ln2 / 4: the same bits as above but for the exponent."""
     return fma(r * r, polynomial("half_expm1", r), r)
 
 
@@ -44,8 +44,8 @@ def half_expm1_reduced(r: Any) -> Any:
 def sigmoid_denominator(z: Any) -> Any:
     """Return d >= 1 with sigmoid(z) = 1 / d for |z| within the limit; NaN gives NaN.
 
-    Beyond the limit (87 or 708, where the smallest normal number is near) z is held there, so
-    that 2 d stays finite and may be the factor of another denominator.
+    Beyond the limit (87 or 708, close to the smallest normal number) z is clamped to it, so that
+    2 d stays finite and can be a factor of another denominator.
     """
     z = at_least(at_most(z, constant("limit", z)), constant("-limit", z))
     shifted = fma(z, constant("-log2e", z), constant("shift", z))
@@ -57,7 +57,7 @@ def sigmoid_denominator(z: Any) -> Any:
 
 @helper
 def sigmoid(z: Any) -> Any:
-    """Return sigmoid(z), results below the smallest normal number included.
+    """Return sigmoid(z), including results below the smallest normal number.
 
     The fraction is `u / (u + u exp(-z))` with a power of two u, so that its denominator does
     not overflow before its value underflows. Where z is within the limit of
@@ -75,8 +75,8 @@ def sigmoid(z: Any) -> Any:
 def tanh_fraction(x: Any) -> Any:
     """Return (n, d) with tanh(x) = n / d, 1 <= d <= 2; NaN gives NaN, -0 gives n = -0.
 
-    |tanh x| = (1 - exp(-2 |x|)) / (1 + exp(-2 |x|)). Everything is in halves and doubles, which
-    saves the factor of two: the reduced argument, its expm1, and the power of two.
+    |tanh x| = (1 - exp(-2 |x|)) / (1 + exp(-2 |x|)). The reduced argument and its expm1 are halved
+    and the power of two is doubled, which saves a multiplication by two.
     """
     size = at_most(absolute(x), constant("tanh_limit", x))
     shifted = fma(size, constant("-2 log2e", x), constant("tanh_shift", x))

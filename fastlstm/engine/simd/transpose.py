@@ -1,9 +1,9 @@
-"""Between rows in memory and lanes in registers: in-register transposes.
+"""Transposes in registers, between rows in memory and lanes.
 
 A sequence is a row of consecutive numbers (time steps times inputs). The kernels want element
 `e` of all sequences of a tile side by side, (elements, lanes of the tile). Squares of
 `lanes x lanes` numbers are read as rows, transposed by shuffles and written as columns, and the
-other way round. Four lanes:
+other way round. For four lanes:
 
     rows     a0 a1 a2 a3 a4 ...            lanes    a0 b0 c0 d0
              b0 b1 b2 b3 b4 ...                     a1 b1 c1 d1
@@ -223,8 +223,8 @@ def lanes_to_rows(
 ) -> None:
     """Write `count` elements, which lie side by side from `first` on, to every lane's row.
 
-    There they are elements `at ... at + count - 1`. Lanes whose start is negative are left out.
-    Elements are readable up to `count` rounded up to a multiple of the vector's lanes.
+    In the row they become elements `at ... at + count - 1`. Lanes whose start is negative are left
+    out. Elements must be readable up to `count` rounded up to a multiple of the vector's lanes.
     """
     width, lanes = vector_lanes(like), lane_count(like)
     if count == 1:  # the usual score: a square of one column is not worth its shuffles

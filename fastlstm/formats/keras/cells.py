@@ -34,7 +34,7 @@ _NONE: Final = object()
 
 
 class Options:
-    """The options of one layer, each of which has to be understood by somebody."""
+    """The options of one layer. Each has to be taken by some code that understands it."""
 
     def __init__(self, where: str, config: Any, version: int | None) -> None:
         if not isinstance(config, dict):
@@ -52,21 +52,23 @@ class Options:
             raise UnsupportedModelError(f"{self.where}: dtype={dtype!r} is not computed")
 
     def take(self, *names: str, default: Any = _NONE) -> Any:
-        """The first of these options that there is, which is then understood."""
+        """Return the first of these options that is present, and count it as understood."""
         found = [self._config.pop(name) for name in names if name in self._config]
         if not found and default is _NONE:
             raise ModelFormatError(f"{self.where}: there is no option {names[0]!r}")
         return found[0] if found else default
 
     def flag(self, name: str, *others: str, default: bool = False) -> bool:
-        """An option that is true or false."""
+        """Return an option that is true or false."""
         value = self.take(name, *others, default=default)
         if not isinstance(value, bool):
-            raise ModelFormatError(f"{self.where}: expected {name} true or false, got {value!r}")
+            raise ModelFormatError(
+                f"{self.where}: expected {name} to be true or false, got {value!r}"
+            )
         return value
 
     def activation(self, *names: str) -> Activation | str:
-        """An option that is an activation."""
+        """Return an option that is an activation."""
         where = f"{self.where}, {names[0]}"
         return activations.from_config(self.take(*names), where, self.version)
 
@@ -77,7 +79,7 @@ class Options:
             raise UnsupportedModelError(f"{self.where}: {name}={value!r} is not computed")
 
     def refuse_rest(self) -> None:
-        """Refuse the options that nobody took, except those that change nothing."""
+        """Refuse the options that were not taken, except those that change nothing."""
         for name, value in self._config.items():
             if value is not None and not INERT.fullmatch(name):
                 raise UnsupportedModelError(
@@ -118,7 +120,9 @@ def recurrent(
     else:
         layers = [_cell(layer, options, f"{inside}cell", weights)]
     if options.flag("time_major"):
-        raise UnsupportedModelError(f"{where}: time_major=True: sequences come first here")
+        raise UnsupportedModelError(
+            f"{where}: time_major=True is not computed; sequences come first here"
+        )
     options.take("return_state", default=None)  # the graph knows who reads it
     found = Recurrent(
         layers,
@@ -174,7 +178,7 @@ def wrapped(layer: KerasLayer, entry: Any) -> tuple[str, dict[str, Any]]:
     ModelFormatError
         If it is not a layer.
     UnsupportedModelError
-        If it is a class of somebody else's.
+        If it is not one of Keras' own classes.
     """
     if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict):
         raise ModelFormatError(f"{layer}: expected a layer in it, got {str(entry)[:60]!r}")

@@ -44,7 +44,7 @@ def open_keras(file: IO[bytes]) -> Opened:
     members: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         if info.filename in members:
-            raise ModelFormatError(f"{info.filename!r} is there twice")
+            raise ModelFormatError(f"{info.filename!r} occurs twice")
         members[info.filename] = info
 
     def read(name: str, limit: int) -> bytes:
@@ -54,7 +54,7 @@ def open_keras(file: IO[bytes]) -> Opened:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ModelFormatError(f"{name}: expected it stored or deflated")
         if info.file_size > limit:
-            raise ModelFormatError(f"refuses to unfold {name} to {info.file_size} bytes")
+            raise ModelFormatError(f"refusing to unpack {name} into {info.file_size} bytes")
         current().grow(max(0, info.file_size - info.compress_size))
         return read_member(archive, info)
 
@@ -100,7 +100,7 @@ def _tree(root: Node) -> Store:
         for inside, node in root.group(name).arrays(name, seen):
             place = inside.replace("\\", "/")
             if place in found:
-                raise ModelFormatError(f"{place!r} is there twice")
+                raise ModelFormatError(f"{place!r} occurs twice")
             found[place] = node
     return Tree(_Arrays(found))
 
@@ -116,7 +116,7 @@ def _listed(groups: Node, named: bool) -> Store:
             listed.append((name, _Arrays({k: group.array_at(k) for k in weights})))
     top = "top_level_model_weights"
     if top in groups and (extra := groups.group(top).names("weight_names")):
-        raise ModelFormatError(f"weights of no layer: {extra}")
+        raise ModelFormatError(f"weights that belong to no layer: {extra}")
     return Listed(listed, named)
 
 

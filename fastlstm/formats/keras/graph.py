@@ -1,4 +1,4 @@
-"""A Keras model's config as the chain of layers that it is; what is not a chain is refused."""
+"""A Keras model's config as a chain of layers; a model that is not a chain is refused."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _unfolded(part: KerasLayer, entry: Config) -> Iterator[KerasLayer]:
 
 
 def _kind(entry: Config) -> str:
-    """The class of a layer, which has to be Keras' own: others may bear the same name."""
+    """Return the class of a layer, which must be Keras' own: others may have the same name."""
     kind: str = _of(str, entry.get("class_name"), "a class_name")
     module, registered = entry.get("module"), entry.get("registered_name")
     foreign = module is not None and re.match(r"(tf_)?keras(\.|$)", str(module)) is None
@@ -149,7 +149,9 @@ def _functional(parts: dict[str, tuple[KerasLayer, Config]], config: Config) -> 
     for part, mask in masks:
         used |= _check_mask(part, mask, parts, {n.name: n for n in line}, nodes)
     if rest := [str(part) for name, (part, _) in parts.items() if name not in used]:
-        raise UnsupportedModelError(f"the model is no chain of layers: {rest[0]} stands beside it")
+        raise UnsupportedModelError(
+            f"the model is not a chain of layers: {rest[0]} stands beside it"
+        )
     return line
 
 
@@ -213,7 +215,9 @@ def _tensor(who: object, history: Any) -> str:
     name, call, output, *_ = _of(list, history, f"a tensor of {who}")
     # A layer of the chain has one call. Keras 2 counts the one that built a model inside, too.
     if output != 0 or call not in (0, 1):
-        raise UnsupportedModelError(f"{who}: output {output} of call {call} of {name!r} is read")
+        raise UnsupportedModelError(
+            f"{who}: output {output} of call {call} of {name!r} is not computed"
+        )
     return str(_of(str, name, f"a tensor of {who}"))
 
 
@@ -233,7 +237,9 @@ def _node(part: KerasLayer, node: Any) -> _Node:
         if "slice_spec" in options:  # x[...]
             rest = [options.pop("slice_spec")]
     if isinstance(reads, list) and not (reads and isinstance(reads[0], str)):
-        raise UnsupportedModelError(f"{part} reads {len(reads)} tensors: no chain of layers")
+        raise UnsupportedModelError(
+            f"{part} reads {len(reads)} tensors: the model is not a chain of layers"
+        )
     masks = []
     for name, value in _of(dict, options, f"options of {part}").items():
         if name == "mask" and value is not None:
@@ -241,9 +247,11 @@ def _node(part: KerasLayer, node: Any) -> _Node:
         elif name == "initial_state" and value is not None and part.kind in STATES:
             starts = _of(list, value, f"initial states of {part}")
         elif name != "training" and value is not None:
-            raise UnsupportedModelError(f"{part} is called with {name}: that is not computed")
+            raise UnsupportedModelError(f"{part} is called with {name}, which is not computed")
     if any(isinstance(_history(value), list) and _is_tensor(value) for value in rest):
-        raise UnsupportedModelError(f"{part} reads several tensors: no chain of layers")
+        raise UnsupportedModelError(
+            f"{part} reads several tensors: the model is not a chain of layers"
+        )
     return _Node(_tensor(part, _history(reads)), rest, masks, starts)
 
 

@@ -1,8 +1,8 @@
 """HDF5 files as Keras writes them, read by hand: groups, texts in attributes, arrays of numbers.
 
-The HDF5 library writes past its buffers, or never returns, on damaged files; a model may be a
-stranger's. So nothing but NumPy and zlib reads one: what a file claims is compared with what is
-there before anything is allocated, and links to elsewhere are not followed.
+On damaged files the HDF5 library writes past its buffers or never returns, and a model may be a
+stranger's. So only NumPy and zlib read it here: what a file claims is compared with what is there
+before anything is allocated, and links to elsewhere are not followed.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def root_of(file: IO[bytes]) -> Node:
     data = Data(file)
     start = data.read(0, min(80, data.size))
     if start[:8] != b"\x89HDF\r\n\x1a\n" or len(start) < 80:
-        raise ModelFormatError("the file is damaged, or no HDF5: it does not begin as one")
+        raise ModelFormatError(
+            "the file is damaged, or is not HDF5: it does not begin with the signature of HDF5"
+        )
     version = start[8]
     at = {0: 56, 1: 60, 2: 12, 3: 12}.get(version)
     sizes = start[13:15] if version < 2 else start[9:11]
@@ -79,7 +81,7 @@ def root_of(file: IO[bytes]) -> Node:
     if version > 1:
         base = int.from_bytes(start[12:20], "little")
     if base:
-        raise UnsupportedModelError("expected an HDF5 file that begins at the file's start")
+        raise UnsupportedModelError("expected the HDF5 data to begin at the start of the file")
     (address,) = struct.unpack_from("<Q", start, at + (8 if version < 2 else 24))
     return _File(data).node(address, "")
 
@@ -127,7 +129,7 @@ class Node:
     def _find(self, *kinds: int) -> bytes | None:
         found = [message for kind, _, message in self._messages if kind in kinds]
         if any(kind in kinds and flags & 2 for kind, flags, _ in self._messages):
-            raise UnsupportedModelError(f"{self.name}: what objects share is not read")
+            raise UnsupportedModelError(f"{self.name}: values that objects share are not read")
         return found[0] if found else None
 
     @property
@@ -149,7 +151,7 @@ class Node:
         for name, address in self._links():
             charge(memory=sys.getsizeof(name) + 100)
             if name in found:
-                raise ModelFormatError(f"{name!r} is there twice in {self.name or '/'}")
+                raise ModelFormatError(f"{name!r} occurs twice in {self.name or '/'}")
             found[name] = address
         return found
 
@@ -201,7 +203,7 @@ class Node:
         never writes a second link.
         """
         if depth > DEPTH:
-            raise ModelFormatError(f"groups in groups without end: {path[:80]} ...")
+            raise ModelFormatError(f"groups are nested without end: {path[:80]} ...")
         for name, address in self.members.items():
             length = len(path) + len(name)
             charge(memory=8 * length + 200, steps=1 + length / 64)  # as a path and as a node's name
@@ -263,7 +265,7 @@ class Node:
             length, address, index = struct.unpack("<IQI", item)
             left -= length
             if left < 0:
-                raise ModelFormatError("texts that are longer than the file")
+                raise ModelFormatError("the texts are longer than the file")
             text = self._file.text(address, index) if length else b""
             if len(text) < length:
                 raise ModelFormatError(f"a text of {length} bytes in {len(text)} bytes")
@@ -308,8 +310,8 @@ class Node:
             raise ModelFormatError(f"{name}: the numbers are in another file")
         if version not in (3, 4) or (version == 4 and kind == CHUNKED):
             raise UnsupportedModelError(
-                f"{name}: stored in the way of HDF5 {'1.10, in pieces' if version > 2 else '1.4'}; "
-                "save the model again with Keras"
+                f"{name}: stored {'in chunks as HDF5 1.10' if version > 2 else 'as HDF5 1.4'} "
+                "does it; save the model again with Keras"
             )
         wide = dtype == "bfloat16"
         stored = np.dtype("<u2" if wide else dtype)
@@ -362,14 +364,16 @@ class Node:
         dtype: np.dtype[Any],
         claimed: int,
     ) -> bytes:
-        """The bytes of an array that is stored in pieces, each compressed or not."""
+        """Return the bytes of an array that is stored in chunks, each compressed or not."""
         rank = len(shape)
         if layout[2] != rank + 1:
-            raise ModelFormatError(f"{name}: pieces of {layout[2] - 1} axes, expected {rank}")
+            raise ModelFormatError(f"{name}: expected chunks of {rank} axes, got {layout[2] - 1}")
         address, *piece, itemsize = struct.unpack_from(f"<Q{rank + 1}I", layout, 3)
         size = math.prod(piece) * dtype.itemsize
         if itemsize != dtype.itemsize or not size:
-            raise ModelFormatError(f"{name}: pieces of {itemsize} bytes, expected {dtype.itemsize}")
+            raise ModelFormatError(
+                f"{name}: expected chunks of {dtype.itemsize}-byte numbers, got {itemsize} bytes"
+            )
         filters = self._filters(name)
         found = []
         if address != NOWHERE:
@@ -379,17 +383,17 @@ class Node:
         stored = sum(length for _, length, *_ in found)
         _claim(name, stored, max(claimed, size))
         if number != len(found) or len({tuple(start) for _, _, _, *start in found}) != number:
-            raise ModelFormatError(f"{name}: expected {number} pieces, got {len(found)}")
+            raise ModelFormatError(f"{name}: expected {number} chunks, got {len(found)}")
         whole = np.empty(shape, dtype)
         for at, length, mask, *start in found:
             if any(a % b or a >= c for a, b, c in zip(start, piece, shape, strict=True)):
-                raise ModelFormatError(f"{name}: there is no piece at {start}")
+                raise ModelFormatError(f"{name}: there is no chunk at {start}")
             raw = self._file.data.numbers(at, length)
             for k in range(len(filters) - 1, -1, -1):
                 if not mask >> k & 1:
                     raw = _inflated(raw, size) if filters[k] == DEFLATE else _sorted(raw, dtype)
             if len(raw) != size:
-                raise ModelFormatError(f"{name}: a piece of {len(raw)} bytes, expected {size}")
+                raise ModelFormatError(f"{name}: expected a chunk of {size} bytes, got {len(raw)}")
             where = tuple(slice(a, a + b) for a, b in zip(start, piece, strict=True))
             part = whole[where]
             inside = tuple(slice(k) for k in part.shape)
@@ -397,7 +401,7 @@ class Node:
         return whole.tobytes()
 
     def _filters(self, name: str) -> list[int]:
-        """How the pieces are compressed: DEFLATE and SHUFFLE, in the order of writing."""
+        """Return how the chunks are compressed: DEFLATE and SHUFFLE, in the order of writing."""
         message = self._find(FILTERS)
         if message is None:
             return []
@@ -407,7 +411,7 @@ class Node:
             (kind,) = struct.unpack_from("<H", message, at)
             if kind not in (DEFLATE, SHUFFLE) or kind in found:
                 raise UnsupportedModelError(
-                    f"{name}: compressed in another way (HDF5's filter {kind}) than gzip"
+                    f"{name}: compressed by HDF5's filter {kind}; only gzip is read"
                 )
             found.append(kind)
             named = version == 1 or kind > 255
@@ -422,7 +426,7 @@ class Node:
 def _claim(name: str, stored: int, claimed: int) -> None:
     """Take memory for an array."""
     if claimed > max(MAX_UNCHECKED, MAX_RATIO * stored):
-        raise ModelFormatError(f"{name}: refuses to unfold {stored} bytes to {claimed}")
+        raise ModelFormatError(f"{name}: refusing to unpack {stored} bytes into {claimed}")
     charge(claimed)
 
 
@@ -442,7 +446,7 @@ def _link(message: bytes) -> tuple[str, int | None]:
 
 
 def _shape(dataspace: bytes) -> tuple[int, ...] | None:
-    """The shape that a dataspace says; None if there is nothing at all."""
+    """Return the shape in a dataspace; None if it is empty."""
     version, rank, _, kind = struct.unpack_from("<4B", dataspace)
     if version not in (1, 2):
         raise ModelFormatError("a shape is damaged")
@@ -452,11 +456,11 @@ def _shape(dataspace: bytes) -> tuple[int, ...] | None:
 
 
 def _inflated(raw: bytes, size: int) -> bytes:
-    """What zlib unfolds a piece to, if that is no more than `size` bytes."""
+    """Return a chunk that zlib has unpacked, if it is no more than `size` bytes."""
     engine = zlib.decompressobj()
     found: bytes = engine.decompress(raw, size)
     if not engine.eof and engine.decompress(engine.unconsumed_tail, 1):
-        raise ModelFormatError(f"a piece that unfolds to more than {size} bytes")
+        raise ModelFormatError(f"a chunk that unpacks to more than {size} bytes")
     return found
 
 

@@ -1,7 +1,7 @@
 """The bytes of an HDF5 file, and the lists in them: messages, heaps and B-trees.
 
-Written after the format's specification, version 3.0. Every step is charged to the budget of the
-file, so that no chain of addresses, however it is knotted, takes long.
+This follows version 3.0 of the format's specification. Every step is charged to the budget of the
+file, so that no chain of addresses takes long, even if it is circular.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["NOWHERE", "Data", "Message", "dense_messages", "link_names", "messag
 
 Message = tuple[int, int, bytes]  # kind, flags and content
 
-NOWHERE: Final = (1 << 64) - 1  # the address of what there is not
+NOWHERE: Final = (1 << 64) - 1  # the address of something that does not exist
 CONTINUED: Final = 0x10  # the kind of a message that says where the header goes on
 GROUPS, CHUNKS = 0, 1  # kinds of B-trees of version 1
 LINKS_BY_NAME, ATTRIBUTES_BY_NAME = 5, 8  # kinds of B-trees of version 2
@@ -31,7 +31,7 @@ LEVELS: Final = 16  # of a tree, and of blocks in a heap
 
 
 class Data:
-    """A file that is read within its size and within its budget."""
+    """A file, read within its size and its budget."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.size = file, file.seek(0, os.SEEK_END)
@@ -83,7 +83,7 @@ def messages(data: Data, address: int) -> Iterator[Message]:
                 # of the new kind, it begins with a signature and ends with a checksum
                 blocks.append((where + 4, length - 8) if new else (where, length))
                 if where in seen:
-                    raise ModelFormatError("the header of an object goes on in itself")
+                    raise ModelFormatError("the header of an object continues in itself")
                 seen.add(where)
             yield kind, of_message, message
 
@@ -198,7 +198,7 @@ class _Heap:
         self._length_width = min(_width(largest), (direct.bit_length() + 6) // 8)
 
     def read(self, name: bytes) -> bytes:
-        """What the heap holds under an id."""
+        """Return what the heap holds under an id."""
         kind = name[0] >> 4
         if kind == 2:  # so small that the id is it
             if len(name) > 18:
@@ -234,7 +234,7 @@ class _Heap:
         if size <= self._direct:
             return block, offset, size
         if level > LEVELS:
-            raise ModelFormatError("blocks in blocks of a heap without end")
+            raise ModelFormatError("the blocks of a heap are nested without end")
         # such a block has the rows that make up its size
         inner = (size // self._start // self._width).bit_length()
         return self._block(block, inner, offset, level + 1)

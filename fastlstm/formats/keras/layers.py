@@ -1,6 +1,6 @@
 """A chain of Keras layers, with their weights, as a network.
 
-What a kind of layer becomes is one entry in `ADDERS`: a function that takes its options and weights
+Each kind of layer has an entry in `ADDERS`: a function that takes the layer's options and weights,
 and adds parts to the network so far.
 """
 
@@ -106,7 +106,9 @@ class _Built:
     def need_sequences(self, layer: KerasLayer) -> None:
         """Refuse a layer that takes sequences where there are none."""
         if not self.sequences:
-            raise ModelFormatError(f"{layer} needs sequences, but the layers before it end them")
+            raise ModelFormatError(
+                f"{layer} needs a sequence, but the layer before it gives one vector"
+            )
 
     def need_recurrent(self, layer: KerasLayer) -> None:
         """Refuse a layer that stands before the first LSTM."""
@@ -131,7 +133,7 @@ class _Built:
         return Options(str(layer), layer.config, self.version)
 
     def final(self) -> str:
-        """How the outputs of the last step are read: of a forward layer, they are its state."""
+        """Return how the last step's outputs are read; for a forward layer, they are its state."""
         top = next(k for k in reversed(self.parts) if isinstance(k, Layer | Bidirectional))
         return "final" if isinstance(top, Layer) and top.direction == "forward" else "last"
 
@@ -241,8 +243,8 @@ def _activation(built: _Built, layer: KerasLayer) -> None:
     before = built.parts[-1] if built.parts else None
     if not isinstance(before, Dense) or before.activation != LINEAR:
         raise UnsupportedModelError(
-            f"{layer}: an activation is computed behind a Dense without one, not behind "
-            f"{built.last}"
+            f"{layer}: an activation is computed only after a Dense layer that has none, not "
+            f"after {built.last}"
         )
     built.parts[-1] = replace(before, activation=activation)
 

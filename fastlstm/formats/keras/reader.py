@@ -84,7 +84,7 @@ def read(path: Path, *, config: Any = None) -> Found:
 def _check_config(path: Path, saved: Opened, given: bool) -> None:
     """Refuse a file of weights without a config, and a file of a whole model with one."""
     if saved.config is None and not given:
-        what = "give the architecture, what model.to_json() of Keras gives, as a file: "
+        what = "give the architecture, the text of Keras' model.to_json(), as a file: "
         said = f"{path} holds weights alone: {what}"
         raise ValueError(Message(said, Option("config", CONFIG)))
     if saved.config is not None and given:

@@ -1,7 +1,7 @@
 """Where a Keras model's weights are: a tree of groups, a list for each layer, or a live model.
 
-Each of these stores gives the weights of a layer, or of what is in it, such as
-``layers/lstm/cell``, and says at the end what was left over.
+Each of these stores returns the weights of a layer, or of something inside it such as
+``layers/lstm/cell``, and at the end the names of those that were left over.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Store(Protocol):
     """The weights of a model."""
 
     def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
-        """The weights of these names of a layer, or of what is in it, such as its ``"cell"``."""
+        """Return the weights with these names of a layer, or of its ``"cell"`` or another part."""
 
     def rest(self) -> list[str]:
-        """The names of the weights that nobody took."""
+        """Return the names of the weights that were not taken."""
 
 
 class Tree:

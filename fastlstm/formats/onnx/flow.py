@@ -1,10 +1,10 @@
-"""Where each number of an ONNX graph comes from: an id instead of every number.
+"""Where each number of an ONNX graph comes from: every number is replaced by an id.
 
-A graph is followed with a batch of few sequences of few steps. The tensors that depend on its
-input hold ids: which sequence, which step, which output of which layer. Nodes
-that move numbers (Transpose, Reshape, Slice, Concat ...) move the ids, by NumPy's functions of
-that meaning. A layer then finds in the ids themselves which steps it reads, and in which order;
-a permutation that mixes up axes cannot pass for another one.
+A graph is followed with a batch of a few sequences of a few steps. The tensors that depend on its
+input hold ids: which sequence, which step, which output of which layer. Nodes that move numbers
+(Transpose, Reshape, Slice, Concat ...) move the ids, with the corresponding functions of NumPy. A
+layer then finds in the ids which steps it reads, and in which order; a permutation that mixes up
+axes cannot be mistaken for another one.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Values:
     parent: Values | None = None  # before the last layer
     lengths: str | None = None  # the graph's input of them
     states: dict[str, Array] = field(default_factory=dict)  # ids of h and c (D, N, H) at the end
-    starts: tuple[Start, ...] = ()  # of each direction, as far as they are inputs of the graph
+    starts: tuple[Start, ...] = ()  # of each direction, if they are inputs of the graph
 
     @property
     def ids(self) -> Array:
@@ -92,10 +92,10 @@ class Rows:
 
 
 class PartsBuilt:
-    """The parts of a network that were built, by what they were built of.
+    """The parts of a network that have been built, by what they were built from.
 
-    A graph is followed several times. The parts that it comes to are built the first time, and
-    found again while the numbers that they are built of are the same.
+    A graph is followed several times. Its parts are built the first time, and found again later as
+    long as the numbers that they are built from are the same.
     """
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class Flow:
             last = self.sources[-1]
             first = last.first + last.N * last.T * last.K
         if first + N * T * K > MAX_IDS:
-            raise UnsupportedModelError(f"more than {MAX_IDS} numbers of all its tensors")
+            raise UnsupportedModelError(f"its tensors hold more than {MAX_IDS} numbers in all")
         source = Values(first, N, T, K, **about)
         self.sources.append(source)
         self.firsts.append(first)
@@ -382,7 +382,7 @@ class Flow:
         whole = source.read is None and t.shape[-1] == source.T
         whole = whole and bool((np.sort(t, -1) == steps).all())
         if not whole or (n != n[..., :1]).any() or (k != k[..., :1]).any():
-            raise UnsupportedModelError("reduces another axis than that of all steps")
+            raise UnsupportedModelError("reduces an axis other than that of all steps")
         if source.lengths is not None:
             raise UnsupportedModelError(f"a {read} over all steps, with sequence_lens")
         if source.top is None:

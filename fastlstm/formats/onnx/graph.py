@@ -23,7 +23,7 @@ __all__ = ["Constants", "Refused", "Walk", "name_of"]
 
 Array = npt.NDArray[Any]
 
-# What NumPy and Python make of a graph that contradicts itself.
+# What NumPy and Python raise for a graph that contradicts itself.
 _FLAWS: Final = (TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RuntimeError)
 
 
@@ -44,7 +44,7 @@ class Refused:
 
 
 def name_of(node: Any) -> str:
-    """What a message calls a node."""
+    """Return what a message calls a node."""
     made = next((name for name in node.output if name), "")
     domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
     called = repr(node.name) if node.name else f"that gives {made!r}"
@@ -152,7 +152,7 @@ class Walk:
     def value(self, scope: MutableMapping[str, Any], name: str) -> Any:
         """The value of a name: an array, ids or what was refused."""
         if name not in scope:
-            raise ModelFormatError(f"nothing before gives {name!r}")
+            raise ModelFormatError(f"no operator before it gives {name!r}")
         value = scope[name]
         if hasattr(value, "data_type"):  # a tensor that was not needed yet
             value = scope[name] = self.constants[value]
@@ -176,7 +176,7 @@ class Walk:
         if reason := why_not(op, attributes):
             raise UnsupportedModelError(reason)
         if node.domain not in ("", "ai.onnx"):
-            raise UnsupportedModelError("an operator that is not ONNX' own")
+            raise UnsupportedModelError("an operator that is not one of ONNX's own")
         if op == "If":
             return self._branch(node, attributes, scope)
         if op == "LSTM":
@@ -216,10 +216,14 @@ class Walk:
         found: dict[str, Any] = {}
         for attribute in node.attribute:
             if attribute.name in found or attribute.ref_attr_name:
-                raise ModelFormatError(f"the attribute {attribute.name!r} twice, or by reference")
+                raise ModelFormatError(
+                    f"the attribute {attribute.name!r} is given twice, or by reference"
+                )
             read = _ATTRIBUTE_KINDS.get(attribute.type)
             if read is None:
-                raise UnsupportedModelError(f"the kind of its attribute {attribute.name!r}")
+                raise UnsupportedModelError(
+                    f"its attribute {attribute.name!r} is of a kind that is not read"
+                )
             value = read(attribute)
             found[attribute.name] = self.constants[value] if attribute.type == _TENSOR else value
         return found

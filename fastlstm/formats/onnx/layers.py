@@ -1,4 +1,4 @@
-"""ONNX' operators that compute with data, as dense layers, activations and the like."""
+"""ONNX's operators that compute with data, as dense layers, activations and so on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["apply_layer", "check_attributes"]
 
 Array = npt.NDArray[Any]
 
-# The activation by ONNX' operator, and the attributes that it takes with their defaults.
+# The activation by ONNX's operator, and the attributes that it takes with their defaults.
 _ACTIVATIONS: Final[dict[str, tuple[str, dict[str, float]]]] = {
     "Elu": ("elu", {"alpha": 1.0}),
     "HardSigmoid": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
@@ -106,7 +106,7 @@ def _softmax(flow: Flow, node: Node) -> Array:
     x = _only_data(node)
     check_attributes(node.attributes, {"axis"})
     if node.axis("axis", 1 if node.opset < 13 else -1, x.ndim) != x.ndim - 1:
-        raise UnsupportedModelError("a softmax over another axis than the last")
+        raise UnsupportedModelError("a softmax over an axis other than the last")
     return flow.activation(x, SOFTMAX)
 
 
@@ -130,7 +130,7 @@ def _affine(flow: Flow, node: Node) -> Array:
         if node.op == "Div":
             values = 1 / values
     if turned and node.op == "Div":
-        raise UnsupportedModelError("divides by data")
+        raise UnsupportedModelError("divides by a tensor that depends on the input")
     if node.op in ("Mul", "Div"):
         return ids if (values == 1).all() else flow.affine(ids, values, None)
     if turned:

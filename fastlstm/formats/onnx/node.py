@@ -126,7 +126,9 @@ def _read(walk: Walk, target: Any, origins: Origins, unknown: set[str]) -> Layer
         if isinstance(value := values.get(place), Refused):
             raise UnsupportedModelError(f"{place} is not a constant: {value.error}")
     if "sequence_lens" in named and not origins.of(named["sequence_lens"]) & unknown:
-        raise UnsupportedModelError("sequence_lens is a constant; lengths come with a call")
+        raise UnsupportedModelError(
+            "sequence_lens is a constant; here lengths are an argument of each call"
+        )
     attributes = walk.attributes(target)
     state = {}
     for place in ("initial_h", "initial_c"):
@@ -174,5 +176,5 @@ def _uniform(walk: Walk, name: str, origins: Origins, depth: int) -> float:
             if len(found) == 1:
                 return found.pop()
     raise UnsupportedModelError(
-        f"the constant state {name!r} cannot be told without running the graph"
+        f"the value of the constant state {name!r} is not known without running the graph"
     )

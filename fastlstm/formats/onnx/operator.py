@@ -35,7 +35,7 @@ _DIRECTIONS: Final = {
     "bidirectional": ("forward", "reverse"),
 }
 _TURNED: Final = {"forward": "reverse", "reverse": "forward"}
-# ONNX' name in small letters, as ONNX Runtime compares it: ours, the numbers that it takes.
+# ONNX's name in small letters, as ONNX Runtime compares it: ours, the numbers that it takes.
 _ACTIVATIONS: Final = {
     "affine": ("affine", 2),
     "elu": ("elu", 1),
@@ -129,11 +129,11 @@ def read_operator(
     Parameters
     ----------
     attributes : mapping
-        By ONNX' names.
+        By ONNX's names.
     weights : mapping
         ``W``, ``R`` and, if the operator has them, ``B`` and ``P``.
     state : mapping
-        ``initial_h`` and ``initial_c`` as far as they are constants.
+        ``initial_h`` and ``initial_c``, if they are constants.
 
     Raises
     ------
@@ -191,13 +191,13 @@ def _check_shapes(weights: Mapping[str, Array], D: int, H: int) -> None:
 
 
 def _i_f_g_o(name: str, values: Array) -> Array:
-    """Weights whose gates stand in ONNX' order, i o f g."""
+    """Weights whose gates stand in ONNX's order, i o f g."""
     i, o, f, g = widened(name, values).reshape(4, -1, *values.shape[1:])
     return np.concatenate([i, f, g, o])
 
 
 def _peepholes(values: Array) -> Array:
-    """Peepholes in the order i f o, from ONNX' i o f."""
+    """Peepholes in the order i f o, from ONNX's i o f."""
     i, o, f = widened("P", values).reshape(3, -1)
     return np.stack([i, f, o])
 
@@ -242,8 +242,8 @@ def _activations(
         beta = betas.pop(0) if numbers > 1 and betas else None
         if ours in _WITHOUT_DEFAULTS and None in (alpha, beta)[:numbers]:
             raise UnsupportedModelError(
-                f"activation {name!r} without its alpha or beta: for ONNX Runtime they are 0 then, "
-                "which ONNX does not say"
+                f"activation {name!r} without its alpha or beta: ONNX Runtime takes 0 for them, "
+                "but ONNX itself does not say so"
             )
         found.append(Activation(ours, alpha, beta))
     if alphas or betas:

@@ -1,4 +1,4 @@
-"""ONNX' operators that move numbers or compute with constants, as functions of NumPy arrays.
+"""ONNX's operators that move numbers or compute with constants, as functions of NumPy arrays.
 
 Their meaning changes with the version of the operator set: what was an attribute became an input.
 `Node.ints` finds it in either place.
@@ -139,7 +139,7 @@ def _slice(node: Node, x: Array) -> Array:
             not -size <= k <= size and abs(k) < INT32_MAX for k in (start, end)
         ):
             raise UnsupportedModelError(
-                f"a slice {start} : {end} that shortens longer sequences or batches only"
+                f"a slice {start} : {end} that shortens only longer sequences or batches"
             )
         backwards = step < 0
         stop = None if end < -size and backwards else end  # NumPy's -1 is the last one
@@ -158,12 +158,12 @@ def _split(node: Node, x: Array) -> tuple[Array, ...]:
     sizes = node.ints("split", 1)
     parts = node.attributes.get("num_outputs", node.outputs)
     if parts > MAX_INTS:
-        raise ModelFormatError(f"{parts} parts of {x.shape[axis]}")
+        raise ModelFormatError(f"splits an axis of {x.shape[axis]} into {parts} parts")
     if sizes is None:
         each = -(-x.shape[axis] // parts)
         sizes = [each] * (parts - 1) + [x.shape[axis] - each * (parts - 1)]
     if sum(sizes) != x.shape[axis] or min(sizes) < 0:
-        raise ModelFormatError(f"parts {sizes[:8]} of {x.shape[axis]}")
+        raise ModelFormatError(f"splits an axis of {x.shape[axis]} into parts of {sizes[:8]}")
     charge(memory=200 * len(sizes), steps=4 * len(sizes))
     return tuple(np.split(x, np.cumsum(sizes)[:-1], axis))
 
@@ -182,14 +182,16 @@ def _tile(node: Node, x: Array) -> Array:
 def _dropout(node: Node, x: Array) -> Array:
     training = node.values[2] if len(node.values) > 2 else None
     if training is not None and (not isinstance(training, np.ndarray) or training.any()):
-        raise UnsupportedModelError("a dropout that is at work (training_mode)")
+        raise UnsupportedModelError("a dropout in training_mode")
     return x
 
 
 def _reverse_sequence(node: Node, x: Array) -> Array:
     time, batch = node.axis("time_axis", 0, x.ndim), node.axis("batch_axis", 1, x.ndim)
     if node.ints("sequence_lens", 1) != [x.shape[time]] * x.shape[batch]:
-        raise UnsupportedModelError("reverses unequal lengths; an LSTM of direction reverse can")
+        raise UnsupportedModelError(
+            "reverses sequences of unequal length; only an LSTM of direction reverse can"
+        )
     return np.flip(x, time)
 
 

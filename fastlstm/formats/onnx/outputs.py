@@ -1,4 +1,4 @@
-"""What an ONNX graph gives, as a network: which steps are read, and what is applied to them."""
+"""The outputs of an ONNX graph as a network: which steps are read, and what is applied to them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class _Rest:
 def _network_of_one(flow: Flow, ids: Array) -> tuple[Values, Network]:
     """Where one output comes from, and the network that gives it alone."""
     if not ids.size:
-        raise UnsupportedModelError("there is nothing in it")
+        raise UnsupportedModelError("it is empty")
     source, n, t, k = flow.located(ids)
     top = source.top
     if top is None:
@@ -117,7 +117,7 @@ def _network_of_one(flow: Flow, ids: Array) -> tuple[Values, Network]:
         every = True
         if _is_one_of(flat, _sequences(source.ids[:, ::-1], top)) and source.T > 1:
             if not isinstance(top, Layer) or top.direction != "reverse":
-                raise UnsupportedModelError("the output's steps stand in reverse order")
+                raise UnsupportedModelError("the output's steps are in reverse order")
             layers[-1] = _go_backwards(flow, top)
         else:
             _require(flat, _sequences(source.ids, top), "sequences, steps and outputs")

@@ -1,7 +1,7 @@
 """Networks from ONNX: a whole graph that is one chain, or one LSTM operator of any graph.
 
-The graph is never run. It is followed with ids in the place of numbers (`flow`), for two
-examples of sizes where it leaves them open, and both must come out as the same network.
+The graph is never run. It is followed with ids in place of numbers (see `flow`). If it leaves sizes
+open, that is done for two examples of them, which must give the same network.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ EXAMPLES: Final = ((2, 3), (3, 5))  # sequences and steps, where the graph leave
 ONE_BY_ONE: Final = ((1, 3), (1, 5))  # for graphs that do not run for a larger batch
 FLOATS: Final = {1: np.float32, 10: np.float32, 11: np.float64, 16: np.float32}
 INTEGERS: Final = (2, 3, 4, 5, 6, 7, 12, 13)
-# What the axes of an input of so many axes may be: batch, steps, numbers of a step.
+# By the number of axes of an input, what they may be: batch, steps, numbers of a step.
 ROLES: Final = {1: ("T",), 2: ("NT", "TN", "TF"), 3: ("NTF", "TNF")}
 
 
@@ -128,7 +128,7 @@ def _parsed(file: IO[bytes]) -> Any:
 def _network_of(model: Any, folder: Folder, node: str | None) -> Network:
     versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
     if len(versions) != 1 or not model.HasField("graph") or not model.graph.output:
-        raise ModelFormatError("expected a graph with outputs and one version of ONNX' operators")
+        raise ModelFormatError("expected a graph with outputs and one version of ONNX's operators")
     opset = versions[0]
     if not 1 <= opset <= MAX_OPSET:
         raise UnsupportedModelError(
@@ -156,7 +156,7 @@ def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
     ranks = (3, 2) if dims is None else (len(dims),)
     roles = [role for rank in ranks for role in ROLES.get(rank, ())]
     if any(node.op_type == "LSTM" and data.name == node.input[0] for node in graph.node):
-        roles.reverse()  # ONNX' own order first, so that its flaws are told
+        roles.reverse()  # ONNX's own order first, so that its flaws are told
     if not roles:
         raise UnsupportedModelError(f"input {data.name!r} of {len(dims or ())} axes")
     axes = [(role, k) for role in roles for k in _features(dims, role, graph, constants)]
@@ -184,8 +184,8 @@ def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
         return followed(EXAMPLES)
     except _NotSo as error:
         refused = error.refused
-    # A graph that runs for no other batch than 1 computes one sequence, as each row here does.
-    # One that runs for more, but mixes sequences, is refused.
+    # A graph that runs only for a batch of 1 computes one sequence, as each row does here.
+    # A graph that runs for larger batches but mixes their sequences is refused.
     try:
         found = followed(ONE_BY_ONE)
     except _NotSo as error:
@@ -193,9 +193,9 @@ def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
     if refused.by_size:
         return found
     raise UnsupportedModelError(
-        f"{refused.error}. For a batch of 1 the graph is one that this version computes, for "
-        "more it mixes sequences: export the model with the batch as an axis of its own all the "
-        "way through, or with a batch of 1 as the fixed size of that axis"
+        f"{refused.error}. This version could compute the graph for a batch of 1, but a larger "
+        "one mixes its sequences: export the model with the batch as an axis of its own all the "
+        "way through, or fix the size of that axis at 1"
     )
 
 
@@ -312,5 +312,5 @@ def _inputs(graph: Any) -> tuple[Any, dict[str, Any]]:
     (name,) = data
     tensor = inputs[name].type.tensor_type
     if tensor.elem_type not in FLOATS and tensor.elem_type not in INTEGERS:
-        raise UnsupportedModelError(f"input {name!r} of ONNX' data type {tensor.elem_type}")
+        raise UnsupportedModelError(f"input {name!r} of ONNX's data type {tensor.elem_type}")
     return inputs[name], {key: value for key, value in inputs.items() if key != name}

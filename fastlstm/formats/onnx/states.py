@@ -23,7 +23,9 @@ def read_lengths(flow: Flow, value: Any, batch: int, steps: int) -> str | None:
     if isinstance(value, np.ndarray):
         if value.shape == (batch,) and (value == steps).all():
             return None
-        raise UnsupportedModelError("sequence_lens is a constant; they come with a call")
+        raise UnsupportedModelError(
+            "sequence_lens is a constant; here lengths are an argument of each call"
+        )
     source, _, _, k = flow.located(value.array)
     if source.read is None or not source.read.startswith("input ") or value.array.shape != (batch,):
         raise UnsupportedModelError("sequence_lens is not an input of the graph")
@@ -62,4 +64,4 @@ def _start(flow: Flow, name: str, ids: Array) -> tuple[str, int]:
             for row, state in enumerate(states):
                 if np.array_equal(k, state):
                     return source.read, row
-    raise UnsupportedModelError(f"{name} is neither a constant nor, as it came in, an input")
+    raise UnsupportedModelError(f"{name} is neither a constant nor an unchanged input of the graph")

@@ -54,7 +54,7 @@ def to_array(tensor: Any, folder: Folder = None) -> Array:
     if tensor.data_type not in _KINDS:
         raise UnsupportedModelError(
             f"tensor {tensor.name!r}: this version reads floats, integers and bools, "
-            f"got ONNX' data type {tensor.data_type}"
+            f"got ONNX's data type {tensor.data_type}"
         )
     kind, field = _KINDS[tensor.data_type]
     dtype = np.dtype(kind)

@@ -1,8 +1,8 @@
 """``.pt``, ``.pth`` and ``.ckpt`` files without torch: state_dicts, checkpoints, whole modules,
 TorchScript archives.
 
-No code of the file is executed, that of a TorchScript archive neither: its tensors are the
-attributes of its modules, as the pickle in it has them.
+No code in a file is executed, not even that of a TorchScript archive: its tensors are read as the
+attributes of its modules, from the pickle in it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Stored:
                 for k in numbers  # of up to 16 bytes each
             ):
                 raise ModelFormatError(
-                    "expected a tensor of lengths of 0 or more, and of less than 2 ** 59"
+                    "expected a tensor with a shape of 0 or more, and below 2 ** 59"
                 )
         if len(shape) != len(strides) or len(shape) > 8:
             raise ModelFormatError(f"{len(strides)} strides do not fit a shape of {len(shape)}")
@@ -186,13 +186,13 @@ def _maker(read: ReadStorage) -> Callable[[Named, tuple[Any, ...]], Any]:
 def _of_type(made: Any, function: Any = None, kind: Any = None, arguments: Any = ()) -> Any:
     """A tensor of a subclass, or one that has attributes."""
     if not isinstance(function, Named) or not isinstance(arguments, tuple):
-        raise ModelFormatError("expected a tensor of a type")
+        raise ModelFormatError("expected a tensor with its type")
     if kind not in (Named("torch", "Tensor"), Named("torch.nn.parameter", "Parameter")):
         # anything else may be a tuple in a tuple in a tuple, whose text has no end
         named = f" ({kind})" if isinstance(kind, Named) else ""
         return Unread(f"a tensor of a class of its own{named}")
     if function.name == "_rebuild_from_type_v2":
-        raise ModelFormatError("a type of a type of a tensor")
+        raise ModelFormatError("the type of a tensor has a type itself")
     return made(function, arguments)
 
 
@@ -234,7 +234,9 @@ def _from_archive(file: IO[bytes]) -> Any:
             info: zipfile.ZipInfo | None = members.get(f"{top}data/{key}")
             if info is None or info.file_size != size:
                 there = "nothing" if info is None else f"{info.file_size} bytes"
-                raise ModelFormatError(f"storage {key} takes {size} bytes, there is {there}")
+                raise ModelFormatError(
+                    f"storage {key} takes {size} bytes, but the archive has {there} for it"
+                )
             raw[key] = read_member(archive, info)
         return raw[key]
 

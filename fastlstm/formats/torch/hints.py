@@ -1,4 +1,4 @@
-"""What a caller says about a model of which there are weights alone, checked once."""
+"""The hints that a caller gives about bare weights, checked once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Hints(NamedTuple):
     skip: int = 0
 
     def checked(self) -> Hints:
-        """The same with lists as lists.
+        """Return the hints, checked, with all sequences as lists.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What to say about weights that no hint names: what they are, and how they could be named."""
+"""Messages about weights that no hint names: what they are, and how to name them."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def _readings(hints: Hints, **change: Any) -> Said:
 
 
 def refuse_left_over(groups: list[Group], hints: Hints, place: Place) -> None:
-    """Refuse weights besides those of the LSTM and of what is named: they would be left out.
+    """Refuse weights that neither the LSTM nor a hint accounts for: they would be left out.
 
     Raises
     ------
     UnsupportedModelError, WrongChoice, ValueError
-        Always; which of them depends on whose mistake it can be.
+        Always. Which of them depends on whether the model or the hints can be the reason.
     """
     strange = [group for group in groups if group.kind == "other"]
     said: Said = [f"the model holds more than an LSTM{_named(hints)}: {_listed(groups)}"]
@@ -81,7 +81,7 @@ def refuse_left_over(groups: list[Group], hints: Hints, place: Place) -> None:
     said.append(Option("ignore"))
     if strange and not hints.alone:
         raise UnsupportedModelError(Message(*said))
-    # without any hint, nobody has made a choice yet
+    # without any hint, the caller has not made a choice yet
     chosen = hints.prefix or hints.ignore or hints.embedding or hints.head is not None
     raise (WrongChoice if chosen else ValueError)(Message(*said))
 

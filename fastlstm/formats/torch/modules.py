@@ -1,6 +1,6 @@
-"""Torch modules: their kinds, what their activations compute, and what nobody has named.
+"""Torch modules: their kinds, what their activations compute, and which of them no hint names.
 
-A module is a live one, a TorchScript one, or a `Holder` of what a file has of one.
+A module is a live one, a TorchScript one, or a `Holder` with the attributes of one in a file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Piece(NamedTuple):
 
 # Kind of module behind an LSTM: what reads it.
 _LAYERS: Final[dict[str, Read]] = {"Linear": dense_from}
-# Modules that compute nothing in eval() mode: beside the LSTM and its head they do no harm.
+# Modules that compute nothing in eval() mode, and so need no hint.
 _INERT = re.compile(r"\w*Dropout[123]?d?|Identity|Sequential|ModuleList|ModuleDict")
 _HARDSIGMOID: Final = Activation("hard_sigmoid", 1 / 6, 0.5)
 
@@ -241,8 +241,8 @@ def _is_named(module: Any, hint: Activation | str) -> bool:
 def _unnamed(modules: Modules, hinted: Sequence[Activation | str]) -> dict[str, str]:
     """The kinds of the modules that no hint stands for; one hint stands for one module.
 
-    Where there are more of a kind than hints, nobody knows which of them is meant: all of the
-    kind are in the result.
+    If there are more modules of a kind than hints, it is not known which of them are meant, so the
+    result has all of that kind.
     """
     open_hints = list(hinted)
     named: set[int] = set()  # a module may have several names
@@ -310,7 +310,7 @@ def refuse_in_front(modules: Modules, behind: set[str]) -> None:
     modules : mapping
         All of them but those that hold others or have weights, whose sizes are looked at.
     behind : set of str
-        Modules that cannot stand in front, and all that is in them neither.
+        Modules that cannot stand in front, nor can anything in them.
 
     Raises
     ------

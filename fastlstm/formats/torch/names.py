@@ -71,7 +71,7 @@ def find_lstms(tensors: Mapping[str, Any], prefix: str | Sequence[str]) -> list[
             _refuse_norm(normed[0])
         if quantised := [name for name in tensors if _QUANTISED.search(name)]:
             raise UnsupportedModelError(
-                f"{quantised[0]}: a quantised LSTM; save the model as it was before that"
+                f"{quantised[0]}: a quantised LSTM; save the model as it was before quantisation"
             )
         raise ValueError(
             "expected the tensors of an LSTM, weight_ih_l0 first, "
@@ -162,7 +162,7 @@ def layers_from(
             raise ValueError(f"{name}: not a weight of an LSTM that this version knows")
         cell = found.setdefault((int(layer), bool(reverse)), {})
         if kind in cell:
-            raise ValueError(f"{name}: beside {cell[kind]}, is it an LSTM or an LSTMCell?")
+            raise ValueError(f"{name}: there is {cell[kind]} too; is it an LSTM or an LSTMCell?")
         cell[kind] = name
     layers: list[Layer | Bidirectional] = []
     for k in range(max((k for k, _ in found), default=0) + 1):
@@ -243,7 +243,7 @@ def dense_from(
     if unknown := sorted(set(mine) - {f"{name}.weight", f"{name}.bias"}):
         raise WrongChoice(
             Message(
-                Option("head", name), f": expected a weight and a bias only, got also {unknown}"
+                Option("head", name), f": expected only a weight and a bias, but also got {unknown}"
             )
         )
     try:

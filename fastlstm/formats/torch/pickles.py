@@ -1,8 +1,9 @@
 """Pickles of torch files, read without executing anything.
 
-A pickle is a program for a small machine that may call any function. This machine knows
-containers, text and numbers; of a call it keeps what would be called. Python's own unpickler, told
-to refuse functions, would still let a file claim memory and change objects of this process.
+A pickle is a program for a small machine that can call any function. The machine here knows only
+containers, text and numbers; instead of calling a function, it records what would be called.
+Python's own unpickler, even if told to refuse functions, would still let a file claim memory and
+change objects of this process.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MAX_NAME: Final = 1000  # letters of a module or class
 MAX_BITS: Final = 1 << 12  # of a number: the states of random generators have some hundreds
 PERSISTENT: Final = Named("", "persistent")
 
-# What a state_dict and the bookkeeping of a checkpoint are made of.
+# The types that a state_dict and the bookkeeping of a checkpoint consist of.
 _CONTAINERS: Final[dict[Named, Callable[[], Any]]] = {
     Named("collections", "OrderedDict"): dict,
     Named("collections", "defaultdict"): dict,
@@ -34,8 +35,8 @@ _CONTAINERS: Final[dict[Named, Callable[[], Any]]] = {
         for name in ("set", "frozenset")
     },
 }
-# Nothing is called whatever its name is. But a file that wants these called is an attack on those
-# who read it with Python's own unpickler, and its weights are as trustworthy.
+# Nothing is ever called, whatever its name. But a file that asks to call one of these is an attack
+# on anyone who reads it with Python's own unpickler, and its weights deserve no trust either.
 _HOSTILE: Final = {
     *("ctypes", "nt", "os", "posix", "pty", "runpy", "subprocess"),
     *(f"builtins.{k}" for k in ("__import__", "compile", "eval", "exec", "input", "open")),
@@ -87,7 +88,7 @@ class _Machine:
 
     def pop(self) -> Any:
         if not self._stack or self._stack[-1] is _MARK:
-            raise ModelFormatError("the pickle takes more than it has put down")
+            raise ModelFormatError("the pickle takes more off its stack than it has put there")
         return self._stack.pop()
 
     def _pop_to_mark(self) -> list[Any]:
@@ -310,13 +311,13 @@ def _extend(target: Any, items: list[Any]) -> None:
 
 def _named(module: Any, name: Any) -> Named:
     if not isinstance(module, str) or not isinstance(name, str):  # its text may have no end
-        raise ModelFormatError("the pickle names what has no name")
+        raise ModelFormatError("the pickle names a class by something other than text")
     if len(module) + len(name) > MAX_NAME:
         raise ModelFormatError(f"the pickle names a class by more than {MAX_NAME} letters")
     home = module.replace("__builtin__", "builtins")
     if home.partition(".")[0] in _HOSTILE or f"{home}.{name}" in _HOSTILE:
         raise ModelFormatError(
-            f"it wants {module}.{name} called, which no model needs: the file is hostile; nothing "
+            f"it asks to call {module}.{name}, which no model needs: the file is hostile; nothing "
             "was executed"
         )
     return Named(module, name)

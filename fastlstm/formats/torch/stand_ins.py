@@ -1,7 +1,7 @@
-"""What stands for the objects of a pickle, of which none is ever made.
+"""Stand-ins for the objects of a pickle, none of which is ever created.
 
-A class of a stranger is a name, its instance a `Stranger` that keeps its state as the pickle has
-it. Where that is the state of a torch module, `settled` takes the parameters, buffers and modules
+An unknown class is only a name, and its instance a `Stranger` that keeps its state as it is in the
+pickle. If that is the state of a torch module, `settled` takes the parameters, buffers and modules
 out of it, as ``state_dict()`` does. NumPy's arrays are read like tensors.
 """
 

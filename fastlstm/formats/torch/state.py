@@ -1,4 +1,4 @@
-"""What a caller or a file hands over as a model: its tensors and modules by their full names."""
+"""The tensors and modules of a model, from a caller or a file, by their full names."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Holder:
 def parts_of(source: Any) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """The tensors by their full names, and the modules; a mapping of tensors has none.
 
-    A mapping may hold others, as checkpoints do: then names are joined with dots, and what is
-    neither a mapping nor a tensor, or is a number beside the tensors, is bookkeeping.
+    A mapping may hold others, as checkpoints do: then names are joined with dots. What is neither a
+    mapping nor a tensor, and a number beside the tensors, is bookkeeping and is left out.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def _flattened(source: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any
                 if len(here) > MAX_DEPTH:
                     if isinstance(value, Holder):
                         raise UnsupportedModelError(
-                            f"{name}: expected modules of up to {MAX_DEPTH} inside of each other"
+                            f"{name}: expected modules nested at most {MAX_DEPTH} deep"
                         )
                     continue
                 if id(value) in seen:

@@ -1,7 +1,7 @@
-"""A torch module, or its tensors by name, as a network. Imports torch for neither.
+"""A torch module, or its tensors by name, as a network. Neither needs torch to be imported here.
 
-What a ``forward`` does with the weights is not in them. So the caller names the parts (`Hints`),
-and whatever is left over, of weights or of modules, is refused.
+The weights do not say what a ``forward`` does with them. So the caller names the parts (`Hints`),
+and weights or modules that are left over are refused.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ class _Model:
     # --- what is left ------------------------------------------------------------------------
 
     def refuse_the_rest(self) -> None:
-        """Refuse weights and modules that nobody has named, unless they are left out rightly."""
+        """Refuse weights and modules that no hint names, unless they may be left out."""
         hints = self.hints
         groups = groups_of(self.tensors, self.rest)
         if hints.alone:

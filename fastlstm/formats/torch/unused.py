@@ -1,9 +1,9 @@
 """Weights that no hint names: what they are, and whether a network may leave them out.
 
-A file of weights does not say what is done with them. So whatever stands beside the LSTM and the
-parts that the caller names is taken for a part of the network, unless the caller leaves it out by
-name (`ignore`), or asks for the LSTM alone (a `prefix` without a head). Then what follows the LSTM
-is left out, and so is what could not stand in front of it unnoticed.
+A file of weights does not say what is done with them. So everything besides the LSTM and the parts
+that the caller names is assumed to belong to the network, unless the caller leaves it out by name
+(`ignore`), or asks for the LSTM alone (a `prefix` without a head). In that case what follows the
+LSTM is left out, and so is anything that could not stand in front of it unnoticed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Group:
     what : str
         The same in words.
     inputs, outputs : int, optional
-        How many numbers go in and come out, as far as the shapes say.
+        How many numbers go in and come out, if the shapes say so.
     """
 
     name: str
@@ -138,10 +138,10 @@ def _cell(name: str, shapes: dict[str, tuple[int, ...]]) -> Group:
 
 
 def fits_in_front(group: Group, width: int) -> bool:
-    """Whether these weights may stand in front of an LSTM of so many inputs without being missed.
+    """Whether weights could be left out unnoticed in front of an LSTM of `width` inputs.
 
-    Then a network without them takes the same inputs, and gives other numbers. A dense layer that
-    changes the number of inputs is missed: the sequences would not fit.
+    Then a network without them takes the same inputs, but gives other numbers. A dense layer that
+    changes the number of inputs would be noticed, because the sequences would not fit.
     """
     if group.kind == "unknown":
         return group.inputs in (None, 1, width)
@@ -151,7 +151,7 @@ def fits_in_front(group: Group, width: int) -> bool:
 
 
 def in_front(groups: Iterable[Group], width: int) -> list[Group]:
-    """Those that may stand in front of an LSTM of so many inputs, alone or in a row."""
+    """Return those that may stand in front of an LSTM of this width, alone or in a row."""
     groups = list(groups)
     from_inputs = _reached([(k.inputs, k.outputs) for k in groups], width)
     to_lstm = _reached([(k.outputs, k.inputs) for k in groups], width)

@@ -33,7 +33,7 @@ class Log(Appended):
     Raises
     ------
     ValueError
-        The file is damaged, or does not hold so many rows.
+        The file is damaged, or does not hold `written` rows.
     """
 
     def __init__(self, path: Path, size: int, schema: Any, written: int = 0) -> None:

@@ -48,7 +48,7 @@ class Writer(Protocol):
         Raises
         ------
         ValueError
-            The files are not there, or cannot hold so many. Any that were opened are closed.
+            A file is missing, or cannot hold that many. Any that were opened are closed.
         """
 
     def write(self, scored: Scored) -> None:
@@ -64,7 +64,7 @@ class Writer(Protocol):
         """Cut the files back to sizes that were returned earlier."""
 
     def finish(self, written: int) -> None:
-        """Complete the files of so many sequences, on the disk. It may be interrupted."""
+        """Complete the files, on the disk, for a number of sequences. It may be interrupted."""
 
     def targets(self) -> dict[str, Path]:
         """Return where each complete file belongs, by its name; the destination comes last.

@@ -1,4 +1,4 @@
-"""Stretches of a file mapped into memory, a few at a time, while nobody can cut it short.
+"""Stretches of a file mapped into memory, a few at a time, while no program can cut it short.
 
 Mapped pages cost almost nothing to read: 0.005 s of processor time for 1 GB that the system has
 cached, where reading into buffers takes 0.4 s (Xeon at 2.8 GHz, Linux 6.18). But reading a mapped
@@ -94,7 +94,7 @@ class MappedPages:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody waits to write to the file, or waited until the lease ran out."""
+        """Whether another program waits to write to the file, or waited until the lease ran out."""
         return self.leased and _broken(self.file.fileno())
 
     def _advise(self, advice: int | None, begin: int, end: int) -> None:

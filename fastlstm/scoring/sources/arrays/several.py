@@ -15,7 +15,7 @@ from fastlstm.scoring.sources.layout import Layout
 
 __all__ = ["joined"]
 
-BEHIND = 2  # once so many later chunks are taken, a chunk has been scored
+BEHIND = 2  # a chunk has been scored once this many later ones have been taken
 
 
 def joined(readers: Iterable[Reader], layout: Layout) -> Reader:

@@ -22,7 +22,7 @@ class StreamFile(io.BufferedReader):
     exhausted = False
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read so many bytes, or what is left; a damaged size in the file takes no memory."""
+        """Read at most `size` bytes; a damaged size in the file takes no memory."""
         data = super().read(size if size is None else min(size, AT_ONCE))
         self.exhausted |= bool(size) and not data
         if size is None or size <= AT_ONCE or len(data) < AT_ONCE:

@@ -158,7 +158,7 @@ def refuse_index(name: str, columns: Sequence[str], otherwise: Message) -> None:
     Parameters
     ----------
     name, columns
-        The file, and the columns that would be inputs although nobody named them.
+        The file, and the columns that would become inputs without having been named.
     otherwise
         What to do if the column is meant.
 

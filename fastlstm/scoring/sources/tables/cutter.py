@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 After = Callable[[int, int], Position]  # the position of a window in a sequence, by both numbers
 
 # What is wrong with a step, from bad to worse; 0 is good.
-REASONS = ("", "null", "unparsable", "a step with another number of inputs")
+REASONS = ("", "null", "unparsable", "a step with the wrong number of inputs")
 NULL, UNPARSABLE, WRONG_INPUTS = 1, 2, 3
 
 

@@ -14,10 +14,10 @@ __all__ = ["ParquetFile"]
 # are read unbuffered: with a buffer, a page takes as much memory as it claims, up to 2 GB.
 BUFFER = 2**20
 SMALL = 2**23
-# How large rows of unequal size are is measured, at first on so many. A row group also says so for
+# The size of rows of unequal size is measured, at first on this many. A row group also says so for
 # each column, but Arrow ends the process where the statistics beside it are damaged.
 FIRST_ROWS = 1024
-OFF = 4  # a group is read anew with another batch size if so many times more or fewer rows fit
+OFF = 4  # a group is read again in other batches if this many times more or fewer rows fit
 REREAD = 1 / 16  # of a group's rows, at most, are read a second time for that
 
 

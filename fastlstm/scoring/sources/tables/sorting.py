@@ -17,7 +17,7 @@ from fastlstm.scoring.sources.tables.table import Address, Batch, Table
 
 __all__ = ["Sorted", "order_of"]
 
-# A table of up to so many chunks is sorted in memory.
+# A table of up to this many chunks is sorted in memory.
 IN_MEMORY = 4
 LEAST_MEMORY = 2**26  # bytes for DuckDB
 
