@@ -276,7 +276,7 @@ def _is_readable(array: Array, dtype: np.dtype[Any]) -> bool:
 
 
 def _writeable_view(array: Array) -> Array:
-    """Return the array, seen as writeable: Numba would compile anew for a read-only one.
+    """Return the array, seen as writeable: for a read-only one Numba has no compiled kernel.
 
     The kernels only read it.
     """
