@@ -390,7 +390,7 @@ class LSTM:
         source, start, threads = check_call(network, x, lengths, state, threads)
         size = network.output_size
         shape = (source.n_rows, source.n_steps, size) if every else (source.n_rows, size)
-        result = None if out is None else check_out(out, shape, network.dtype, source)
+        result = None if out is None else check_out(out, shape, network.dtype, source, start)
         if result is None:
             result = new_array(shape, network.dtype, source)
         elif every and source.lengths is not None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from model_files import random, tensors
 
-from fastlstm import UnsupportedModelError, from_keras, from_torch, reference
+from fastlstm import LSTM, UnsupportedModelError, from_keras, from_torch, reference
 from fastlstm.check import allowed_error, check_keras, compare, verify
 
 pytestmark = pytest.mark.usefixtures("few_kernels")
@@ -185,6 +185,14 @@ def test_a_keras_model_is_compared():
         check_keras(Live(model.predict(x) + 0.01), model, x)
     with pytest.raises(ValueError, match=r"check: no sequences to compare, got shape \(0, 5, 3\)"):
         check_keras(Live(model.predict(x[:0])), model, x[:0])
+
+
+def test_a_masked_keras_model_is_compared():
+    """With a mask there is no maximum to try: the message says how far apart they are."""
+    plain = from_torch(tensors((3, 4)))
+    model, x = LSTM(plain.layers, mask_value=0.0), random(4, 5, 3)
+    with pytest.raises(UnsupportedModelError, match=r"what the Keras model does: they are 0\.01"):
+        check_keras(Live(model.predict(x) + 0.01), model, x)
 
 
 def test_ids_are_compared_as_they_are(tmp_path):

@@ -11,7 +11,7 @@ from helpers import choose_of_few_tiles
 
 from fastlstm import reference
 from fastlstm.commands.demo import show, weather
-from fastlstm.engine.run import engine as run
+from fastlstm.engine.run import packed
 
 TABLE = """\
 step 1: forget 0.6225 input 0.6457 candidate 0.6044 cell 0.3902 output 0.6900 hidden 0.2564
@@ -25,7 +25,7 @@ predicted next value: 3.4827
 def printed() -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(show, "REPEATS", 1)
-        patch.setattr(run, "choose_tile", choose_of_few_tiles)  # `few_kernels` comes too late
+        patch.setattr(packed, "choose_tile", choose_of_few_tiles)  # `few_kernels` comes too late
         out = io.StringIO()
         show.show_demo(out)
     return out.getvalue()

@@ -90,6 +90,22 @@ def test_against_the_reference(name, dtype):
                     assert_close(given, true, dtype, f"trace of layer {layer}, {what}")
 
 
+@pytest.mark.parametrize("read", ["last", "max", "mean"])
+def test_one_step_and_every_step_of_one_model(read):
+    """The head is part of the kernel in one of the two calls, and not in the other."""
+    make = Maker(1, "float64")
+    direction = "reverse" if read == "last" else "forward"
+    layers, head = [make.layer(3, 5, direction=direction)], make.dense(5, 2)
+    model, other_way_round = LSTM(layers, head, read=read), LSTM(layers, head, read=read)
+    x = make_values(model, N, T)
+    results = [
+        (model, False), (model, True), (other_way_round, True), (other_way_round, False)
+    ]  # fmt: skip
+    for each, every in results:
+        expected = reference.predict(each.network, x, return_sequences=every)
+        assert_close(each.predict(x, return_sequences=every), expected, "float64", f"{every=}")
+
+
 @pytest.mark.usefixtures("few_kernels")
 @pytest.mark.parametrize("where", ["end", "holes"])
 @pytest.mark.parametrize("name", MASKED)

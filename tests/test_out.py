@@ -38,6 +38,17 @@ def test_over_a_list():
     assert_same_bits(out, expected)
 
 
+def test_over_the_state():
+    """A state that a call has returned is read where it lies."""
+    model, x = make_model(3, (3,), 1), make_input(40, 5, 3)
+    for part in range(2):
+        _, state = model(x)
+        expected = model.predict(x, state=state)
+        out = state[0][part].reshape(-1)[-40:].reshape(40, 1)
+        assert model.predict(x, state=state, out=out) is out
+        assert_same_bits(out, expected)
+
+
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
 def test_subclass_of_an_array():
     model, x = make_model(3, (3,)), make_input(5, 4, 3)

@@ -71,9 +71,16 @@ def new_array(shape: tuple[int, ...], dtype: np.dtype[Any], source: Source) -> A
 
 
 def check_out(
-    out: Array, shape: tuple[int, ...], dtype: np.dtype[Any], source: Source
+    out: Array,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    source: Source,
+    start: tuple[Array, Array] | None,
 ) -> Array | None:
     """Return `out` in the form that the engine writes to, or None if it cannot write in place.
+
+    It cannot where it shares memory with what is read: the sequences, or the state before the
+    first step.
 
     Raises
     ------
@@ -88,8 +95,11 @@ def check_out(
         )
     if not out.flags.writeable:
         raise ValueError("expected out to be writeable, got a read-only array")
-    direct = out.flags.c_contiguous and out.flags.aligned and not source.overlaps(out)
-    return out.view(np.ndarray) if direct else None
+    if not (out.flags.c_contiguous and out.flags.aligned) or source.overlaps(out):
+        return None
+    if start is not None and any(np.may_share_memory(part, out) for part in start):
+        return None
+    return out.view(np.ndarray)
 
 
 def is_lazy(x: Any) -> bool:

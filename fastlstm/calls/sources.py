@@ -280,7 +280,7 @@ def _is_readable(array: Array, dtype: np.dtype[Any]) -> bool:
 def _writeable_view(array: Array) -> Array:
     """Return a view of the array that is marked writeable.
 
-    The kernels only read it, but Numba would compile another kernel for a read-only array.
+    The kernels only read it, but none is compiled for a read-only array.
     """
     if array.flags.writeable or array.size == 0:
         return array if array.size else np.empty(0, array.dtype)

@@ -47,9 +47,6 @@ class Cell(NamedTuple):
         return "_".join([*names, *options])
 
 
-USUAL = Cell()
-
-
 def cell_of(layer: Layer) -> Cell:
     """Return the kind of a layer's cell."""
     gate, candidate, output = (activation.name for activation in layer.activations)

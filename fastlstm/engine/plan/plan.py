@@ -96,7 +96,7 @@ def make_plan(stack: Stack, head: Dense | None, tile: Tile, every_step: bool) ->
         places.layers,
         places.plan,
         panels,
-        panels[:0],
+        np.empty(0, panels.dtype),  # a view would keep panels that another plan's have replaced
         places.size,
         kernel(tile.kind),
     )

@@ -64,17 +64,17 @@ class _Plans:
     def plan(self, stack: Stack, head: Dense | None, tile: Tile, sequences: bool) -> Plan:
         """Return the plan of a stack for one kind of tile."""
         plan = make_plan(stack, head, tile, sequences)
-        # plans of one kind of tile, whatever its number of sequences, share their weights
-        key = stack, tile.kind._replace(traced=False)
-        panels = self.panels.setdefault((stack, head, key[1]), plan.panels)  # the head's among them
-        plan = replace(plan, panels=panels)
+        # plans of one kind of tile, whatever its number of sequences, share their weights; the
+        # head's are among them, and the outputs of every step may have one where others do not
+        kind = tile.kind._replace(traced=False)
+        plan = replace(plan, panels=self.panels.setdefault((stack, head, kind), plan.panels))
         if stack.embedding is None:
             return plan
         if not stack.looks_up_sums:
             return replace(plan, looked_up=stack.embedding.weight.flatten())
-        if key not in self.tables:
-            self.tables[key] = pack_sums(self.sums(stack), tile)
-        return replace(plan, looked_up=self.tables[key])
+        if (stack, kind) not in self.tables:
+            self.tables[stack, kind] = pack_sums(self.sums(stack), tile)
+        return replace(plan, looked_up=self.tables[stack, kind])
 
 
 class _Choice:
