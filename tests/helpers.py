@@ -40,7 +40,7 @@ def some_of(table: Iterable[Any], *usual: Any) -> list[Any]:
 
 
 def choose_of_few_tiles(stack: Any, n_rows: int, n_threads: int, traced: bool) -> Tile:
-    """What the fixture `few_kernels` has instead of `kinds.choose_tile`."""
+    """What the fixture `few_kernels` has instead of `cost.choose_tile`."""
     form = stack.form
     possible = possible_kinds(str(stack.layers[0].dtype), form, traced)
     units = form.projected or form.cell.clipped or form.embedded or (n_rows < 4 and form == Form())
