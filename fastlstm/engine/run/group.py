@@ -145,7 +145,7 @@ class Group:
         ends = np.full(self.n, self.steps) if self.lengths is None else self.lengths
         starts = self.starts
         if not starts.size:
-            starts = np.arange(self.n) * self.steps * width
+            starts = np.arange(self.n, dtype=np.int64) * self.steps * width
         for start, length in zip(starts, ends, strict=True):
             yield self.values[start : start + length * width].reshape(-1, width)
 

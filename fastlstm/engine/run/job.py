@@ -85,7 +85,7 @@ class Job:
         plans = self.task.packed.plans(walk, source.n_rows, n_threads, traced, mixed)
         self.shares, first = [], 0
         for plan, n in plans:
-            order = np.arange(first, first + n) if first else self.order
+            order = np.arange(first, first + n, dtype=np.int64) if first else self.order
             self.shares.append(_Share(plan, n, order, new_counter()))
             first += n
         self.parts = -(-plans[0][1] // plans[0][0].tile.sequences)
@@ -129,7 +129,7 @@ class Job:
             if number >= self.parts or self.stopped:
                 break
             self.begun = max(self.begun, number + 1)
-            rows = np.arange(*self.groups.starts[number : number + 2])
+            rows = np.arange(*self.groups.starts[number : number + 2], dtype=np.int64)
             self._run(worker, self.order[rows] if self.order.size else rows)
 
     def _run(self, worker: Worker, rows: Integers) -> None:

@@ -59,9 +59,9 @@ def _(walk: Walk, plan: Plan, group: Group) -> None:
         values, starts = group.values, group.starts
     lengths = NO_INTEGERS if group.lengths is None else group.lengths
     if walk.only_last:
-        ends = np.full(group.n, group.steps) if group.lengths is None else group.lengths
+        ends = np.full(group.n, group.steps, np.int64) if group.lengths is None else group.lengths
         if not starts.size:
-            starts = np.arange(group.n) * group.steps * walk.stack.width
+            starts = np.arange(group.n, dtype=np.int64) * group.steps * walk.stack.width
         starts, lengths = starts + np.maximum(ends - 1, 0) * walk.stack.width, np.minimum(ends, 1)
     last = sequence = gates = None
     out_rows, out_steps, first_step = NO_INTEGERS, group.steps, 0
