@@ -80,7 +80,7 @@ def test_a_finaliser_that_wants_what_is_being_compiled_does_not_wait_for_itself(
 def test_ctrl_c_is_answered_at_once_and_the_next_call_has_what_was_compiled():
     built = []
     build = slow_build(2.0, built)
-    # Python's own handler: a library that an earlier test has used may have set another
+    # a process that a shell starts in the background ignores SIGINT, unless told otherwise
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -234,9 +234,11 @@ def test_a_child_forked_in_the_first_call_of_another_thread_scores():
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other signals")
 def test_an_interrupted_command_does_not_wait_for_the_compiler():
     code = """
-    import sys, time
+    import signal, sys, time
     from fastlstm import cli
     from fastlstm.engine import compiling
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
 
     @compiling.compiled_once
     def build():
