@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -94,3 +95,14 @@ def test_no_steps_give_the_state_back_in_memory_of_its_own(model, x):
         for i in range(2):
             assert_same_bits(new[i], given[i])
             assert not np.shares_memory(new[i], given[i])
+
+
+def test_a_returned_state_of_another_shape_is_refused(x):
+    """Its memory would be read as if it still had the old one."""
+    model = LSTM([Maker(0, "float64").layer(3, N + 1)])
+    _, state = model(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # NumPy 2.5
+        state[0].h.shape = 1, N + 1, N
+    with pytest.raises(ValueError, match="state h of layer 0: expected shape"):
+        model(x, state)

@@ -35,27 +35,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
     """Write a network in the format that the suffix of the path names, all or nothing.
 
     The file appears under its name when it is complete and on the disk, so a reader never sees half
-    of it, and neither does anyone after a crash.
-
-    Parameters
-    ----------
-    network : Network
-    path : path
-        Ending in ``.safetensors``, ``.npz`` or ``.json``.
-
-    Returns
-    -------
-    Path
-        Where the file is.
-
-    Raises
-    ------
-    ValueError
-        If the suffix is another one.
-    OSError
-        If the file cannot be written there.
-    ImportError
-        If it is a ``.safetensors`` and the package safetensors is missing.
+    of it, and neither does anyone after a crash. What users see of it is `LSTM.save`.
     """
     path = Path(path)
     write = WRITERS.get(path.suffix.lower())

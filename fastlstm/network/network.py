@@ -71,8 +71,8 @@ class Network(Weights):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(self.parts))
-        as_flag("return_sequences", self.return_sequences)
-        object.__setattr__(self, "return_sequences", bool(self.return_sequences))
+        every = as_flag("return_sequences", self.return_sequences)
+        object.__setattr__(self, "return_sequences", every)
         check_order(self.parts)
         check_layers(self.layers)
         _check_rest(self)
@@ -107,14 +107,17 @@ class Network(Weights):
     @lazy
     def layers(self) -> tuple[AnyLayer, ...]:
         """The parts that are applied at every step, in front of the `Read`, without a `Masking`."""
-        at = next((i for i, k in enumerate(self.parts) if isinstance(k, Read)), len(self.parts))
-        return tuple(k for k in self.parts[:at] if isinstance(k, AnyLayer))
+        return tuple(k for k in self.parts[: self._read_at] if isinstance(k, AnyLayer))
 
     @lazy
     def head(self) -> tuple[Dense, ...]:
         """The dense layers after the `Read`."""
-        at = next((i for i, k in enumerate(self.parts) if isinstance(k, Read)), len(self.parts))
-        return tuple(k for k in self.parts[at:] if isinstance(k, Dense))
+        return tuple(k for k in self.parts[self._read_at :] if isinstance(k, Dense))
+
+    @lazy
+    def _read_at(self) -> int:
+        """How many parts are in front of the `Read`; all, if there is none."""
+        return next((i for i, k in enumerate(self.parts) if isinstance(k, Read)), len(self.parts))
 
     @lazy
     def read(self) -> str:

@@ -23,7 +23,7 @@ from fastlstm.engine.simd.constants import constant
 from fastlstm.engine.simd.gates import join, join_two, take_gate
 from fastlstm.engine.simd.memory import load_splat, store
 from fastlstm.engine.simd.sigmoid_tanh import sigmoid, sigmoid_denominator, tanh_fraction
-from fastlstm.network.activations import STANDARD, Activation
+from fastlstm.network.activations import Activation
 from fastlstm.network.layers import Layer
 
 # The numbers at the beginning of a cell's panel: the clip, and alpha and beta of the activations of
@@ -76,15 +76,12 @@ def make_cell(kind: Cell) -> Any:
     and place of the cell's numbers, and where to write the gates: at `gates` of `scratch`, `stride`
     apart, if `gates` >= 0. It returns h and c.
     """
-    return _make_usual(kind) if _activations(kind) == _names(STANDARD) else _make_general(kind)
+    usual = _activations(kind) == _activations(Cell())
+    return _make_usual(kind) if usual else _make_general(kind)
 
 
 def _activations(kind: Cell) -> tuple[str, ...]:
     return kind.gate, kind.candidate, kind.output
-
-
-def _names(activations: Sequence[Activation]) -> tuple[str, ...]:
-    return tuple(activation.name for activation in activations)
 
 
 @helper
