@@ -42,14 +42,9 @@ def flat_state(
     ValueError
         If its shapes do not fit the model or the sequences.
     """
-    if isinstance(state, State) and state.layout == (layers, n_rows, dtype):
+    if isinstance(state, State) and state.layout == (layers, n_rows, dtype) and state.is_view():
         assert state.flat is not None
-        # an array can be given another shape in place
-        if all(
-            h.shape == (d, n_rows, n_h) and c.shape == (d, n_rows, n_c)
-            for (h, c), (d, n_h, n_c) in zip(state, layers, strict=True)
-        ):
-            return state.flat
+        return state.flat
     pairs = _state_pairs(state, layers)
     if len(pairs) != len(layers):
         raise ValueError(f"expected a state of {count_of(len(layers), 'layer')}, got {len(pairs)}")
