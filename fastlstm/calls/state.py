@@ -42,7 +42,7 @@ def flat_state(
     ValueError
         If its shapes do not fit the model or the sequences.
     """
-    if isinstance(state, State) and state.layout == (layers, n_rows, dtype) and state.is_view():
+    if isinstance(state, State) and state.fits(layers, n_rows, dtype):
         assert state.flat is not None
         return state.flat
     pairs = _state_pairs(state, layers)
@@ -50,7 +50,7 @@ def flat_state(
         raise ValueError(f"expected a state of {count_of(len(layers), 'layer')}, got {len(pairs)}")
     parts: tuple[list[Array], list[Array]] = ([], [])
     for i, (pair, sizes) in enumerate(zip(pairs, layers, strict=True)):
-        for name, value, flat, size in zip("hc", pair, parts, sizes[1:], strict=True):
+        for name, value, part, size in zip("hc", pair, parts, sizes[1:], strict=True):
             array = check_numbers(value, f"state {name} of layer {i}")
             expected = sizes.directions, n_rows, size
             if array.shape != expected:
@@ -62,7 +62,7 @@ def flat_state(
             if array.dtype != dtype:
                 given, array = array, np.empty(array.size, dtype)
                 convert_into(given, array)
-            flat.append(array)
+            part.append(array)
     return np.concatenate(parts[0]), np.concatenate(parts[1])  # copies, even of a single layer
 
 

@@ -50,8 +50,6 @@ class State(tuple[LayerState, ...]):
 
     flat: tuple[Array, Array] | None = None  # h and c that it is a view of, if it is one
     layout: tuple[Any, ...] | None = None  # how it lies in them, see `view`
-    arrays: list[Array]  # all of its arrays then, and the shapes that they had
-    shapes: list[tuple[int, ...]]
 
     def __new__(cls, layers: Iterable[tuple[Array, Array]]) -> State:
         return super().__new__(cls, (LayerState(h, c) for h, c in layers))
@@ -59,26 +57,30 @@ class State(tuple[LayerState, ...]):
     @classmethod
     def view(cls, h: Array, c: Array, sizes: tuple[StateSizes, ...], n_rows: int) -> State:
         """Return the state of `n_rows` sequences in flat `h` and `c`, one layer after the other."""
-        layers: list[LayerState] = []
-        arrays: list[Array] = []
-        shapes: list[tuple[int, ...]] = []
+        layers = []
         at_h = at_c = 0
         for d, n_h, n_c in sizes:
             of_h, of_c = h, c
             if len(sizes) > 1:
                 to_h, to_c = at_h + d * n_rows * n_h, at_c + d * n_rows * n_c
                 of_h, of_c, at_h, at_c = h[at_h:to_h], c[at_c:to_c], to_h, to_c
-            shapes += (d, n_rows, n_h), (d, n_rows, n_c)
-            arrays += of_h.reshape(shapes[-2]), of_c.reshape(shapes[-1])
-            layers.append(LayerState(arrays[-2], arrays[-1]))
+            layers.append(LayerState(of_h.reshape(d, n_rows, n_h), of_c.reshape(d, n_rows, n_c)))
         state: State = tuple.__new__(cls, layers)
         state.flat, state.layout = (h, c), (sizes, n_rows, h.dtype)
-        state.arrays, state.shapes = arrays, shapes
         return state
 
-    def is_view(self) -> bool:
-        """Tell whether its arrays still lie in the flat ones: each can be reshaped in place."""
-        return [array.shape for array in self.arrays] == self.shapes
+    def fits(self, sizes: tuple[StateSizes, ...], n_rows: int, dtype: np.dtype[Any]) -> bool:
+        """Tell whether `flat` is a state of these sizes, and its arrays still lie in it.
+
+        They can be changed in place: their numbers, which are those of `flat`, but also their
+        shapes.
+        """
+        if self.layout != (sizes, n_rows, dtype):
+            return False
+        for (h, c), (d, n_h, n_c) in zip(self, sizes, strict=True):
+            if h.shape != (d, n_rows, n_h) or c.shape != (d, n_rows, n_c):
+                return False
+        return True
 
     @property
     def h_n(self) -> Array:
