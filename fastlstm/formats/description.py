@@ -22,13 +22,18 @@ from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.floats import widened
 from fastlstm.formats.trust import distrusted
 from fastlstm.network.activations import Activation
-from fastlstm.network.dense import SOFTMAX, Dense
+from fastlstm.network.convolution import Conv
+from fastlstm.network.dense import Dense
 from fastlstm.network.embedding import Embedding
-from fastlstm.network.joints import AddInputs
+from fastlstm.network.joints import AddInputs, From, Join
 from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.masking import Masking
 from fastlstm.network.network import Network
+from fastlstm.network.normalisation import Affine, LayerNorm
+from fastlstm.network.pointwise import OVER_NUMBERS, Activate, PReLU, StepSoftmax
+from fastlstm.network.pooling import Pool
 from fastlstm.network.reading import Read
+from fastlstm.network.steps import Flatten, Pad, Repeat, Slice, Unflatten, Upsample
 from fastlstm.network.weights import Weights
 
 __all__ = ["KINDS", "OPTIONS", "built", "described"]
@@ -36,13 +41,28 @@ __all__ = ["KINDS", "OPTIONS", "built", "described"]
 Array = npt.NDArray[Any]
 
 KINDS: Final[dict[str, type[Weights]]] = {
+    "activate": Activate,
     "add_inputs": AddInputs,
+    "affine": Affine,
     "bidirectional": Bidirectional,
+    "conv": Conv,
     "dense": Dense,
     "embedding": Embedding,
+    "flatten": Flatten,
+    "from": From,
+    "join": Join,
+    "layer_norm": LayerNorm,
     "lstm": Layer,
     "masking": Masking,
+    "pad": Pad,
+    "pool": Pool,
+    "prelu": PReLU,
     "read": Read,
+    "repeat": Repeat,
+    "slice": Slice,
+    "step_softmax": StepSoftmax,
+    "unflatten": Unflatten,
+    "upsample": Upsample,
 }
 _NAMES: Final = {kind: name for name, kind in KINDS.items()}
 
@@ -171,21 +191,28 @@ def _is_activation(value: Any) -> bool:
     )
 
 
+def _are_integers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int for item in value)
+
+
 def _are_activations(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(map(_is_activation, value))
 
 
 # How the types of fields stand in JSON. The constructors check the rest.
 OPTIONS: Final[dict[str, tuple[str, Callable[[Any], bool]]]] = {
+    "Activation": ("an activation", _is_activation),
     "Activation | str": (
-        "an activation or 'softmax'",
-        lambda value: value == SOFTMAX or _is_activation(value),
+        f"an activation or one of {OVER_NUMBERS}",
+        lambda value: value in OVER_NUMBERS or _is_activation(value),
     ),
+    "Padding": ("a padding", lambda value: type(value) is str or _are_integers(value)),
     "bool": ("true or false", lambda value: type(value) is bool),
     "float": ("a number", _is_number),
     "float | None": ("a number or null", lambda value: value is None or _is_number(value)),
     "int": ("an integer", lambda value: type(value) is int),
     "int | None": ("an integer or null", lambda value: value is None or type(value) is int),
+    "tuple[int, ...]": ("a list of integers", _are_integers),
     "str": ("text", lambda value: type(value) is str),
     "tuple[Activation, Activation, Activation]": ("three activations", _are_activations),
 }

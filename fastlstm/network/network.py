@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.lazy import lazy
+from fastlstm.network.convolution import Conv
 from fastlstm.network.dense import Dense, as_head
 from fastlstm.network.embedding import Embedding
-from fastlstm.network.joints import AddInputs
+from fastlstm.network.joints import AddInputs, From, Join
 from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.masking import Masking
+from fastlstm.network.normalisation import Affine, LayerNorm
+from fastlstm.network.pointwise import Activate, PReLU, StepSoftmax
+from fastlstm.network.pooling import Pool
 from fastlstm.network.reading import Read
 from fastlstm.network.state import StateSizes
+from fastlstm.network.steps import Flatten, Pad, Repeat, Slice, Unflatten, Upsample
+from fastlstm.network.values import Shape, Steps, input_size_of, shapes_of
 from fastlstm.network.weights import Weights
 
-__all__ = ["AnyLayer", "Network", "Part", "as_flag", "check_layers"]
+__all__ = ["AnyLayer", "Network", "Part", "Pointwise", "as_flag", "check_layers"]
+
+Integers = npt.NDArray[np.int64]
 
 Recurrent = Layer | Bidirectional
 AnyLayer = Layer | Bidirectional | Dense | Embedding
-Part = Masking | Embedding | Layer | Bidirectional | Dense | Read | AddInputs
+Pointwise = Dense | Affine | LayerNorm | Activate | PReLU  # of each step, or of a vector
+Moving = Conv | Pool | Pad | Slice | Upsample  # between sequences of unequal steps
+Part = (
+    Masking
+    | Embedding
+    | Recurrent
+    | Pointwise
+    | Moving
+    | StepSoftmax
+    | Read
+    | Flatten
+    | Repeat
+    | Unflatten
+    | From
+    | Join
+    | AddInputs
+)
+# What may follow where steps are masked: the rest would have to know which steps are left out.
+BESIDE_MASKS = Masking | Embedding | Recurrent | Pointwise | StepSoftmax | Read | From | Join
 
 OPTIONS: Final = ("return_sequences", "read", "mask_value", "skip")
 
@@ -35,20 +62,26 @@ class Network(Weights):
     Each part takes what the part before it gives: a *sequence* (N, T, K), with a vector at every
     step, or a *vector* (N, K), one for each sequence.
 
-        Masking?  Embedding?  (Layer | Bidirectional | Dense)+     sequence -> sequence
-        Read?                                                      sequence -> vector
-        Dense*  AddInputs?                                         vector -> vector
+        sequence -> sequence   Masking Embedding Layer Bidirectional
+                               Conv Pool Pad Slice Upsample StepSoftmax
+        sequence -> vector     Read Flatten
+        vector   -> sequence   Repeat Unflatten
+        either   -> either     Dense Affine LayerNorm Activate PReLU
+        joints                 From Join AddInputs
 
-    Without a `Read`, the outputs are those of every step. `Network.of` builds the usual chain.
-    Networks with equal content are equal and have equal hashes.
+    What part i gives is *value* i, and the inputs are value -1. A joint reads earlier values by
+    their numbers, so that a network with branches is a tuple of parts, too.
+
+    A network that gives a sequence has no `Read` behind its last recurrent layer. `Network.of`
+    builds the usual chain. Networks with equal content are equal and have equal hashes.
 
     Parameters
     ----------
     parts : sequence of Part
         The parts, in the order in which data passes through them.
     return_sequences : bool
-        Whether a call that does not say gets the outputs of every step, which are those of the
-        network without its `Read`.
+        Whether a call that does not say gets the outputs of every step: those of the network
+        without its last `Read`, behind which stand only parts that are applied at every step.
 
     Raises
     ------
@@ -74,9 +107,14 @@ class Network(Weights):
         every = as_flag("return_sequences", self.return_sequences)
         object.__setattr__(self, "return_sequences", every)
         check_order(self.parts)
-        check_layers(self.layers)
-        _check_rest(self)
+        if self.usual:
+            check_layers(self.layers)
+            _check_rest(self)
+        _check_dtypes(self.parts)
+        assert self.shapes
         _check_masks(self)
+        if every:
+            self.check_every_step()
 
     @classmethod
     def of(
@@ -105,24 +143,39 @@ class Network(Weights):
     # --- its parts ---------------------------------------------------------------------------
 
     @lazy
+    def usual(self) -> bool:
+        """Whether it is a chain that `Network.of` builds, or one without a `Read`."""
+        kinds = (Masking, Embedding, Layer, Bidirectional, Dense, Read, AddInputs)
+        reads = [k for k in self.parts if isinstance(k, Read)]
+        return all(isinstance(k, kinds) for k in self.parts) and len(reads) < 2
+
+    @lazy
     def layers(self) -> tuple[AnyLayer, ...]:
-        """The parts that are applied at every step, in front of the `Read`, without a `Masking`."""
-        return tuple(k for k in self.parts[: self._read_at] if isinstance(k, AnyLayer))
+        """Its layers in front of the last `Read`, without a `Masking`."""
+        return tuple(k for k in self.parts[: self.read_at] if isinstance(k, AnyLayer))
 
     @lazy
     def head(self) -> tuple[Dense, ...]:
-        """The dense layers after the `Read`."""
-        return tuple(k for k in self.parts[self._read_at :] if isinstance(k, Dense))
+        """The dense layers after the last `Read`."""
+        return tuple(k for k in self.parts[self.read_at :] if isinstance(k, Dense))
 
     @lazy
-    def _read_at(self) -> int:
-        """How many parts are in front of the `Read`; all, if there is none."""
-        return next((i for i, k in enumerate(self.parts) if isinstance(k, Read)), len(self.parts))
+    def read_at(self) -> int:
+        """Which part is the last `Read`, if all that follows can be applied at every step.
+
+        How many parts there are, if there is no such `Read`.
+        """
+        for i in range(len(self.parts) - 1, -1, -1):
+            if isinstance(self.parts[i], Read):
+                return i
+            if not isinstance(self.parts[i], Pointwise | AddInputs):
+                break
+        return len(self.parts)
 
     @lazy
     def read(self) -> str:
-        """How the vector of a sequence is read: final, last, max or mean."""
-        return next((k.how for k in self.parts if isinstance(k, Read)), "final")
+        """How the vector of a sequence is read at last: final, last, max, mean or sum."""
+        return next((k.how for k in self.parts[self.read_at :] if isinstance(k, Read)), "final")
 
     @lazy
     def mask_value(self) -> float | None:
@@ -137,9 +190,14 @@ class Network(Weights):
         return last.size if isinstance(last, AddInputs) else 0
 
     @lazy
+    def embedding(self) -> Embedding | None:
+        """The table that its inputs, which then are ids, are looked up in."""
+        return next((k for k in self.parts if isinstance(k, Embedding)), None)
+
+    @lazy
     def recurrent(self) -> tuple[Recurrent, ...]:
         """The recurrent layers."""
-        return tuple(k for k in self.layers if isinstance(k, Recurrent))
+        return tuple(k for k in self.parts if isinstance(k, Recurrent))
 
     @lazy
     def cells(self) -> tuple[Layer, ...]:
@@ -154,8 +212,7 @@ class Network(Weights):
     @lazy
     def masked_input(self) -> float | None:
         """What marks a masked step: the value of its inputs, or an id."""
-        first = self.layers[0]
-        return first.padding_id if isinstance(first, Embedding) else self.mask_value
+        return self.mask_value if self.embedding is None else self.embedding.padding_id
 
     @lazy
     def masks(self) -> bool:
@@ -167,17 +224,22 @@ class Network(Weights):
     @lazy
     def dtype(self) -> np.dtype[Any]:
         """The dtype that it is computed in, ``float32`` or ``float64``."""
-        return self.layers[0].dtype
+        return self.recurrent[0].cells[0].dtype
+
+    @lazy
+    def shapes(self) -> tuple[Shape, ...]:
+        """The shape of every value."""
+        return shapes_of(self.parts, self.input_size)
 
     @lazy
     def input_size(self) -> int:
         """I, the inputs of a step; 1 for an embedding, whose inputs are ids."""
-        return self.layers[0].input_size
+        return input_size_of(self.parts)
 
     @lazy
     def input_dtype(self) -> np.dtype[Any]:
         """The dtype that inputs are converted to: the network's, or ``int64`` for ids."""
-        return np.dtype(np.int64) if isinstance(self.layers[0], Embedding) else self.dtype
+        return self.dtype if self.embedding is None else np.dtype(np.int64)
 
     @lazy
     def hidden_size(self) -> int:
@@ -187,7 +249,31 @@ class Network(Weights):
     @lazy
     def output_size(self) -> int:
         """The size of an output."""
-        return (*self.layers, *self.head)[-1].output_size
+        return self.shapes[-1].size
+
+    @lazy
+    def keeps_steps(self) -> bool:
+        """Whether every sequence in it has the steps of the inputs, however many."""
+        return not any(isinstance(k, Moving | Flatten | Repeat | Unflatten) for k in self.parts)
+
+    def steps(self, lengths: Integers) -> Steps:
+        """Return how many steps every value has, for sequences of these lengths (N,)."""
+        return Steps(self.parts, lengths)
+
+    def output_steps(self, lengths: Integers) -> Integers:
+        """Return how many steps the outputs of every step have, for sequences of these lengths.
+
+        Raises
+        ------
+        ValueError
+            If the network does not take sequences of these lengths.
+        """
+        if self.keeps_steps:
+            return lengths
+        steps = self.steps(lengths)
+        steps.check()
+        found = steps.value(self.read_at - 1)
+        return lengths if found is None else found
 
     @lazy
     def state_sizes(self) -> tuple[StateSizes, ...]:
@@ -205,25 +291,47 @@ class Network(Weights):
 
     @lazy
     def without_head(self) -> Network:
-        """The network of its layers alone, whose outputs and state a call of a model returns."""
-        return Network.of(self.layers, mask_value=self.mask_value)
+        """The network whose outputs and state a call of a model returns.
+
+        It ends with the last recurrent layer, or with dense layers between that and the `Read`.
+        """
+        top = max(i for i, k in enumerate(self.parts) if isinstance(k, Recurrent))
+        cut = top + 1
+        while cut < len(self.parts) and isinstance(self.parts[cut], Dense):
+            cut += 1
+        behind = isinstance(self.parts[cut], Read) if cut < len(self.parts) else True
+        return Network(self.parts[: cut if behind else top + 1])
 
     def up_to(self, index: int) -> Network:
         """The network up to a recurrent layer, whose directions are concatenated."""
         top = self.recurrent[index]
+        places = [i for i, k in enumerate(self.parts) if isinstance(k, Recurrent)]
         if isinstance(top, Bidirectional):
             top = Bidirectional(top.forward, top.backward)
-        places = [i for i, k in enumerate(self.layers) if isinstance(k, Recurrent)]
-        return Network.of([*self.layers[: places[index]], top], mask_value=self.mask_value)
+        return Network((*self.parts[: places[index]], top))
+
+    def reading(self, how: str) -> Network:
+        """The network with another last `Read`."""
+        parts = list(self.parts)
+        parts[self.read_at] = Read(how)
+        return replace(self, parts=tuple(parts))
 
     def check_every_step(self) -> None:
-        """Refuse outputs of every step if frameworks do not agree on what a mask makes of them.
+        """Refuse outputs of every step if there are none.
 
         Raises
         ------
         UnsupportedModelError
-            If there is a mask, and the last layer reads backwards alone.
+            If the network gives one vector for each sequence whatever is left out, or if there is
+            a mask, and the last layer reads backwards alone: frameworks do not agree on what the
+            mask makes of its outputs.
         """
+        at = self.read_at
+        if at == len(self.parts) and not self.shapes[-1].every:
+            raise UnsupportedModelError(
+                "the network gives one vector for each sequence, no outputs of every step: "
+                f"it ends with {self._ending()}"
+            )
         if not self.masks:
             return
         top = self.recurrent[-1]
@@ -233,12 +341,29 @@ class Network(Weights):
                 "final state only, not for the outputs of every step"
             )
 
+    def _ending(self) -> str:
+        """The kinds of the last parts, from the last one on that makes a vector."""
+        at = max(i for i, shape in enumerate(self.shapes) if shape.every) + 1
+        return ", ".join(type(k).__name__ for k in self.parts[at:])
+
     def __repr__(self) -> str:
+        if not self.usual:
+            names = " -> ".join(map(_short, self.parts))
+            sequences = ", return_sequences=True" if self.return_sequences else ""
+            return f"Network({self.input_size} -> {names}{sequences}, {self.dtype})"
         sizes = " -> ".join(str(k.output_size) for k in self.layers)
         head = f", head={self.output_size}" if self.head else ""
         sequences = ", return_sequences=True" if self.return_sequences else ""
         read = "" if self.read == "final" else f", read={self.read}"
         return f"Network({self.input_size} -> {sizes}{head}{sequences}{read}, {self.dtype})"
+
+
+def _short(part: Part) -> str:
+    """A part as its kind and what it gives."""
+    size = getattr(part, "output_size", None)
+    how = getattr(part, "how", None)
+    inside = ", ".join(str(k) for k in (how, size) if k is not None)
+    return f"{type(part).__name__}({inside})" if inside else type(part).__name__
 
 
 def check_order(parts: Sequence[Part]) -> None:
@@ -251,20 +376,42 @@ def check_order(parts: Sequence[Part]) -> None:
     UnsupportedModelError
         If they are not in the order that `Network` describes.
     """
-    given = "sequence"
+    given: list[str] = []  # what each part gives
     for i, part in enumerate(parts):
         if not isinstance(part, Part):
             raise TypeError(f"part {i}: expected a part of a network, got {type(part).__name__}")
-        if part.takes not in (given, "either"):
+        below = given[-1] if given else "sequence"
+        if isinstance(part, From | Join):
+            if max(part.values) >= i:
+                raise ValueError(f"part {i}: reads value {max(part.values)}, which comes later")
+            read = {"sequence" if k < 0 else given[k] for k in part.values}
+            given.append("sequence" if "sequence" in read else "vector")
+            continue
+        if part.takes not in (below, "either"):
             raise UnsupportedModelError(
                 f"part {i}: {type(part).__name__} takes a {part.takes}, "
-                f"part {i - 1} gives a {given}"
+                f"part {i - 1} gives a {below}"
             )
         if isinstance(part, Masking) and i:
             raise UnsupportedModelError(f"part {i}: Masking can only be the first part")
+        if isinstance(part, Embedding) and not all(isinstance(k, Masking) for k in parts[:i]):
+            raise UnsupportedModelError(f"part {i}: an Embedding can only be the first part")
         if isinstance(part, AddInputs) and i + 1 < len(parts):
             raise UnsupportedModelError(f"part {i}: AddInputs can only be the last part")
-        given = given if part.gives == "either" else part.gives
+        given.append(below if part.gives == "either" else part.gives)
+    if not any(isinstance(part, Recurrent) for part in parts):
+        raise ValueError("expected at least one recurrent layer, got none")
+
+
+def _check_dtypes(parts: Sequence[Part]) -> None:
+    """Refuse weights of several dtypes."""
+    found = {str(k.dtype): i for i, k in enumerate(parts) if hasattr(k, "dtype")}
+    if len(found) > 1:
+        raise ValueError(
+            "expected weights of one dtype, got "
+            f"{' and '.join(f'{dtype} in part {i}' for dtype, i in found.items())}; convert them "
+            "with .astype()"
+        )
 
 
 def check_layers(layers: Sequence[AnyLayer]) -> None:
@@ -331,6 +478,11 @@ def _check_masks(network: Network) -> None:
     """Refuse what is not well defined if steps are masked."""
     if not network.masks:
         return
+    for i, part in enumerate(network.parts):
+        if not isinstance(part, BESIDE_MASKS | AddInputs):
+            raise UnsupportedModelError(
+                f"part {i}: {type(part).__name__} is not computed where steps are masked"
+            )
     layers = network.layers
     for i, layer in enumerate(layers):
         alone = i + 1 == len(layers) and network.read == "final" and not network.return_sequences

@@ -9,7 +9,7 @@ from fastlstm.network.weights import Weights
 
 __all__ = ["READS", "How", "Read"]
 
-How = Literal["final", "last", "max", "mean"]
+How = Literal["final", "last", "max", "mean", "sum"]
 READS: Final[tuple[str, ...]] = get_args(How)
 
 
@@ -19,10 +19,11 @@ class Read(Weights):
 
     Parameters
     ----------
-    how : {"final", "last", "max", "mean"}
+    how : {"final", "last", "max", "mean", "sum"}
         ``"final"``: the last hidden states of all directions. ``"last"``: the outputs at the last
-        real step, where a reverse direction has read only that step. ``"max"`` or ``"mean"``: the
-        maximum or mean of the outputs over all real steps.
+        real step, where a reverse direction has read only that step. ``"max"``, ``"mean"`` or
+        ``"sum"``: of the outputs over all real steps. Behind other parts than recurrent layers,
+        ``"final"`` is ``"last"``.
 
     Raises
     ------
