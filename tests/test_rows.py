@@ -1,0 +1,162 @@
+"""What is computed row by row, between walks: each in the order that its module writes down.
+
+Every kernel is called directly, with its rows before a page that cannot be read or written, where
+the system has such pages: what would touch memory outside ends the tests with a fault.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+
+import numpy as np
+import pytest
+from helpers import assert_same_bits
+from test_order import blocked_sum
+
+from fastlstm import Dense, reference
+from fastlstm.engine import cpu
+from fastlstm.engine.run import window_rows
+from fastlstm.engine.run.window_rows import DenseRows, WindowRows
+from fastlstm.network.activations import LINEAR, Activation
+
+DTYPES = ("float32", "float64")
+
+
+def guarded(values: np.ndarray | int, dtype: str) -> np.ndarray:
+    """A copy of `values`, or that many NaN, which ends where the readable memory ends."""
+    values = np.full(values, np.nan) if isinstance(values, int) else values
+    flat = np.asarray(values, dtype).reshape(-1)
+    if not sys.platform.startswith("linux"):
+        return flat.copy()
+    page = mmap.PAGESIZE
+    pages = -(-flat.nbytes // page)
+    memory = mmap.mmap(-1, (pages + 2) * page)
+    whole = np.frombuffer(memory, np.uint8)  # keeps the memory alive
+    for at in (0, pages + 1):
+        address = ctypes.c_void_p(whole.ctypes.data + at * page)
+        assert ctypes.CDLL(None).mprotect(address, ctypes.c_size_t(page), 0) == 0
+    end = (pages + 1) * page
+    kept = whole[end - flat.nbytes : end].view(dtype)
+    kept[:] = flat
+    return kept
+
+
+def numbers(seed: int, *shape: int, dtype: str = "float64") -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+# --- windows ------------------------------------------------------------------------------------
+
+# inputs, taps, outputs, groups, numbers between taps
+WINDOWS = {
+    "one number": (1, 1, 1, 1, None),
+    "a dense layer": (65, 1, 5, 1, None),
+    "taps side by side": (9, 5, 64, 1, None),
+    "many terms": (80, 3, 70, 1, None),
+    "dilated": (7, 3, 3, 1, 21),
+    "dilated, many outputs": (5, 4, 40, 1, 10),
+    "blocks begin within a tap": (50, 3, 33, 1, 100),
+    "groups": (12, 3, 8, 4, None),
+    "groups of many outputs": (6, 2, 72, 2, 12),
+    "depthwise": (20, 3, 20, 20, None),
+    "depthwise, dilated": (3, 4, 6, 3, 9),
+}
+
+
+def window_case(name: str, dtype: str, rows: int, activation=LINEAR):
+    """A case's kernel, its flat values, where its windows begin, and its weights."""
+    inputs, taps, outputs, groups, step = WINDOWS[name]
+    weight = numbers(1, outputs, taps, inputs // groups, dtype=dtype)
+    bias = numbers(2, outputs, dtype=dtype)
+    kernel = WindowRows(weight, bias, activation, groups=groups, tap_step=step)
+    reach = (taps - 1) * (step or inputs) + inputs
+    starts = np.random.default_rng(3).permutation(np.arange(rows) * inputs).astype(np.int64)
+    values = numbers(4, (rows - 1) * inputs + reach, dtype=dtype)
+    return kernel, guarded(values, dtype), starts, weight, bias
+
+
+def written_out(name: str, values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The windows (R, groups, taps * inputs of a group), in the order of the terms."""
+    inputs, taps, _, groups, step = WINDOWS[name]
+    offsets = np.arange(taps)[:, None] * (step or inputs) + np.arange(inputs)
+    windows = values[starts[:, None, None] + offsets]
+    windows = windows.reshape(len(starts), taps, groups, inputs // groups)
+    return windows.transpose(0, 2, 1, 3).reshape(len(starts), groups, -1)
+
+
+def run_windows(kernel: WindowRows, values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    out = guarded(len(starts) * kernel.output_size, kernel.dtype.name)
+    kernel.run(values, starts, out)
+    return out.reshape(len(starts), -1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows_are_summed_in_the_order_of_dense_layers(name, dtype):
+    for rows in (1, 7, 103):
+        kernel, values, starts, weight, bias = window_case(name, dtype, rows)
+        y = run_windows(kernel, values, starts)
+        x = written_out(name, values, starts)
+        groups = WINDOWS[name][3]
+        for row, o in {(0, 0), (rows // 2, len(bias) // 2), (rows - 1, len(bias) - 1)}:
+            of_group = x[row, o * groups // len(bias)]
+            terms = [list(zip(weight[o].ravel(), of_group, strict=True))]
+            assert y[row, o] == blocked_sum(bias[o], terms, np.dtype(dtype))
+        if groups == 1:  # the other order of the lanes, too
+            out = np.empty(y.size, dtype)
+            DenseRows(Dense(weight.reshape(len(bias), -1), bias)).run(x.reshape(-1), out)
+            assert_same_bits(out.reshape(y.shape), y)
+        wide = weight.reshape(groups, len(bias) // groups, -1).astype("float64")
+        true = np.einsum("rgk,gok->rgo", x.astype("float64"), wide).reshape(y.shape) + bias
+        size = np.abs(true).max() + np.sqrt(x.shape[2])
+        np.testing.assert_allclose(y, true, rtol=0, atol=8 * np.finfo(dtype).eps * size)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["relu", "tanh", "softmax"])
+def test_every_layout_of_windows_gives_the_same_bits(activation, dtype, monkeypatch):
+    """A row's bits depend neither on the layout nor on the rows beside it."""
+    wide, narrow = cpu.simd().window_sums
+    shapes = [(False, 2, 4), (False, 2, 8)]
+    if activation != "softmax":
+        shapes += [(True, *wide), (True, *narrow)]
+    kind = activation if activation == "softmax" else Activation(activation)
+    for name in ("taps side by side", "dilated", "groups of many outputs"):
+        found = []
+        for shape in shapes:
+            chosen = window_rows.Shape(*shape)
+            monkeypatch.setattr(window_rows, "choose_shape", lambda *_, chosen=chosen: chosen)
+            kernel, values, starts, *_ = window_case(name, dtype, 131, kind)
+            found.append(run_windows(kernel, values, starts))
+            alone = [run_windows(kernel, values, starts[r : r + 1])[0] for r in (0, 50, 130)]
+            assert_same_bits(np.array(alone), found[-1][[0, 50, 130]])
+        for other in found[1:]:
+            assert_same_bits(other, found[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("outputs", [1, 4, 5, 16, 17, 48, 100])
+def test_activations_of_windows(outputs, dtype):
+    rows = 37
+    x = numbers(5, rows, 6, dtype=dtype)
+    for activation in ("linear", "relu", "leaky_relu", "tanh", "softmax"):
+        dense = Dense(numbers(6, outputs, 6, dtype=dtype), activation=activation)
+        out = guarded(rows * outputs, dtype)
+        DenseRows(dense).run(guarded(x, dtype), out)
+        wide = Dense(dense.weight.astype("float64"), activation=activation)
+        true = reference._dense(wide, x.astype("float64"))
+        eps = np.finfo(dtype).eps
+        np.testing.assert_allclose(out.reshape(rows, -1), true, rtol=40 * eps, atol=40 * eps)
+
+
+def test_a_nan_in_a_window_stays_in_its_row():
+    kernel, values, starts, *_ = window_case("taps side by side", "float32", 60)
+    before = run_windows(kernel, values, starts)
+    values[9 * 30] = np.nan
+    after = run_windows(kernel, values, starts)
+    hit = (starts <= 9 * 30) & (9 * 30 < starts + 45)
+    assert hit.sum() == 5
+    assert np.isnan(after[hit]).all()
+    assert_same_bits(after[~hit], before[~hit])
