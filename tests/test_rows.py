@@ -9,15 +9,17 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from helpers import assert_same_bits
-from test_order import blocked_sum
+from test_order import blocked_sum, rounded
 
 from fastlstm import Dense, reference
 from fastlstm.engine import cpu
 from fastlstm.engine.run import window_rows
+from fastlstm.engine.run.pointwise_rows import PointwiseRows
 from fastlstm.engine.run.window_rows import DenseRows, WindowRows
 from fastlstm.network.activations import LINEAR, Activation
 
@@ -160,3 +162,53 @@ def test_a_nan_in_a_window_stays_in_its_row():
     assert hit.sum() == 5
     assert np.isnan(after[hit]).all()
     assert_same_bits(after[~hit], before[~hit])
+
+
+# --- number by number ---------------------------------------------------------------------------
+
+
+def fused(a, b, c) -> np.floating:
+    """The nearest number to a * b + c, in the dtype of a."""
+    return rounded(Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c)), a.dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 3, 16, 65, 128])
+def test_affine_maps(size, dtype):
+    center, scale, shift = numbers(7, 3, size, dtype=dtype)
+    kernel = PointwiseRows(size, dtype, center=center, scale=scale, shift=shift)
+    for rows in (1, 5, 70):
+        x = numbers(8, rows, size, dtype=dtype)
+        out = guarded(x, dtype)
+        kernel.run(out, out)  # in place
+        some = np.random.default_rng(9).integers(0, x.size, 60)
+        k = some % size
+        terms = zip(x.flat[some] - center[k], scale[k], shift[k], strict=True)
+        assert_same_bits(out[some], np.array([fused(*term) for term in terms], dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_activations_and_prelu(size, dtype):
+    x = numbers(10, 37, size, dtype=dtype)
+    x[3, 0] = np.nan
+    slope = numbers(11, size, dtype=dtype)
+    out = guarded(x.size, dtype)
+    PointwiseRows(size, dtype, slope=slope).run(guarded(x, dtype), out)
+    assert_same_bits(out.reshape(x.shape), np.where(x <= 0, slope * x, x))
+    eps = np.finfo(dtype).eps
+    for activation in (Activation("tanh"), Activation("clip", -0.5, 0.25)):
+        PointwiseRows(size, dtype, activation=activation).run(guarded(x, dtype), out)
+        true = reference.activate(activation, x.astype("float64"))
+        np.testing.assert_allclose(out.reshape(x.shape), true, rtol=2 * eps)
+    ones, zeros = np.ones(size, dtype), np.zeros(size, dtype)
+    both = PointwiseRows(size, dtype, center=ones, scale=ones, shift=zeros, activation="relu")
+    both.run(guarded(x, dtype), out)
+    assert_same_bits(out.reshape(x.shape), np.maximum(x - 1, 0))
+
+
+def test_some_of_the_numbers_of_a_feature_are_missing():
+    one = np.ones(1)
+    for given in ({"center": one}, {"center": one, "scale": one, "shift": one, "slope": one}):
+        with pytest.raises(ValueError, match="center, scale and shift, or slope"):
+            PointwiseRows(1, "float64", **given)

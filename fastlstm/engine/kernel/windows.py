@@ -22,25 +22,12 @@ import numpy as np
 from fastlstm.engine import cpu
 from fastlstm.engine.compiling import compiled_once
 from fastlstm.engine.jit import compile_kernel, function, helper
+from fastlstm.engine.kernel.pointwise import activate_all
 from fastlstm.engine.kernel.sums import BLOCK, add_products
 from fastlstm.engine.simd.activations import FUNCTIONS, exp_of_minus
-from fastlstm.engine.simd.arithmetic import (
-    at_least,
-    empty_pack,
-    lane_count,
-    one_vector,
-    zeros,
-)
+from fastlstm.engine.simd.arithmetic import at_least, empty_pack, lane_count, zeros
 from fastlstm.engine.simd.gates import fma_rows, repeat, splat_gates
-from fastlstm.engine.simd.memory import (
-    align_stack,
-    load,
-    load_first,
-    load_splat,
-    pointer_of,
-    store,
-    store_first,
-)
+from fastlstm.engine.simd.memory import align_stack, load, pointer_of, store
 from fastlstm.engine.simd.transpose import lanes_to_rows, rows_to_lanes, store_row_packs
 from fastlstm.network.dense import SOFTMAX
 
@@ -78,22 +65,6 @@ def softmax(scratch: Any, y: int, n_outputs: int, like: Any) -> None:
         total = total + e
     for k in range(n_outputs):
         store(scratch, y + k * lanes, load(scratch, y + k * lanes, like) / total)
-
-
-@helper
-def activate_all(activate: Any, y: Any, at: int, n: int, panel: Any, like: Any) -> None:
-    """Apply an activation to `y[at : at + n]`; its alpha and beta are the panel's first numbers."""
-    size, vector = lane_count(like), one_vector(like)
-    alpha, beta = load_splat(panel, 0, like), load_splat(panel, 1, like)
-    end = at + n
-    while at + size <= end:
-        store(y, at, activate(load(y, at, like), alpha, beta))
-        at += size
-    alpha_1, beta_1 = load_splat(panel, 0, vector), load_splat(panel, 1, vector)
-    while at < end:
-        some = min(lane_count(vector), end - at)
-        store_first(y, at, some, activate(load_first(y, at, some, vector), alpha_1, beta_1))
-        at += some
 
 
 @helper
