@@ -9,7 +9,7 @@ from test_activations import LIMIT, errors_in_ulp, interesting, sample, wider
 
 from fastlstm import reference
 from fastlstm.engine.kernel.cells import alpha_beta
-from fastlstm.engine.simd.activations import FUNCTIONS
+from fastlstm.engine.simd.activations import FUNCTIONS, log
 from fastlstm.engine.simd.arithmetic import empty_pack
 from fastlstm.engine.simd.memory import load, load_splat, store
 from fastlstm.network.activations import DEFAULTS, Activation
@@ -120,3 +120,32 @@ def test_exp_of_every_float32():
             worst = max(worst, worst_of_exp(function, x))
     print(f"float32: {worst[0]:.3f} ULP at {worst[1]!r}")
     assert worst[0] <= LIMIT
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_log(dtype):
+    """Of positive normal numbers, most of them near 1."""
+
+    @numba.njit(error_model="numpy")
+    def apply(x, y):
+        like = empty_pack(x, 4, 2)
+        for k in range(0, x.size, 8):
+            store(y, k, log(load(x, k, like)))
+
+    info, near = np.finfo(dtype), np.abs(interesting(dtype, 1000))
+    x = np.abs(sample(dtype, 200 if dtype == "float32" else 40))
+    x = np.concatenate([x, 1 + near, 1 - near[near < 1], near[near < 1e6]]).astype(dtype)
+    x = x[x >= info.tiny]
+    x = x[: len(x) // 8 * 8]
+    y = np.empty_like(x)
+    apply(x, y)
+    errors = errors_in_ulp(y, np.log(x.astype(wider(dtype))), dtype)
+    worst = int(np.argmax(errors))
+    print(f"{dtype}: {errors[worst]:.3f} ULP at {x[worst]!r}")
+    assert errors[worst] <= LIMIT
+    special = np.array([1, 2, np.nan, -np.nan, 1, 1, 1, 1], dtype)
+    y = np.empty_like(special)
+    apply(special, y)
+    assert y[0] == 0
+    assert not np.signbit(y[0])
+    assert np.isnan(y[2:4]).all()

@@ -19,6 +19,7 @@ from test_order import blocked_sum, rounded
 from fastlstm import Dense, reference
 from fastlstm.engine import cpu
 from fastlstm.engine.run import window_rows
+from fastlstm.engine.run.normalise_rows import NormRows, SoftmaxRows
 from fastlstm.engine.run.pointwise_rows import PointwiseRows
 from fastlstm.engine.run.window_rows import DenseRows, WindowRows
 from fastlstm.network.activations import LINEAR, Activation
@@ -121,9 +122,7 @@ def test_windows_are_summed_in_the_order_of_dense_layers(name, dtype):
 def test_every_layout_of_windows_gives_the_same_bits(activation, dtype, monkeypatch):
     """A row's bits depend neither on the layout nor on the rows beside it."""
     wide, narrow = cpu.simd().window_sums
-    shapes = [(False, 2, 4), (False, 2, 8)]
-    if activation != "softmax":
-        shapes += [(True, *wide), (True, *narrow)]
+    shapes = [(False, 2, 4), (False, 2, 8), (True, *wide), (True, *narrow)]
     kind = activation if activation == "softmax" else Activation(activation)
     for name in ("taps side by side", "dilated", "groups of many outputs"):
         found = []
@@ -212,3 +211,59 @@ def test_some_of_the_numbers_of_a_feature_are_missing():
     for given in ({"center": one}, {"center": one, "scale": one, "shift": one, "slope": one}):
         with pytest.raises(ValueError, match="center, scale and shift, or slope"):
             PointwiseRows(1, "float64", **given)
+
+
+# --- whole rows ---------------------------------------------------------------------------------
+
+
+def in_order(terms: np.ndarray, squares: bool) -> np.floating:
+    """The sum of the terms or their squares: in blocks of 64, each of them rounded in order."""
+    ones = np.ones_like(terms)
+    pairs = zip(terms, terms if squares else ones, strict=True)
+    return blocked_sum(terms.dtype.type(0), [list(pairs)], terms.dtype)
+
+
+@pytest.mark.parametrize("centered", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 5, 65, 130])
+def test_norms(size, dtype, centered):
+    scale, shift = numbers(12, 2, size, dtype=dtype)
+    kernel = NormRows(scale, shift, 1e-3, centered=centered)
+    count, epsilon = np.array([size, 1e-3], dtype)
+    for rows in (1, 70):
+        x = 3 + numbers(13, rows, size, dtype=dtype)
+        out = guarded(x, dtype)
+        kernel.run(out, out)  # in place
+        out = out.reshape(x.shape)
+        for row in {0, rows - 1}:
+            rest = x[row] - in_order(x[row], False) / count if centered else x[row]
+            scaled = rest / np.sqrt(in_order(rest, True) / count + epsilon)
+            expected = [fused(*term) for term in zip(scaled, scale, shift, strict=True)]
+            assert_same_bits(out[row], np.array(expected, dtype))
+        wide = x.astype("float64")
+        rest = wide - wide.mean(1, keepdims=True) if centered else wide
+        true = rest / np.sqrt((rest**2).mean(1, keepdims=True) + 1e-3) * scale + shift
+        np.testing.assert_allclose(out, true, rtol=0, atol=200 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("logarithm", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 2, 17, 65])
+def test_softmax(size, dtype, logarithm):
+    kernel = SoftmaxRows(size, dtype, logarithm=logarithm)
+    x = 10 * numbers(14, 70, size, dtype=dtype)
+    x[3, 0] = np.nan
+    out = guarded(x.size, dtype)
+    kernel.run(guarded(x, dtype), out)
+    out = out.reshape(x.shape)
+    alone = guarded(size, dtype)
+    kernel.run(guarded(x[5], dtype), alone)
+    assert_same_bits(alone, out[5])
+    assert np.isnan(out[3]).all()
+    wide = np.delete(x, 3, 0).astype("float64")
+    wide -= wide.max(1, keepdims=True)
+    total, eps = np.exp(wide).sum(1, keepdims=True), np.finfo(dtype).eps
+    true = wide - np.log(total) if logarithm else np.exp(wide) / total
+    got = np.delete(out, 3, 0)
+    # exp stops at the least of the normal numbers
+    np.testing.assert_allclose(got, true, rtol=20 * eps, atol=20 * eps if logarithm else 1e-37)

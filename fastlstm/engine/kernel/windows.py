@@ -21,15 +21,14 @@ import numpy as np
 
 from fastlstm.engine import cpu
 from fastlstm.engine.compiling import compiled_once
-from fastlstm.engine.jit import compile_kernel, function, helper
+from fastlstm.engine.jit import compile_kernel, helper
 from fastlstm.engine.kernel.pointwise import activate_all
 from fastlstm.engine.kernel.sums import BLOCK, add_products
-from fastlstm.engine.simd.activations import FUNCTIONS, exp_of_minus
-from fastlstm.engine.simd.arithmetic import at_least, empty_pack, lane_count, zeros
+from fastlstm.engine.simd.activations import FUNCTIONS
+from fastlstm.engine.simd.arithmetic import empty_pack, lane_count, zeros
 from fastlstm.engine.simd.gates import fma_rows, repeat, splat_gates
 from fastlstm.engine.simd.memory import align_stack, load, pointer_of, store
 from fastlstm.engine.simd.transpose import lanes_to_rows, rows_to_lanes, store_row_packs
-from fastlstm.network.dense import SOFTMAX
 
 # With windows in the lanes: vectors of them; with four outputs, eight sums are in flight.
 VECTORS = 2
@@ -49,22 +48,6 @@ class Shape(NamedTuple):
     def __str__(self) -> str:
         lanes = "outputs" if self.outputs_in_lanes else "windows"
         return f"{lanes}_{self.vectors}x{self.rows}"
-
-
-@function
-def softmax(scratch: Any, y: int, n_outputs: int, like: Any) -> None:
-    """Replace the outputs of every lane by exp(y) / sum(exp(y)), in the order of the outputs."""
-    lanes = lane_count(like)
-    most = load(scratch, y, like)
-    for k in range(1, n_outputs):
-        most = at_least(load(scratch, y + k * lanes, like), most)
-    total = zeros(like)
-    for k in range(n_outputs):
-        e = exp_of_minus(most - load(scratch, y + k * lanes, like))
-        store(scratch, y + k * lanes, e)
-        total = total + e
-    for k in range(n_outputs):
-        store(scratch, y + k * lanes, load(scratch, y + k * lanes, like) / total)
 
 
 @helper
@@ -155,10 +138,8 @@ def make_outputs_kernel(lanes: int, shape: Shape, activation: str) -> Callable[.
 
 def make_windows_kernel(lanes: int, shape: Shape, activation: str) -> Callable[..., None]:
     """Return the kernel's Python function with windows in the lanes."""
-    normalise, vectors = activation == SOFTMAX, shape.vectors
-    activate = FUNCTIONS["linear" if normalise else activation]
-    activated = activation not in ("linear", SOFTMAX)
-    units, together = shape.rows // 4, shape.rows
+    activate, activated = FUNCTIONS[activation], activation != "linear"
+    vectors, units, together = shape.vectors, shape.rows // 4, shape.rows
 
     def run_windows(
         n_rows, n_taps, tap_step, n_inputs, n_groups, n_outputs, panels, values, starts, out,
@@ -201,8 +182,6 @@ def make_windows_kernel(lanes: int, shape: Shape, activation: str) -> Callable[.
                     )
                     store(scratch, z_at + output * size, z)
                     p += together * (1 + terms)
-                if normalise:
-                    softmax(scratch, z_at, n_outputs, like)
                 lanes_to_rows(scratch, z_at, n_outputs, y, target, group * n_outputs, like)
             if activated:
                 n = min(size, n_rows - first) * n_groups * n_outputs

@@ -16,6 +16,9 @@ from fastlstm.network.activations import LINEAR, Activation, as_activation
 
 __all__ = ["PointwiseRows"]
 
+# Numbers between two runs of the kernel's inner loop, and so in the tables of short rows.
+LEAST_PERIOD = 1024
+
 Array = npt.NDArray[Any]
 
 
@@ -59,6 +62,7 @@ class PointwiseRows:
         if len(affine) not in (0, 3) or (affine and slope is not None):
             raise ValueError("expected center, scale and shift, or slope, or none of them")
         self.period = math.lcm(size, VECTORS * cpu.lanes(self.dtype.name))
+        self.period *= -(-LEAST_PERIOD // self.period)
         table = [np.resize(np.asarray(k, self.dtype), self.period) for k in features]
         self.table = aligned_empty(sum(map(len, table)), self.dtype)
         if table:

@@ -9,11 +9,13 @@ import numpy.typing as npt
 
 from fastlstm.engine import cpu
 from fastlstm.engine.kernel.cells import alpha_beta
+from fastlstm.engine.kernel.normalise import LOG_SOFTMAX, SOFTMAX
 from fastlstm.engine.kernel.windows import CHUNK, FIRST_PANEL, VECTORS, Shape, windows_kernel
 from fastlstm.engine.plan.packing import pack_rows
 from fastlstm.engine.plan.plan import aligned_empty, aligned_zeros
-from fastlstm.network.activations import LINEAR, Activation
-from fastlstm.network.dense import SOFTMAX, Dense
+from fastlstm.engine.run.normalise_rows import SoftmaxRows
+from fastlstm.network.activations import LINEAR, Activation, as_activation
+from fastlstm.network.dense import Dense
 
 __all__ = ["DenseRows", "WindowRows"]
 
@@ -33,7 +35,7 @@ class WindowRows:
     bias (O,)
         Zeros if left out.
     activation
-        An activation, or "softmax" over the outputs.
+        An activation, or "softmax" or "log_softmax" over the outputs.
     groups
         Into how many groups of neighbours inputs and outputs are divided.
     tap_step
@@ -53,12 +55,14 @@ class WindowRows:
         self.groups, self.input_size = groups, groups * of_group
         self.tap_step = self.input_size if tap_step is None else tap_step
         self.dtype = weight.dtype
-        self.name, numbers = SOFTMAX, [0.0, 0.0]
-        if isinstance(activation, Activation):
-            self.name, numbers = activation.name, [*alpha_beta(activation)]
-        elif activation == "linear":
-            self.name = activation
-        self.shape = choose_shape(self.dtype, self.output_size // groups, self.name)
+        self.softmax: SoftmaxRows | None = None
+        if activation in (SOFTMAX, LOG_SOFTMAX):
+            logarithm = activation == LOG_SOFTMAX
+            self.softmax = SoftmaxRows(self.output_size, self.dtype, logarithm=logarithm)
+            activation = LINEAR
+        activation = as_activation(activation)
+        self.name, numbers = activation.name, alpha_beta(activation)
+        self.shape = choose_shape(self.dtype, self.output_size // groups)
         size = self.shape.rows
         if self.shape.outputs_in_lanes:
             size = self.shape.vectors * cpu.lanes(self.dtype.name)
@@ -73,6 +77,8 @@ class WindowRows:
 
     def compile(self) -> Any:
         """Return the compiled kernel."""
+        if self.softmax is not None:
+            self.softmax.compile()
         return windows_kernel(self.dtype.name, self.shape, self.name)
 
     def run(self, values: Array, starts: Integers, out: Array) -> None:
@@ -98,6 +104,8 @@ class WindowRows:
             self.panel, values, starts, out,
             aligned_empty(memory, self.dtype), np.empty(integers, np.int64),
         )  # fmt: skip
+        if self.softmax is not None:
+            self.softmax.run(out, out)
 
 
 class DenseRows(WindowRows):
@@ -111,10 +119,10 @@ class DenseRows(WindowRows):
         super().run(values, NO_INTEGERS, out)
 
 
-def choose_shape(dtype: Any, outputs: int, activation: str) -> Shape:
+def choose_shape(dtype: Any, outputs: int) -> Shape:
     """Return the layout that suits a number of outputs of a group."""
     lanes = cpu.lanes(dtype)
-    if outputs <= lanes or activation == SOFTMAX:
+    if outputs <= lanes:
         return Shape(False, VECTORS, 4 if outputs <= 4 else 8)
     wide, narrow = cpu.simd().window_sums
     padded = [-(-outputs // (lanes * vectors)) * vectors for vectors, _ in (wide, narrow)]

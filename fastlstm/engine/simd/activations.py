@@ -16,6 +16,7 @@ from fastlstm.engine.simd.arithmetic import (
     fma,
     fms,
     power_of_two,
+    split_power,
     where_at_most,
     zeros,
 )
@@ -67,6 +68,22 @@ def log1p(u: Any) -> Any:
     """Return log(1 + u) for 0 <= u <= 1, as 2 atanh(u / (2 + u)) by its Taylor series."""
     y = u / (constant("2", u) + u)
     return (y + y) * polynomial("atanh", y * y)
+
+
+@helper
+def log(x: Any) -> Any:
+    """Return log(x) for positive normal numbers; NaN and inf give NaN.
+
+    With x = 2^n (1 + f) and s = f / (2 + f) it is n log(2) + 2 atanh(s), and 2 s is f - s f, so
+    that the exact f remains the leading term.
+    """
+    n, m = split_power(x)
+    f = m - constant("1", x)
+    s = f / (constant("2", x) + f)
+    squared = s * s
+    rest = s * (f - (squared + squared) * polynomial("log", squared))
+    low = fma(n, constant("-ln2_low", x), rest) - f
+    return fms(n, constant("ln2_high", x), low) + (x - x)
 
 
 @helper

@@ -38,6 +38,8 @@ ERF_TERMS = {32: 60, 64: 140}
 ERF_SCALE = {32: 16.0, 64: 64.0}
 # atanh(y) = y + y^3 / 3 + y^5 / 5 + ... for y <= 1 / 3.
 ATANH_TERMS = {32: 8, 64: 17}
+# atanh(s) = s + s^3 (1 / 3 + s^2 / 5 + ...) for s <= 0.172.
+LOG_TERMS = {32: 5, 64: 11}
 # tanh(limit) rounds to 1.
 TANH_LIMIT = {32: 10.0, 64: 22.0}
 
@@ -69,6 +71,7 @@ def _table(bits: int) -> dict[str, float]:
         "-log2e": -LOG2E,
         "-2 log2e": -2 * LOG2E,
         "-ln2 / 2": -math.log(2.0) / 2,
+        "ln2_high": LN2_HIGH[bits],
         "-ln2_high": -LN2_HIGH[bits],
         "-ln2_low": -LN2_LOW[bits],
         "shift": _shift(bits),
@@ -117,6 +120,7 @@ def _series(terms: int, ratio: Callable[..., float]) -> tuple[float, ...]:
 
 for _bits, _scale in ERF_SCALE.items():
     POLYNOMIALS["atanh", _bits] = _series(ATANH_TERMS[_bits], lambda k: (2 * k - 1) / (2 * k + 1))
+    POLYNOMIALS["log", _bits] = tuple(1 / (2 * k + 3) for k in range(LOG_TERMS[_bits]))[::-1]
     POLYNOMIALS["erf", _bits] = _series(
         ERF_TERMS[_bits], lambda k, scale=_scale: 2 * scale / (2 * k + 1)
     )
