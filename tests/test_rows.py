@@ -265,5 +265,5 @@ def test_softmax(size, dtype, logarithm):
     total, eps = np.exp(wide).sum(1, keepdims=True), np.finfo(dtype).eps
     true = wide - np.log(total) if logarithm else np.exp(wide) / total
     got = np.delete(out, 3, 0)
-    # exp stops at the least of the normal numbers
-    np.testing.assert_allclose(got, true, rtol=20 * eps, atol=20 * eps if logarithm else 1e-37)
+    # the difference from the largest is rounded; exp stops at the least of the normal numbers
+    np.testing.assert_allclose(got, true, rtol=90 * eps, atol=20 * eps if logarithm else 1e-37)
