@@ -18,7 +18,7 @@ from test_order import blocked_sum, rounded
 
 from fastlstm import Dense, reference
 from fastlstm.engine import cpu
-from fastlstm.engine.run import window_rows
+from fastlstm.engine.run import over_steps, window_rows
 from fastlstm.engine.run.normalise_rows import NormRows, SoftmaxRows
 from fastlstm.engine.run.pointwise_rows import PointwiseRows
 from fastlstm.engine.run.window_rows import DenseRows, WindowRows
@@ -267,3 +267,104 @@ def test_softmax(size, dtype, logarithm):
     got = np.delete(out, 3, 0)
     # the difference from the largest is rounded; exp stops at the least of the normal numbers
     np.testing.assert_allclose(got, true, rtol=90 * eps, atol=20 * eps if logarithm else 1e-37)
+
+
+# --- over steps ---------------------------------------------------------------------------------
+
+STEPS = {"few numbers": (23, 3), "one number": (100, 1), "many": (9, 128), "some left": (6, 65)}
+
+
+def sequences(name: str, dtype: str, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values (n, T, K), in which past a length stands NaN, and the lengths, 0 and T among them."""
+    steps, size = STEPS[name]
+    values = numbers(15, n, steps, size, dtype=dtype)
+    lengths = np.random.default_rng(16).integers(0, steps + 1, n)
+    lengths[:3] = (steps, 0, 1)[:n]
+    values[np.arange(steps) >= lengths[:, None]] = np.nan
+    return values, lengths
+
+
+def step_by_step(how: str, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The reduction as a loop over steps, one addition after the other."""
+    results = []
+    for row, n in zip(values, lengths, strict=True):
+        total = np.full(row.shape[1], 0 if how == "sum" else np.nan, row.dtype)
+        for t in range(n):
+            joined = np.maximum(total, row[t]) if how == "max" else total + row[t]
+            total = row[t] if t == 0 else joined
+        results.append(total / row.dtype.type(n) if how == "mean" and n else total)
+    return np.array(results)
+
+
+@pytest.fixture(params=["usual", "other"])
+def layout(request, monkeypatch):
+    """Both layouts of the lanes, the one that the engine chooses and the one that it does not."""
+    usual = over_steps._sequences_in_lanes
+    if request.param == "other":
+        monkeypatch.setattr(over_steps, "_sequences_in_lanes", lambda *of: not usual(*of))
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("how", ["max", "mean", "sum"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_reductions_over_steps(how, weighted, name, dtype, layout):
+    steps, size = STEPS[name]
+    for n in (1, 75):
+        values, lengths = sequences(name, dtype, n)
+        weights = numbers(17, n, steps, dtype=dtype) if weighted else None
+        out = guarded(n * size, dtype)
+        flat = None if weights is None else guarded(weights, dtype)
+        x = guarded(values, dtype)
+        over_steps.reduce_steps(how, x, flat, lengths, n, steps, size, out)
+        products = values * weights[..., None] if weighted else values
+        expected = step_by_step(how, products, lengths)
+        assert np.array_equal(np.isnan(out), np.isnan(expected.ravel()))
+        known = ~np.isnan(out)
+        assert_same_bits(out[known], expected.ravel()[known])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_nan_among_the_steps_is_kept_by_the_maximum(dtype, layout):
+    for size in (2, 20):
+        values = numbers(18, 3, 5, size, dtype=dtype)
+        values[0, 0, 0] = values[1, 2, 1] = values[2, 4, 0] = np.nan
+        out, lengths = np.empty(3 * size, dtype), np.full(3, 5, np.int64)
+        over_steps.reduce_steps("max", values.ravel(), None, lengths, 3, 5, size, out)
+        assert_same_bits(np.isnan(out.reshape(3, -1)), np.isnan(values.max(1)))
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_over_steps(name, dtype, layout):
+    steps, size = STEPS[name]
+    n = 75
+    values, lengths = sequences(name, dtype, n)
+    out = guarded(values, dtype)
+    over_steps.softmax_steps(out, lengths, n, steps, size, out)  # in place
+    out = out.reshape(values.shape)
+    for row in (0, 1, 2, 50):
+        alone = guarded(steps * size, dtype)
+        x = guarded(values[row], dtype)
+        over_steps.softmax_steps(x, lengths[row : row + 1], 1, steps, size, alone)
+        assert_same_bits(alone.reshape(steps, size), out[row])
+    eps = np.finfo(dtype).eps
+    for row, x, real in zip(out, values.astype("float64"), lengths, strict=True):
+        assert_same_bits(row[real:], np.zeros((steps - real, size), dtype))
+        if real:
+            e = np.exp(x[:real] - x[:real].max(0))
+            np.testing.assert_allclose(row[:real], e / e.sum(0), rtol=30 * eps)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_both_layouts_add_the_exponentials_in_the_order_of_steps(dtype, monkeypatch):
+    """So that they give the same bits."""
+    values, lengths = sequences("few numbers", dtype, 75)
+    found = []
+    for sequences_in_lanes in (False, True):
+        monkeypatch.setattr(
+            over_steps, "_sequences_in_lanes", lambda *_, chosen=sequences_in_lanes: chosen
+        )
+        found.append(np.empty(values.size, dtype))
+        over_steps.softmax_steps(values.ravel(), lengths, 75, 23, 3, found[-1])
+    assert_same_bits(*found)
