@@ -61,17 +61,25 @@ def _gelu(z: Array) -> Array:
     return np.asarray(z * (1 + erf) / 2)
 
 
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
 # Each takes z, alpha and beta.
 FUNCTIONS: dict[str, Callable[..., Array]] = {
     "affine": lambda z, a, b: a * z + b,
+    "clip": lambda z, a, b: np.clip(z, z.dtype.type(a), z.dtype.type(b)),
     "elu": lambda z, a: np.where(z > 0, z, a * np.expm1(np.minimum(z, 0))),
+    "exp": np.exp,
     "gelu": _gelu,
     "gelu_tanh": lambda z: z * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))) / 2,
     "hard_sigmoid": lambda z, a, b: np.clip(a * z + b, 0, 1),
+    "hard_silu": lambda z: z * np.clip(z / 6 + 0.5, 0, 1),
     "leaky_relu": lambda z, a: np.where(z >= 0, z, a * z),
     "linear": lambda z: z,
+    "log_sigmoid": lambda z: -np.logaddexp(-z, 0),
+    "mish": lambda z: z * np.tanh(np.logaddexp(z, 0)),
     "relu": lambda z: np.maximum(z, 0),
     "scaled_tanh": lambda z, a, b: a * np.tanh(b * z),
+    "selu": lambda z: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0))),
     "sigmoid": sigmoid,
     "silu": lambda z: z * sigmoid(z),
     "softplus": lambda z: np.logaddexp(z, 0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -138,6 +138,10 @@ class _FixedSteps(Weights):
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_steps", as_count("n_steps", self.n_steps))
 
+    def steps(self, steps: Integers) -> Integers:
+        """Return `n_steps`, for each of the sequences."""
+        return np.full_like(steps, self.n_steps)
+
 
 class Repeat(_FixedSteps):
     """Make a vector every step of a sequence (Keras' ``RepeatVector``).
@@ -191,10 +195,3 @@ class Flatten(_FixedSteps):
 
     takes: ClassVar = "sequence"
     gives: ClassVar = "vector"
-
-
-def slice_starts(part: Slice, lengths: Any) -> Any:
-    """Return the first step that a slice takes of sequences of these lengths, and its stride."""
-    found = {n: range(n)[part.slice] for n in np.unique(lengths).tolist()}
-    first = np.vectorize(lambda n: found[n].start, otypes=[np.int64])(lengths)
-    return first, 1 if part.step is None else part.step

@@ -45,6 +45,11 @@ class Window:
         self.padding, self.ceil = padding, ceil
 
     @property
+    def pads(self) -> bool:
+        """Whether it may read steps that are not there."""
+        return self.padding not in ("valid", (0, 0)) or self.ceil
+
+    @property
     def reach(self) -> int:
         """The steps from the first to the last one that a window reads."""
         return (self.size - 1) * self.dilation + 1
@@ -55,17 +60,18 @@ class Window:
         The padding behind is that which windows read, so that the windows of the padded sequence
         are its ``"valid"`` ones.
         """
-        before, after = self._padding(steps)
+        before, after = self.padding_of(steps)
         whole = steps + before + after
         outputs = self._outputs(steps, before, whole)
         return before, np.maximum((outputs - 1) * self.stride + self.reach - steps - before, 0)
 
     def steps(self, steps: Integers) -> Integers:
         """Return how many outputs sequences of these steps have; 0 if there is no window."""
-        before, after = self._padding(steps)
+        before, after = self.padding_of(steps)
         return self._outputs(steps, before, steps + before + after)
 
-    def _padding(self, steps: Integers) -> tuple[Integers, Integers]:
+    def padding_of(self, steps: Integers) -> tuple[Integers, Integers]:
+        """Return how many steps the padding puts in front of and behind such sequences."""
         zeros = np.zeros_like(steps)
         if self.padding == "valid":
             return zeros, zeros

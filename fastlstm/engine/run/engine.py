@@ -16,13 +16,13 @@ from fastlstm.engine.plan.program import ApplyDense, Walk, make_program
 from fastlstm.engine.plan.work import ACTIVATION_WORK
 from fastlstm.engine.run.call import NO_INTEGERS, run_kernel
 from fastlstm.engine.run.crew import share_out
-from fastlstm.engine.run.dense_layers import DenseRows
 from fastlstm.engine.run.group import Task
 from fastlstm.engine.run.job import Job, by_length
 from fastlstm.engine.run.packed import Packed
 from fastlstm.engine.run.progress import Progress
 from fastlstm.engine.run.source import Outputs, Source
 from fastlstm.engine.run.threads import default_threads
+from fastlstm.engine.run.window_rows import DenseRows
 from fastlstm.network.dense import Dense
 from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Bidirectional, Layer

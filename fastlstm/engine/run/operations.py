@@ -11,8 +11,8 @@ import numpy.typing as npt
 from fastlstm.engine.plan.plan import Plan
 from fastlstm.engine.plan.program import Add, ApplyDense, Merge, Operation, Pool, Walk
 from fastlstm.engine.run.call import NO_INTEGERS, run_kernel
-from fastlstm.engine.run.dense_layers import DenseRows
 from fastlstm.engine.run.group import Group, Groups, Task
+from fastlstm.engine.run.window_rows import DenseRows
 
 __all__ = ["execute", "prepare"]
 

@@ -14,8 +14,8 @@ from fastlstm.engine.plan.chain import Stack
 from fastlstm.engine.plan.cost import choose_tile, choose_tiles
 from fastlstm.engine.plan.plan import Plan, make_plan, pack_sums
 from fastlstm.engine.plan.program import Walk
-from fastlstm.engine.run.dense_layers import DenseRows
 from fastlstm.engine.run.state import StateRows
+from fastlstm.engine.run.window_rows import DenseRows
 from fastlstm.network.dense import Dense
 from fastlstm.network.network import Network
 
