@@ -15,6 +15,7 @@ __all__ = ["PAD_MODES", "Flatten", "Pad", "Repeat", "Slice", "Unflatten", "Upsam
 
 Integers = npt.NDArray[np.int64]
 
+LARGE: Final = (1 << 63) - 1  # what some formats write for the end of a sequence
 PAD_MODES: Final = ("zeros", "edge", "reflect")
 
 
@@ -86,7 +87,7 @@ class Slice(Weights):
         for name in ("start", "stop", "step"):
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, as_count(name, value, least=-(1 << 62)))
+                object.__setattr__(self, name, as_count(name, value, -LARGE - 1, LARGE))
         if self.step == 0:
             raise ValueError("step: expected an integer other than 0")
 
@@ -98,7 +99,8 @@ class Slice(Weights):
     def steps(self, steps: Integers) -> Integers:
         """Return how many steps are left of sequences of these steps."""
         left = {n: len(range(n)[self.slice]) for n in np.unique(steps).tolist()}
-        return np.vectorize(left.__getitem__, otypes=[np.int64])(steps)
+        found: Integers = np.vectorize(left.__getitem__, otypes=[np.int64])(steps)
+        return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ __all__ = ["PADDINGS", "Padding", "Window", "as_count", "as_padding"]
 
 Integers = npt.NDArray[np.int64]
 
+MOST: Final = (1 << 31) - 1  # so that products of numbers of steps fit in 64 bits
 PADDINGS: Final = ("valid", "same", "causal")
 Padding = Literal["valid", "same", "causal"] | tuple[int, int]
 
@@ -114,7 +115,7 @@ def as_padding(padding: Any) -> Padding:
     return before, after
 
 
-def as_count(name: str, value: Any, least: int = 1) -> int:
+def as_count(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
     """Return a number that counts something.
 
     Raises
@@ -122,7 +123,7 @@ def as_count(name: str, value: Any, least: int = 1) -> int:
     TypeError
         If it is not an integer.
     ValueError
-        If it is less than `least`.
+        If it is less than `least` or more than `most`.
     """
     try:
         count = operator.index(value)
@@ -130,4 +131,6 @@ def as_count(name: str, value: Any, least: int = 1) -> int:
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__}") from None
     if count < least:
         raise ValueError(f"{name}: expected at least {least}, got {count}")
+    if count > most:
+        raise ValueError(f"{name}: expected at most {most}, got {count}")
     return count
