@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.harness.parts import (
+    LINEAR,
+    STANDARD,
     Activate,
     Activation,
     Bidirectional,
@@ -31,16 +33,14 @@ from bench.harness.parts import (
     called,
     reads_final,
 )
-from bench.harness.ways import STEPS_FIRST, STEPS_LAST, laid_out
+from bench.harness.ways import STEPS_FIRST, STEPS_LAST, VECTOR, laid_out
 from fastlstm import LSTM
-from fastlstm.network.activations import LINEAR, STANDARD
 
 Array = npt.NDArray[Any]
 
 OPSET = 17
 IR_VERSION = 9  # of ONNX 1.14, which every runtime of the last years reads
 ACTIVATIONS = {"sigmoid": "Sigmoid", "tanh": "Tanh", "hard_sigmoid": "HardSigmoid", "relu": "Relu"}
-VECTOR = "NK"
 
 
 class Value(NamedTuple):

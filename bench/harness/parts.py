@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer
-from fastlstm.network.activations import Activation
+from fastlstm.network.activations import LINEAR, STANDARD, Activation
 from fastlstm.network.convolution import Conv
 from fastlstm.network.joints import Join
 from fastlstm.network.network import Network
@@ -18,8 +18,10 @@ from fastlstm.network.reading import Read
 from fastlstm.network.steps import Repeat
 
 __all__ = [
+    "LINEAR",
     "POINTWISE",
     "RECURRENT",
+    "STANDARD",
     "Activate",
     "Activation",
     "Affine",

@@ -15,6 +15,7 @@ Array = npt.NDArray[Any]
 
 # Layouts: the order of the axes of sequences N, steps T and numbers K.
 STEPS_FIRST, STEPS_SECOND, STEPS_LAST = "TNK", "NTK", "NKT"
+VECTOR = "NK"
 
 MOST_APART = 1e-4  # between the results of two ways
 MOST_SECONDS = 1.0  # for the trial of one way, after its first call
