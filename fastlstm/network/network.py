@@ -276,6 +276,21 @@ class Network(Weights):
         return lengths if found is None else found
 
     @lazy
+    def step_limits(self) -> tuple[int, int | None]:
+        """The fewest and the most steps of the sequences that it takes, of those that have some.
+
+        There is no most if it is None; both are 0 if it takes no sequence at all.
+        """
+        if self.keeps_steps:
+            return 1, None
+        unlimited = not self.steps(np.array([1 << 24])).refused[0]
+        for most in (1 << 8, 1 << 12, 1 << 16, 1 << 20):
+            taken = np.flatnonzero(~self.steps(np.arange(1, most + 1)).refused) + 1
+            if taken.size and (unlimited or taken[-1] < most):
+                return int(taken[0]), None if unlimited else int(taken[-1])
+        return 0, 0
+
+    @lazy
     def state_sizes(self) -> tuple[StateSizes, ...]:
         """The sizes of every recurrent layer's state."""
         return tuple(
@@ -322,15 +337,20 @@ class Network(Weights):
         Raises
         ------
         UnsupportedModelError
-            If the network gives one vector for each sequence whatever is left out, or if there is
-            a mask, and the last layer reads backwards alone: frameworks do not agree on what the
-            mask makes of its outputs.
+            If the network gives one vector for each sequence whatever is left out, or adds inputs
+            to outputs of other steps; or if there is a mask, and the last layer reads backwards
+            alone: frameworks do not agree on what the mask makes of its outputs.
         """
         at = self.read_at
         if at == len(self.parts) and not self.shapes[-1].every:
             raise UnsupportedModelError(
                 "the network gives one vector for each sequence, no outputs of every step: "
                 f"it ends with {self._ending()}"
+            )
+        if self.skip and not self.keeps_steps:
+            raise UnsupportedModelError(
+                "skip: the outputs of every step have other steps than the inputs, which cannot be "
+                "added to them"
             )
         if not self.masks:
             return
