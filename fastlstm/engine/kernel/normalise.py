@@ -22,7 +22,7 @@ import numpy as np
 
 from fastlstm.engine import cpu
 from fastlstm.engine.compiling import compiled_once
-from fastlstm.engine.jit import compile_kernel, function, helper
+from fastlstm.engine.jit import compile_entry, function, helper
 from fastlstm.engine.kernel.sums import BLOCK
 from fastlstm.engine.simd.activations import exp_of_minus, log
 from fastlstm.engine.simd.arithmetic import (
@@ -151,4 +151,4 @@ def normalise_kernel(dtype: str, what: str) -> Any:
     lanes = cpu.lanes(dtype)
     signature = (types.int64,) * 2 + (number,) * 4 + (integers,)
     run_rows = make_normalise_kernel(lanes, what)
-    return compile_kernel(run_rows, f"{dtype}_{lanes}x{VECTORS}_{what}", signature)
+    return compile_entry(run_rows, f"{dtype}_{lanes}x{VECTORS}_{what}", signature)

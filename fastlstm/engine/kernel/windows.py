@@ -21,7 +21,7 @@ import numpy as np
 
 from fastlstm.engine import cpu
 from fastlstm.engine.compiling import compiled_once
-from fastlstm.engine.jit import compile_kernel, helper
+from fastlstm.engine.jit import compile_entry, helper
 from fastlstm.engine.kernel.pointwise import activate_all
 from fastlstm.engine.kernel.sums import BLOCK, add_products
 from fastlstm.engine.simd.activations import FUNCTIONS
@@ -201,4 +201,4 @@ def windows_kernel(dtype: str, shape: Shape, activation: str) -> Any:
     lanes = cpu.lanes(dtype)
     signature = (types.int64,) * 6 + (number, number, integers, number, number, integers)
     run_windows = make(lanes, shape, activation)
-    return compile_kernel(run_windows, f"{dtype}_{lanes}_{shape}_{activation}", signature)
+    return compile_entry(run_windows, f"{dtype}_{lanes}_{shape}_{activation}", signature)

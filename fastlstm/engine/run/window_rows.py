@@ -12,7 +12,7 @@ from fastlstm.engine.kernel.cells import alpha_beta
 from fastlstm.engine.kernel.normalise import LOG_SOFTMAX, SOFTMAX
 from fastlstm.engine.kernel.windows import CHUNK, FIRST_PANEL, VECTORS, Shape, windows_kernel
 from fastlstm.engine.plan.packing import pack_rows
-from fastlstm.engine.plan.plan import aligned_empty, aligned_zeros
+from fastlstm.engine.plan.plan import aligned_zeros
 from fastlstm.engine.run.normalise_rows import SoftmaxRows
 from fastlstm.network.activations import LINEAR, Activation, as_activation
 from fastlstm.network.dense import Dense
@@ -102,7 +102,7 @@ class WindowRows:
         self.compile()(
             len(out) // self.output_size, self.taps, self.tap_step, of_group, self.groups, outputs,
             self.panel, values, starts, out,
-            aligned_empty(memory, self.dtype), np.empty(integers, np.int64),
+            np.empty(memory, self.dtype), np.empty(integers, np.int64),
         )  # fmt: skip
         if self.softmax is not None:
             self.softmax.run(out, out)
