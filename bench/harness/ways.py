@@ -13,6 +13,10 @@ from bench.harness.engine import Call, Ready
 
 Array = npt.NDArray[Any]
 
+# Layouts: the order of the axes of sequences N, steps T and numbers K.
+STEPS_FIRST, STEPS_SECOND, STEPS_LAST = "TNK", "NTK", "NKT"
+VECTOR = "NK"
+
 MOST_APART = 1e-4  # between the results of two ways
 MOST_SECONDS = 1.0  # for the trial of one way, after its first call
 
@@ -52,9 +56,15 @@ def trial(call: Call) -> float:
     return min(times)
 
 
+def laid_out(x: Array, layout: str) -> Array:
+    """``(N, T, K)``, or ids ``(N, T)``, as a fresh array with its axes in another order."""
+    order = [STEPS_SECOND.index(axis) for axis in layout[: x.ndim]]
+    return np.array(x.transpose(order), order="C")
+
+
 def time_first(x: Array) -> Array:
     """``(N, T, ...)`` as a fresh array ``(T, N, ...)``."""
-    return np.ascontiguousarray(x.swapaxes(0, 1))
+    return laid_out(x, STEPS_FIRST)
 
 
 def batch_first(y: Array) -> Array:

@@ -225,11 +225,11 @@ class Program:
 
     @lazy
     def whole(self) -> Walk | None:
-        """The walk over all steps, if it is the only operation."""
+        """The walk over all steps of the inputs, if it is the only operation."""
         first = self.operations[0]
-        if isinstance(first, Walk) and len(self.operations) == 1 and not first.only_last:
-            return first
-        return None
+        if not isinstance(first, Walk) or len(self.operations) > 1 or first.only_last:
+            return None
+        return first if first.reads[0].axis == 0 else None
 
     @lazy
     def direct(self) -> bool:
