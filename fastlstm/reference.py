@@ -16,11 +16,21 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.network.activations import Activation
+from fastlstm.network.convolution import Conv
 from fastlstm.network.dense import SOFTMAX, Dense
 from fastlstm.network.embedding import Embedding
+from fastlstm.network.joints import AddInputs, From, Join
 from fastlstm.network.layers import Bidirectional, Layer
-from fastlstm.network.network import AnyLayer, Network
+from fastlstm.network.masking import Masking
+from fastlstm.network.network import Moving, Network, Part, Pointwise
+from fastlstm.network.normalisation import Affine, LayerNorm
+from fastlstm.network.pointwise import PReLU, StepSoftmax
+from fastlstm.network.pooling import Pool
+from fastlstm.network.reading import Read
 from fastlstm.network.state import State
+from fastlstm.network.steps import Flatten, Pad, Repeat, Slice, Unflatten
+from fastlstm.network.values import Steps
+from fastlstm.network.windows import Padding
 
 __all__ = ["Step", "activate", "lstm", "predict", "sigmoid", "step", "trace", "walk"]
 
@@ -51,17 +61,25 @@ def _gelu(z: Array) -> Array:
     return np.asarray(z * (1 + erf) / 2)
 
 
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
 # Each takes z, alpha and beta.
 FUNCTIONS: dict[str, Callable[..., Array]] = {
     "affine": lambda z, a, b: a * z + b,
+    "clip": lambda z, a, b: np.clip(z, z.dtype.type(a), z.dtype.type(b)),
     "elu": lambda z, a: np.where(z > 0, z, a * np.expm1(np.minimum(z, 0))),
+    "exp": np.exp,
     "gelu": _gelu,
     "gelu_tanh": lambda z: z * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))) / 2,
     "hard_sigmoid": lambda z, a, b: np.clip(a * z + b, 0, 1),
+    "hard_silu": lambda z: z * np.clip(z / 6 + 0.5, 0, 1),
     "leaky_relu": lambda z, a: np.where(z >= 0, z, a * z),
     "linear": lambda z: z,
+    "log_sigmoid": lambda z: -np.logaddexp(-z, 0),
+    "mish": lambda z: z * np.tanh(np.logaddexp(z, 0)),
     "relu": lambda z: np.maximum(z, 0),
     "scaled_tanh": lambda z, a, b: a * np.tanh(b * z),
+    "selu": lambda z: SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0))),
     "sigmoid": sigmoid,
     "silu": lambda z: z * sigmoid(z),
     "softplus": lambda z: np.logaddexp(z, 0),
@@ -163,85 +181,304 @@ def _repeated(row: Array | None, N: int, size: int, dtype: npt.DTypeLike) -> Arr
     return np.zeros((N, size), dtype) if row is None else np.repeat(row[None], N, axis=0)
 
 
-class _Sequence(NamedTuple):
-    """The outputs of a part at every step."""
+class _Value(NamedTuple):
+    """What a part gives: a vector at every step, or one for each sequence."""
 
-    steps: Array  # (N, T, K)
-    final: Array  # (N, K), at the last step that each direction read; zeros below all layers
+    numbers: Array  # (N, T, K), with anything past the lengths; or (N, K)
+    lengths: Array | None  # (N,), the steps of each sequence; None: these are vectors
+    final: Array | None = None  # (N, K), what "final" reads; None: the last step
 
 
 class _Run:
-    """A run of a network over N sequences of T steps: layer after layer, each over all steps."""
+    """A run of a network over N sequences of T steps: part after part, each over all steps."""
 
     def __init__(
         self, network: Network, x: Array, state: State | None, lengths: Array | None
     ) -> None:
-        self.network, self.lengths = network, lengths
+        self.network = network
         with np.errstate(over="ignore"):  # what the dtype cannot hold becomes infinite
             self.x = x = _three_axes(x).astype(network.input_dtype, copy=False)  # (N, T, I)
         N, T, _ = x.shape
-        self.ends = np.full(N, T) if lengths is None else np.asarray(lengths)
-        self.real = np.arange(T) < self.ends[:, np.newaxis]  # (N, T)
-        self.running = self.real
+        self.ends = np.full(N, T) if lengths is None else np.asarray(lengths).astype(np.int64)
+        self.inputs = _Value(x, self.ends)
+        self.unmasked = np.ones((N, T), bool)
         if network.masked_input is not None:
-            self.running = self.real & (x != network.masked_input).any(-1)
+            self.unmasked = (x != network.masked_input).any(-1)
         self.starts = iter(state or first_state(network.recurrent, N))
         self.state: list[tuple[Array, Array]] = []
         self.records: list[Step] = []  # (N, T, D * H) a recurrent layer, at the steps it reads
 
-    def at_every_step(self) -> _Sequence:
-        """Return the outputs of the last layer."""
-        value = _Sequence(self.x, np.zeros((len(self.x), self.x.shape[2]), self.x.dtype))
-        for layer in self.network.layers:
-            value = self.layer(layer, value)
-        return value._replace(steps=_zero_past(value.steps, self.lengths))
+    def through(self, n_parts: int, left_out: int | None = None) -> _Value:
+        """Return what the first parts give; a `Read` that is left out gives what it is given."""
+        Steps(self.network.parts[:n_parts], self.ends).check()
+        values: list[_Value] = []
+        for i, part in enumerate(self.network.parts[:n_parts]):
+            below = values[-1] if values else self.inputs
+            if isinstance(part, From | Join):
+                read = [values[k] if k >= 0 else self.inputs for k in part.values]
+                values.append(_joined(part, read))
+            else:
+                values.append(below if i == left_out else self.part(part, below))
+        return values[-1]
 
-    def layer(self, layer: AnyLayer, below: _Sequence) -> _Sequence:
-        """Return the outputs of one layer."""
-        if isinstance(layer, Embedding):
-            ids = np.where(self.real, below.steps[..., 0], 0)
-            return _Sequence(layer.weight[ids], np.zeros((len(ids), layer.output_size)))
-        if isinstance(layer, Dense):
-            return _Sequence(_dense(layer, below.steps), _dense(layer, below.final))
-        assert isinstance(layer, (Layer, Bidirectional))
-        start = next(self.starts)
+    def at_every_step(self, n_parts: int, left_out: int | None = None) -> Array:
+        """Return the sequences that the first parts give, with zeros past each length.
+
+        There are as many steps as the parts would give of sequences without padding.
+        """
+        value = self.through(n_parts, left_out)
+        assert value.lengths is not None
+        padded = Steps(self.network.parts[:n_parts], np.array([self.x.shape[1]]))
+        of_all = padded.value(n_parts - 1 if left_out is None else left_out - 1)
+        T = value.numbers.shape[1]
+        if of_all is not None and not padded.refused:
+            T = max(T, int(of_all[0]))
+        whole = np.zeros((len(self.x), T, value.numbers.shape[2]), value.numbers.dtype)
+        whole[:, : value.numbers.shape[1]] = value.numbers
+        return _zero_past(whole, value.lengths)
+
+    def part(self, part: Part, below: _Value) -> _Value:
+        """Return what a part makes of the value below it."""
+        if isinstance(part, Masking):
+            return below
+        if isinstance(part, Layer | Bidirectional):
+            return self.layer(part, below)
+        if isinstance(part, AddInputs):
+            return self.skipped(part, below)
+        if isinstance(part, Pointwise):
+            with np.errstate(all="ignore"):
+                final = None if below.final is None else _pointwise(part, below.final)
+                return below._replace(numbers=_pointwise(part, below.numbers), final=final)
+        if isinstance(part, Repeat):
+            numbers = np.repeat(below.numbers[:, None], part.n_steps, axis=1)
+            return _Value(numbers, np.full(len(numbers), part.n_steps))
+        if isinstance(part, Unflatten):
+            numbers = below.numbers.reshape(len(below.numbers), part.n_steps, -1)
+            return _Value(numbers, np.full(len(numbers), part.n_steps))
+        assert below.lengths is not None
+        if isinstance(part, Embedding):
+            ids = np.where(self.real(below), below.numbers[..., 0], 0)
+            return _Value(part.weight[ids], below.lengths)
+        if isinstance(part, StepSoftmax):
+            weights = _step_softmax(below.numbers, self.read_steps(below))
+            return _Value(weights, below.lengths)
+        if isinstance(part, Read):
+            return _Value(self.read(part.how, below), None)
+        if isinstance(part, Flatten):
+            steps = below.numbers[:, : part.n_steps]
+            return _Value(steps.reshape(len(steps), -1), None)
+        assert isinstance(part, Moving)
+        return _each_alone(part, below)
+
+    def real(self, value: _Value) -> Mask:
+        """Return which steps of a value are those of a sequence ``(N, T)``."""
+        return np.arange(value.numbers.shape[1]) < np.asarray(value.lengths)[:, np.newaxis]
+
+    def read_steps(self, value: _Value) -> Mask:
+        """Return which of them are read: those that are not masked ``(N, T)``."""
+        return self.real(value) & self.unmasked if self.network.masks else self.real(value)
+
+    def layer(self, layer: Layer | Bidirectional, below: _Value) -> _Value:
+        """Return the outputs of a recurrent layer."""
+        start, running = next(self.starts), self.read_steps(below)
         parts = [
-            _run_cell(cell, below.steps, start.h[d], start.c[d], self.running)
+            _run_cell(cell, below.numbers, start.h[d], start.c[d], running)
             for d, cell in enumerate(layer.cells)
         ]
         merge = layer.merge if isinstance(layer, Bidirectional) else "concat"
         output = _merged(merge, [record.h for record, _, _ in parts])
         if isinstance(layer, Bidirectional) and self.network.masks:
-            output[~self.running] = 0
+            output[~running] = 0
         self.state.append((np.stack([h for _, h, _ in parts]), np.stack([c for _, _, c in parts])))
         together = (
             np.concatenate(values, -1)
             for values in zip(*(record for record, _, _ in parts), strict=True)
         )
-        self.records.append(Step(*(_zero_past(values, self.lengths) for values in together)))
-        return _Sequence(output, _merged(merge, [h for _, h, _ in parts]))
+        self.records.append(Step(*(_zero_past(values, below.lengths) for values in together)))
+        return _Value(output, below.lengths, _merged(merge, [h for _, h, _ in parts]))
 
-    def read(self, how: str, value: _Sequence) -> Array:
+    def read(self, how: str, value: _Value) -> Array:
         """Return the vector ``(N, K)`` that is read of each sequence."""
-        if how == "final":
+        assert value.lengths is not None
+        steps, none = value.numbers, (value.lengths == 0)[:, np.newaxis]
+        N, T, _ = steps.shape
+        if how == "final" and value.final is not None:
             return value.final
-        N, T, _ = value.steps.shape
-        if how == "last":  # a sequence without steps has only its state
-            at = value.steps[np.arange(N), np.maximum(self.ends, 1) - 1] if T else value.final
-            return np.where(self.ends[:, None] > 0, at, value.final)
+        if how in ("final", "last"):  # of no steps there is at most the state
+            empty = np.full((N, steps.shape[2]), np.nan, steps.dtype)
+            nothing = empty if value.final is None else value.final
+            last = steps[np.arange(N), np.maximum(value.lengths, 1) - 1] if T else nothing
+            return np.where(none, nothing, last)
         if how == "max":
-            most = np.where(self.real[..., None], value.steps, -np.inf).max(1, initial=-np.inf)
-            return np.where((self.ends > 0)[:, None], most, np.nan).astype(most.dtype)
-        total = np.where(self.running[..., None], value.steps, 0).sum(1)
+            most = np.where(self.real(value)[..., None], steps, -np.inf).max(1, initial=-np.inf)
+            return np.where(none, np.nan, most).astype(steps.dtype)
+        running = self.read_steps(value)
+        total = np.where(running[..., None], steps, 0).sum(1)
+        if how == "sum":
+            return np.asarray(total)
         with np.errstate(invalid="ignore", divide="ignore"):  # the mean of nothing is NaN
-            return np.asarray(total / self.running.sum(1)[:, None].astype(total.dtype))
+            return np.asarray(total / running.sum(1)[:, None].astype(total.dtype))
 
-    def skipped(self, size: int) -> Array:
-        """Return the inputs ``(N, size)`` of the last real step, zeros where there is none."""
-        if not self.x.shape[1]:
-            return np.zeros((len(self.x), size), self.x.dtype)
-        last = self.x[np.arange(len(self.x)), np.maximum(self.ends, 1) - 1, :size]
-        return np.where(self.ends[:, None] > 0, last, 0)
+    def skipped(self, part: AddInputs, below: _Value) -> _Value:
+        """Add the inputs to the outputs: of the same step, or of the last real one."""
+        first, N = self.x[..., : part.size], len(self.x)
+        last = np.zeros((N, part.size), self.x.dtype)  # zeros where there is no step
+        if self.x.shape[1]:
+            at_end = first[np.arange(N), np.maximum(self.ends, 1) - 1]
+            last = np.where(self.ends[:, None] > 0, at_end, 0)
+        if below.lengths is None:
+            return below._replace(numbers=below.numbers + last)
+        final = None if below.final is None else below.final + last
+        return below._replace(numbers=below.numbers + first, final=final)
+
+
+def _pointwise(part: Pointwise, x: Array) -> Array:
+    """A part that is applied to each step or vector, x ``(..., K)``."""
+    if isinstance(part, Dense):
+        y = x @ part.weight.T
+        return _activated(part.activation, y if part.bias is None else y + part.bias)
+    if isinstance(part, Affine):
+        return np.asarray((x - part.center) * part.scale + part.shift)
+    if isinstance(part, LayerNorm):
+        if part.centered:
+            x = x - x.mean(-1, keepdims=True)
+        variance = (x * x).mean(-1, keepdims=True)
+        return np.asarray(x / np.sqrt(variance + part.epsilon) * part.scale + part.shift)
+    if isinstance(part, PReLU):
+        return np.where(x >= 0, x, part.slope * x)
+    return _activated(part.activation, x)
+
+
+def _activated(activation: Activation | str, x: Array) -> Array:
+    if isinstance(activation, Activation):
+        return activate(activation, x)
+    less = x - x.max(-1, keepdims=True)
+    total = np.exp(less).sum(-1, keepdims=True)
+    return np.asarray(np.exp(less) / total if activation == SOFTMAX else less - np.log(total))
+
+
+def _step_softmax(x: Array, running: Mask) -> Array:
+    """Softmax over the steps that are read of each sequence; zeros at the others."""
+    y = np.zeros_like(x)
+    for n, chosen in enumerate(running):
+        if chosen.any():
+            with np.errstate(invalid="ignore"):
+                e = np.exp(x[n, chosen] - x[n, chosen].max(0))
+                y[n, chosen] = e / e.sum(0)
+    return y
+
+
+def _joined(part: From | Join, values: list[_Value]) -> _Value:
+    """Join values; a vector stands at every step of the sequences that it is joined with."""
+    if isinstance(part, From):
+        return values[0]
+    lengths = next((k.lengths for k in values if k.lengths is not None), None)
+    arrays = [k.numbers for k in values]
+    if lengths is not None:
+        T = min(k.numbers.shape[1] for k in values if k.lengths is not None)
+        arrays = [
+            np.repeat(k.numbers[:, None], T, axis=1) if k.lengths is None else k.numbers[:, :T]
+            for k in values
+        ]
+    with np.errstate(all="ignore"):
+        if part.how == "concatenate":
+            return _Value(np.concatenate(arrays, -1), lengths)
+        if part.how == "dot":
+            return _Value((arrays[0] * arrays[1]).sum(-1, keepdims=True), lengths)
+        joined = arrays[0]
+        for other in arrays[1:]:
+            joined = joined + other if part.how == "add" else joined * other
+    return _Value(joined, lengths)
+
+
+# --- parts that move steps ------------------------------------------------------------------
+
+
+def _each_alone(part: Moving, below: _Value) -> _Value:
+    """Compute every sequence alone, of its own length (those of one length at once)."""
+    assert below.lengths is not None
+    N, lengths = len(below.numbers), np.zeros_like(below.lengths)
+    found: list[tuple[Mask, Array]] = []
+    for length in np.unique(below.lengths[below.lengths > 0]).tolist():
+        rows = below.lengths == length
+        with np.errstate(all="ignore"):
+            found.append((rows, _moved(part, below.numbers[rows, :length])))
+        lengths[rows] = found[-1][1].shape[1]
+    size = part.output_size if isinstance(part, Conv) else below.numbers.shape[2]
+    together = np.zeros((N, int(lengths.max(initial=0)), size), below.numbers.dtype)
+    for rows, values in found:
+        together[rows, : values.shape[1]] = values
+    return _Value(together, lengths)
+
+
+def _moved(part: Moving, x: Array) -> Array:
+    """What a part makes of sequences without padding, x ``(N, T, K)``."""
+    if isinstance(part, Conv):
+        return _conv(part, x)
+    if isinstance(part, Pool):
+        return _pool(part, x)
+    if isinstance(part, Pad):
+        mode: Any = {"zeros": "constant"}.get(part.mode, part.mode)
+        return np.pad(x, ((0, 0), (part.before, part.after), (0, 0)), mode)
+    if isinstance(part, Slice):
+        return x[:, part.start : part.stop : part.step]
+    return np.repeat(x, part.times, axis=1)
+
+
+def _conv(conv: Conv, x: Array) -> Array:
+    N, T, _ = x.shape
+    O, J, I = conv.weight.shape  # noqa: E741
+    O //= conv.groups  # noqa: E741
+    reach = (J - 1) * conv.dilation + 1
+    before, after = _around(conv.padding, T, reach, conv.stride)
+    x = np.pad(x, ((0, 0), (before, after), (0, 0)))
+    first = np.arange(0, before + T + after - reach + 1, conv.stride)  # steps of each output
+    y = np.zeros((N, len(first), conv.output_size), x.dtype)
+    if conv.bias is not None:
+        y += conv.bias
+    for g in range(conv.groups):
+        inputs, outputs = slice(g * I, (g + 1) * I), slice(g * O, (g + 1) * O)
+        for j in range(J):
+            y[..., outputs] += x[:, first + j * conv.dilation, inputs] @ conv.weight[outputs, j].T
+    return activate(conv.activation, y)
+
+
+def _pool(pool: Pool, x: Array) -> Array:
+    N, T, K = x.shape
+    assert pool.stride is not None
+    reach = (pool.size - 1) * pool.dilation + 1
+    before, after = _around(pool.padding, T, reach, pool.stride)
+    first = [*range(-before, T + after - reach + 1, pool.stride)]
+    following = first[-1] + pool.stride if first else -before
+    if pool.ceil and following < T and following - pool.stride + reach < T + after:
+        first.append(following)
+    y = np.zeros((N, len(first), K), x.dtype)
+    for t, at in enumerate(first):
+        window = [at + j * pool.dilation for j in range(pool.size)]
+        read = x[:, [k for k in window if 0 <= k < T]]
+        if pool.how == "max":
+            y[:, t] = read.max(1, initial=-np.inf)
+        elif pool.counts_padding:
+            y[:, t] = read.sum(1) / sum(k < T + after for k in window)
+        else:
+            y[:, t] = read.sum(1) / read.shape[1]
+    return y
+
+
+def _around(padding: Padding, T: int, reach: int, stride: int) -> tuple[int, int]:
+    """How many steps of padding stand in front of T steps, and behind them."""
+    if padding == "valid":
+        return 0, 0
+    if padding == "causal":
+        return reach - 1, 0
+    if padding == "same":  # an output for each `stride` steps that have begun
+        missing = max((math.ceil(T / stride) - 1) * stride + reach - T, 0)
+        return missing // 2, missing - missing // 2
+    before, after = padding
+    return int(before), int(after)
+
+
+# --- recurrent layers -----------------------------------------------------------------------
 
 
 def _run_cell(
@@ -304,8 +541,7 @@ def lstm(
     state : State
     """
     run = _Run(network, x, state, lengths)
-    output = run.at_every_step().steps
-    return output, State(run.state)
+    return run.at_every_step(len(network.without_head.parts)), State(run.state)
 
 
 def predict(
@@ -327,25 +563,25 @@ def predict(
     every = network.return_sequences if return_sequences is None else return_sequences
     x = _three_axes(x)
     if not every and _is_plain(network):
-        h = (state or first_state(network.recurrent, len(x)))[-1].h[0]
+        h: Array = (state or first_state(network.recurrent, len(x)))[-1].h[0]
         for steps in walk(network.cells, x, state, lengths):
             h = steps[-1].h  # only the current step is stored
-        return _denses(network.head, h)
+        for dense in network.head:
+            h = _pointwise(dense, h)
+        return h
     run = _Run(network, x, state, lengths)
-    value = run.at_every_step()
-    if not every:
-        y = _denses(network.head, run.read(network.read, value))
-        return y + run.skipped(network.skip) if network.skip else y
-    y = _denses(network.head, value.steps)
-    if network.skip:
-        y = y + run.x[..., : network.skip]
-    return _zero_past(y, lengths)
+    if every:
+        network.check_every_step()
+        return run.at_every_step(len(network.parts), network.read_at)
+    value = run.through(len(network.parts))
+    return value.numbers if value.lengths is None else run.read("final", value)
 
 
 def _is_plain(network: Network) -> bool:
     """Whether the network can be computed with nothing but the current step in memory."""
     forward = all(isinstance(k, Layer) and k.direction == "forward" for k in network.layers)
-    return forward and not network.masks and network.read == "final" and not network.skip
+    usual = network.usual and not network.masks and not network.skip
+    return usual and forward and network.read == "final"
 
 
 def trace(
@@ -360,31 +596,15 @@ def trace(
     The parameters are those of `lstm`, and the number of the recurrent layer.
     """
     run = _Run(network, x, state, lengths)
-    run.at_every_step()
+    kinds = (Layer, Bidirectional)
+    places = [i for i, part in enumerate(network.parts) if isinstance(part, kinds)]
+    run.through(places[layer] + 1)
     return run.records[layer]
 
 
 def _three_axes(x: Array) -> Array:
     x = np.asarray(x)
     return x[..., np.newaxis] if x.ndim == 2 else x  # (N, T, I)
-
-
-def _denses(denses: Sequence[Dense], h: Array) -> Array:
-    for dense in denses:
-        h = _dense(dense, h)
-    return h
-
-
-def _dense(dense: Dense, h: Array) -> Array:
-    h = h @ dense.weight.T
-    if dense.bias is not None:
-        h = h + dense.bias
-    if isinstance(dense.activation, Activation):
-        h = activate(dense.activation, h)
-    elif dense.activation == SOFTMAX:
-        e = np.exp(h - h.max(-1, keepdims=True))
-        h = np.asarray(e / e.sum(-1, keepdims=True))
-    return h
 
 
 def _zero_past(values: Array, lengths: Array | None) -> Array:

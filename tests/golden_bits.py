@@ -17,7 +17,27 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, Ragged, from_torch, load
+from fastlstm import (
+    LSTM,
+    Bidirectional,
+    Dense,
+    Embedding,
+    Layer,
+    Ragged,
+    UnsupportedModelError,
+    from_torch,
+    load,
+)
+from fastlstm.network.convolution import Conv
+from fastlstm.network.joints import From, Join
+from fastlstm.network.masking import Masking
+from fastlstm.network.network import Network as Parts
+from fastlstm.network.network import Part
+from fastlstm.network.normalisation import Affine, LayerNorm
+from fastlstm.network.pointwise import Activate, PReLU, StepSoftmax
+from fastlstm.network.pooling import Pool
+from fastlstm.network.reading import Read
+from fastlstm.network.steps import Flatten, Pad, Repeat, Slice, Unflatten, Upsample
 
 Array = npt.NDArray[Any]
 
@@ -25,6 +45,7 @@ GOLDEN = Path(__file__).resolve().parent / "golden" / "bits.json"
 
 GATE_BIAS = (-0.5, 1.0, 0.25, -1.25)  # i f g o: a swapped order cannot pass
 IDS = 20  # of every embedding
+PIECES = (1, 4)  # where sequences are cut
 MASKED = 0.0  # steps of such inputs are masked
 
 
@@ -91,6 +112,21 @@ class Maker:
     def embedding(self, size: int, **options: Any) -> Embedding:
         return Embedding(self.weights(IDS, size), **options)
 
+    def conv(self, inputs: int, outputs: int, taps: int, **options: Any) -> Conv:
+        per_group = inputs // options.get("groups", 1)
+        bias = self.weights(outputs)
+        weight = self.weights(outputs, taps * per_group).reshape(outputs, taps, per_group)
+        return Conv(weight, bias, **options)
+
+    def affine(self, size: int) -> Affine:
+        return Affine(self.weights(size), self.weights(size, plus=1.0), self.weights(size))
+
+    def norm(self, size: int, **options: Any) -> LayerNorm:
+        return LayerNorm(self.weights(size, plus=1.0), self.weights(size), 2.0**-10, **options)
+
+    def prelu(self, size: int) -> PReLU:
+        return PReLU(self.weights(size))
+
     def torch_tensors(self) -> dict[str, Array]:
         """Two layers of both directions with projections and peepholes, and a dense head."""
         tensors = {}
@@ -129,6 +165,11 @@ HEAD_ACTIVATIONS += ("elu", "thresholded_relu", "scaled_tanh", "sigmoid", "affin
 
 def head_of_all_activations(m: Maker) -> list[Dense]:
     return [m.dense(5, 5, activation) for activation in HEAD_ACTIVATIONS]
+
+
+def chain(*parts: Part, every: bool = False) -> LSTM:
+    """A model of any parts."""
+    return LSTM.from_network(Parts(parts, every))
 
 
 class Network(NamedTuple):
@@ -275,6 +316,144 @@ NETWORKS: dict[str, Network] = {
     "every step": Network(
         lambda m: LSTM([m.layer(3, 5)], m.dense(5, 2, "sigmoid"), return_sequences=True)
     ),
+    # other parts
+    "conv": Network(
+        lambda m: chain(
+            m.conv(3, 6, 3, padding="same", activation="relu"),
+            m.affine(6),
+            Pool("max", 2),
+            m.conv(6, 4, 3, padding=(1, 1), stride=2),
+            m.layer(4, 5),
+            Read(),
+            m.dense(5, 2),
+        ),
+        traced=True,
+    ),
+    "conv, both": Network(
+        lambda m: chain(
+            m.conv(3, 6, 3, padding="causal", dilation=2, groups=3),
+            Pool("mean", 3, 2, padding="same"),
+            m.both(6, 5),
+            Read("mean"),
+            m.dense(10, 2),
+        )
+    ),
+    "conv, several blocks": Network(
+        lambda m: chain(m.conv(50, 130, 3), m.norm(130), m.layer(130, 5), Read(), m.dense(5, 2)),
+        (2, 50),
+        steps=7,
+    ),
+    "conv behind": Network(
+        lambda m: chain(
+            m.both(3, 5),
+            m.conv(10, 4, 2, activation="tanh"),
+            Pool("mean", 2, 1, padding=(1, 0), counts_padding=True),
+            Read("max"),
+        )
+    ),
+    "autoencoder": Network(
+        lambda m: chain(
+            m.layer(3, 5),
+            m.layer(5, 4),
+            Read(),
+            Repeat(8),
+            m.layer(4, 4),
+            m.both(4, 5),
+            m.dense(10, 3),
+            every=True,
+        )
+    ),
+    "dense to steps": Network(
+        lambda m: chain(
+            m.layer(3, 5), Read(), m.dense(5, 12), Unflatten(4), m.layer(3, 4), Read("sum")
+        )
+    ),
+    "attention": Network(
+        lambda m: chain(
+            m.both(3, 5),
+            m.dense(10, 4, "tanh"),
+            m.dense(4, 1),
+            StepSoftmax(),
+            Join("multiply", (0, 3)),
+            Read("sum"),
+            m.dense(10, 2),
+        )
+    ),
+    "attention, dot": Network(
+        lambda m: chain(
+            m.layer(3, 70),
+            Read(),
+            Join("dot", (0, 1)),
+            StepSoftmax(),
+            Join("multiply", (0, 3)),
+            Read("sum"),
+            Join("concatenate", (5, 1)),
+            m.dense(140, 2),
+        )
+    ),
+    "norms": Network(
+        lambda m: chain(
+            m.norm(3),
+            m.layer(3, 5),
+            m.norm(5),
+            m.both(5, 33),
+            m.norm(66, centered=False),
+            m.prelu(66),
+            Read("last"),
+            m.dense(66, 4),
+            Activate("log_softmax"),
+        )
+    ),
+    "flatten": Network(
+        lambda m: chain(m.both(3, 5), m.prelu(10), Flatten(9), m.dense(90, 3), m.affine(3))
+    ),
+    "steps": Network(
+        lambda m: chain(
+            Slice(None, None, -1),
+            Pad(2, 1, "edge"),
+            m.layer(3, 5),
+            Slice(1, None, 2),
+            Upsample(3),
+            Pad(1, 2),
+            m.both(5, 4),
+            Slice(-4, None),
+            m.dense(8, 2),
+        )
+    ),
+    "branches": Network(
+        lambda m: chain(
+            m.dense(3, 5),
+            m.layer(5, 5),
+            Join("add", (0, 1)),
+            m.both(5, 4),
+            Read("max"),
+            From(3),
+            Read("mean"),
+            From(3),
+            Read("final"),
+            Join("concatenate", (4, 6, 8)),
+            m.dense(24, 2),
+        )
+    ),
+    "embedding, conv": Network(
+        lambda m: chain(
+            m.embedding(7), m.conv(7, 4, 2, activation="relu"), Pool("max", 2), m.both(4, 5), Read()
+        ),
+        **IDS_IN,
+    ),
+    "mask, attention": Network(
+        lambda m: chain(
+            Masking(MASKED),
+            m.both(2, 5),
+            m.norm(10),
+            m.dense(10, 1),
+            StepSoftmax(),
+            Join("multiply", (1, 4)),
+            Read("sum"),
+            m.dense(10, 2),
+        ),
+        **MASKS,
+    ),
     # masks
     "mask": Network(
         lambda m: LSTM([m.layer(2, 5), m.layer(5, 4)], m.dense(4, 2), mask_value=MASKED), **MASKS
@@ -371,6 +550,21 @@ mask, both, float64, N=37
 mask, mean, float32, N=37
 mask, last, float64, N=37
 mask, go_backwards, float32, N=37
+conv, float64, N=70
+conv, both, float32, N=70
+conv, several blocks, float32, N=50
+conv behind, float64, N=70
+autoencoder, float32, N=70
+dense to steps, float64, N=3
+attention, float32, N=70
+attention, dot, float64, N=70
+norms, float32, N=3
+norms, float64, N=70
+flatten, float32, N=70
+steps, float64, N=70
+branches, float32, N=70
+embedding, conv, float64, N=70
+mask, attention, float32, N=37
 """.strip().splitlines()
 
 
@@ -400,6 +594,7 @@ def make_work(case: Case) -> Work:
         x[dyadic(f"{label} masked", N, T) < -0.4] = MASKED
     lengths = np.arange(N) * 7 % (T + 1)
     lengths[N // 2], lengths[0] = 0, T - (N == 1)
+    lengths[model.network.steps(lengths).refused] = T
     return Work(model, x, lengths, network, maker.made)
 
 
@@ -411,9 +606,23 @@ def everything(w: Work, x: Any, lengths: Any = None, state: Any = None, **kw: An
     results = [w.model.predict(x, lengths, state, **kw)]
     if w.network.outputs:
         output, end = w.model(x, state, lengths, **kw)
-        steps = w.model.predict(x, lengths, state, return_sequences=True, **kw)
+        every = gives_every_step(w.model)
+        steps = w.model.predict(x, lengths, state, return_sequences=True, **kw) if every else output
         results += [steps, output, *states(end)]
     return results
+
+
+def gives_every_step(model: LSTM) -> bool:
+    try:
+        model.network.check_every_step()
+    except UnsupportedModelError:
+        return False
+    return True
+
+
+def takes(model: LSTM, *steps: int) -> bool:
+    """Whether the network takes sequences of each of these lengths."""
+    return not model.network.steps(np.array(steps)).refused.any()
 
 
 def states(state: Any) -> list[Array]:
@@ -422,8 +631,8 @@ def states(state: Any) -> list[Array]:
 
 def start_of(w: Work, x: Array) -> list[tuple[Array, Array]]:
     """Some state to begin with."""
-    state = w.model(x[:, :0])[1]
-    drawn = [dyadic(f"start {k}", *part.shape) for k, part in enumerate(states(state))]
+    shapes = [(k.directions, len(x), size) for k in w.model.network.state_sizes for size in k[1:]]
+    drawn = [dyadic(f"start {k}", *shape) for k, shape in enumerate(shapes)]
     parts = [part.astype(w.model.dtype) for part in drawn]
     return list(zip(parts[::2], parts[1::2], strict=True))
 
@@ -431,7 +640,7 @@ def start_of(w: Work, x: Array) -> list[tuple[Array, Array]]:
 def in_pieces(w: Work) -> list[Array]:
     """Cut after the first step and somewhere behind, the state handed over."""
     state, outputs = None, []
-    for piece in np.split(w.x, [1, 4], axis=1):
+    for piece in np.split(w.x, PIECES, axis=1):
         last = w.model.predict(piece, state=state)
         output, state = w.model(piece, state)
         outputs.append(output)
@@ -494,7 +703,8 @@ def results(case: Case) -> Iterator[tuple[str, list[Array]]]:
         yield "every step", whole[1:2]
         yield "output", whole[2:3]
         yield "state", whole[3:]
-        yield "pieces", in_pieces(w)
+        if takes(w.model, *(len(piece) for piece in np.split(x[0], PIECES))):
+            yield "pieces", in_pieces(w)
         yield "start", everything(w, x, lengths, start_of(w, x))
     yield "lengths", everything(w, x, lengths)
     yield "list", everything(w, rows_of(w))
@@ -504,7 +714,8 @@ def results(case: Case) -> Iterator[tuple[str, list[Array]]]:
     yield "strided", everything(w, strided(x))
     yield "reversed", everything(w, x[::-1, ::-1])
     yield "int16", everything(w, (x if x.dtype.kind == "i" else 9 * x).astype(np.int16))
-    yield "no steps", everything(w, x[:, :0])
+    if takes(w.model, 0):
+        yield "no steps", everything(w, x[:, :0])
     yield "loaded", loaded(w)
     if x.dtype.kind == "f":
         yield "float16", everything(w, x.astype(np.float16))

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer
+from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, UnsupportedModelError
+from fastlstm.network.convolution import Conv
+from fastlstm.network.joints import AddInputs, From, Join
+from fastlstm.network.masking import Masking
+from fastlstm.network.network import Network, Part
+from fastlstm.network.normalisation import Affine, LayerNorm
+from fastlstm.network.pointwise import Activate, PReLU, StepSoftmax
+from fastlstm.network.pooling import Pool
+from fastlstm.network.reading import Read
+from fastlstm.network.steps import Flatten, Pad, Repeat, Slice, Unflatten, Upsample
 
 Array = npt.NDArray[Any]
 
@@ -50,6 +59,25 @@ class Maker:
 
     def embedding(self, ids: int, size: int, **options: Any) -> Embedding:
         return Embedding(self.random(ids, size), **options)
+
+    def conv(self, inputs: int, outputs: int, taps: int, **options: Any) -> Conv:
+        per_group = inputs // options.get("groups", 1)
+        weight = self.random(outputs, taps * per_group).reshape(outputs, taps, per_group)
+        return Conv(weight, self.random(outputs), **options)
+
+    def affine(self, size: int) -> Affine:
+        return Affine(self.random(size), self.random(size) + 1, self.random(size))
+
+    def norm(self, size: int, epsilon: float = 1e-2, **options: Any) -> LayerNorm:
+        return LayerNorm(self.random(size) + 1, self.random(size), epsilon, **options)
+
+    def prelu(self, size: int) -> PReLU:
+        return PReLU(self.random(size))
+
+
+def chain(*parts: Part, every: bool = False) -> LSTM:
+    """A model of any parts."""
+    return LSTM.from_network(Network(parts, every))
 
 
 ALL_OPTIONS: dict[str, Any] = {
@@ -110,6 +138,276 @@ NETWORKS: dict[str, Callable[[Maker], LSTM]] = {
     "skip, two inputs": lambda m: LSTM([m.both(3, 5)], m.dense(10, 2), skip=2),
 }
 
+# Networks of the other parts, for sequences of `STEPS` steps. Joints read parts by their numbers.
+STEPS = 9
+WITH_PARTS: dict[str, Callable[[Maker], LSTM]] = {
+    "conv": lambda m: chain(
+        m.conv(3, 6, 3, activation="relu"), m.layer(6, 5), Read(), m.dense(5, 2)
+    ),
+    "conv, pool, batch norm": lambda m: chain(
+        m.conv(3, 6, 3, padding="same", activation="relu"),
+        m.affine(6),
+        Pool("max", 2),
+        m.conv(6, 4, 3, padding="same", stride=2),
+        m.layer(4, 5),
+        m.layer(5, 4),
+        Read(),
+        m.dense(4, 2, "sigmoid"),
+    ),
+    "conv, pool, both": lambda m: chain(
+        m.conv(3, 6, 3, padding="same", dilation=2),
+        Pool("max", 3, 2, padding="same"),
+        m.both(6, 5),
+        m.both(10, 4),
+        Read("mean"),
+        m.dense(8, 2),
+    ),
+    "conv, causal, groups": lambda m: chain(
+        m.conv(3, 6, 3, padding="causal", dilation=2, groups=3, activation="elu"),
+        m.conv(6, 6, 2, padding="causal", dilation=4, groups=6),
+        m.layer(6, 5),
+        m.dense(5, 2),
+        every=True,
+    ),
+    "conv, padded": lambda m: chain(
+        m.conv(3, 4, 4, padding=(2, 1), dilation=2, stride=3, activation="tanh"),
+        m.both(4, 5),
+        Read("last"),
+        m.dense(10, 1),
+    ),
+    "conv, one unit": lambda m: chain(m.conv(1, 1, 2), m.layer(1, 1), Read()),
+    "conv, one tap": lambda m: chain(m.conv(3, 5, 1, stride=2), m.both(5, 4), Read("max")),
+    "conv, several blocks": lambda m: chain(
+        m.conv(30, 66, 3, padding="same"), m.norm(66), m.layer(66, 5), Read(), m.dense(5, 2)
+    ),
+    "conv behind": lambda m: chain(
+        m.layer(3, 5),
+        m.conv(5, 4, 3, padding="same", activation="relu"),
+        Pool("max", 2),
+        Read("max"),
+        m.dense(4, 2),
+    ),
+    "conv behind, both": lambda m: chain(
+        m.both(3, 5), m.conv(10, 4, 2), Read("final"), m.dense(4, 2)
+    ),
+    "conv between": lambda m: chain(
+        m.both(3, 5), m.conv(10, 4, 3, padding=(1, 1)), m.layer(4, 3), every=True
+    ),
+    "mean of padded windows": lambda m: chain(
+        Pool("mean", 3, 2, padding=(1, 1), ceil=True, counts_padding=True),
+        m.layer(3, 5),
+        Read(),
+        m.dense(5, 1),
+    ),
+    "mean of windows": lambda m: chain(
+        m.dense(3, 4),
+        Pool("mean", 4, 1, padding="same"),
+        Pool("mean", 2, ceil=True),
+        m.both(4, 5),
+        Read("last"),
+    ),
+    "maximum of windows": lambda m: chain(
+        Pool("max", 2, 2, dilation=3, padding=(1, 2), ceil=True),
+        m.layer(3, 5),
+        Pool("max", 2, 1, padding="causal"),
+        Read("mean"),
+    ),
+    "autoencoder": lambda m: chain(
+        m.layer(3, 5),
+        m.layer(5, 4),
+        Read(),
+        Repeat(STEPS),
+        m.layer(4, 4),
+        m.layer(4, 5),
+        m.dense(5, 3),
+        every=True,
+    ),
+    "autoencoder, both": lambda m: chain(
+        m.both(3, 5), Read(), m.dense(10, 4, "relu"), Repeat(7), m.both(4, 4), m.dense(8, 3)
+    ),
+    "repeated, not walked": lambda m: chain(
+        m.layer(3, 5), Read(), Repeat(6), m.conv(5, 4, 3), m.layer(4, 3), Read(), m.dense(3, 1)
+    ),
+    "dense to steps": lambda m: chain(
+        m.layer(3, 5),
+        Read(),
+        m.dense(5, 12, "relu"),
+        Unflatten(4),
+        m.both(3, 4),
+        Read("last"),
+        m.dense(8, 1),
+    ),
+    "attention": lambda m: chain(
+        m.layer(3, 5),
+        m.dense(5, 1, "tanh"),
+        StepSoftmax(),
+        Join("multiply", (0, 2)),
+        Read("sum"),
+        m.dense(5, 2),
+    ),
+    "attention, additive": lambda m: chain(
+        m.both(3, 5),
+        m.dense(10, 4, "tanh"),
+        m.dense(4, 1),
+        StepSoftmax(),
+        Join("multiply", (0, 3)),
+        Read("sum"),
+        m.dense(10, 2),
+    ),
+    "attention, dot": lambda m: chain(
+        m.layer(3, 5),
+        Read(),
+        Join("dot", (0, 1)),
+        StepSoftmax(),
+        Join("multiply", (0, 3)),
+        Read("sum"),
+        Join("concatenate", (5, 1)),
+        m.dense(10, 2),
+    ),
+    "attention, dot, both": lambda m: chain(  # of a dense layer's final outputs, which are joined
+        m.both(3, 5),
+        m.dense(10, 4, "tanh"),
+        Read("final"),
+        Join("dot", (1, 2)),
+        StepSoftmax(),
+        Join("multiply", (1, 4)),
+        Read("sum"),
+        Join("add", (6, 2)),
+        m.dense(4, 2),
+    ),
+    "attention, of each number": lambda m: chain(
+        m.both(3, 5), m.dense(10, 10), StepSoftmax(), Join("multiply", (0, 2)), Read("mean")
+    ),
+    "layer norm": lambda m: chain(
+        m.norm(3), m.layer(3, 5), m.norm(5), m.layer(5, 4), m.norm(4, centered=False), m.dense(4, 2)
+    ),
+    "layer norm, both": lambda m: chain(
+        m.both(3, 5),
+        m.norm(10),
+        m.both(10, 4),
+        m.norm(8, 0.1),
+        Read("final"),
+        m.norm(8, centered=False),
+        m.dense(8, 2),
+    ),
+    "flatten": lambda m: chain(
+        m.layer(3, 5), m.dense(5, 2, "relu"), Flatten(STEPS), m.dense(2 * STEPS, 4), m.affine(4)
+    ),
+    "flatten, both": lambda m: chain(
+        m.conv(3, 4, 2, stride=2), m.both(4, 3), Flatten(4), m.dense(24, 2)
+    ),
+    "frames": lambda m: chain(Flatten(STEPS), Unflatten(3), m.layer(9, 5), Read(), m.dense(5, 1)),
+    "slices": lambda m: chain(
+        Slice(None, None, -1), Slice(1, None, 2), m.layer(3, 5), Slice(-3, None), Read("mean")
+    ),
+    "slices, both": lambda m: chain(
+        m.both(3, 5),
+        Slice(1, -1),
+        m.layer(10, 4, direction="reverse"),
+        Slice(None, 3),
+        m.dense(4, 2),
+        every=True,
+    ),
+    "one step": lambda m: chain(m.both(3, 5), Slice(2, 3), Flatten(1), m.dense(10, 2)),
+    "upsampling": lambda m: chain(
+        m.conv(3, 4, 3, padding="same", stride=2), Upsample(3), m.layer(4, 5), m.dense(5, 2)
+    ),
+    "upsampling, both": lambda m: chain(
+        m.both(3, 5), Pool("mean", 3), Upsample(2), m.both(10, 3), Read("max"), m.dense(6, 1)
+    ),
+    "padding": lambda m: chain(
+        Pad(2, 1, "edge"), Pad(1, 2, "reflect"), Pad(1, 0), m.layer(3, 5), Read(), m.dense(5, 1)
+    ),
+    "padding, both": lambda m: chain(
+        m.both(3, 5), Pad(0, 2), Pad(1, 1, "edge"), m.conv(10, 4, 3), Read("mean"), m.dense(4, 1)
+    ),
+    "activations": lambda m: chain(
+        m.prelu(3),
+        m.layer(3, 5),
+        Activate("softplus"),
+        m.prelu(5),
+        m.dense(5, 4),
+        Read("final"),
+        m.prelu(4),
+        m.dense(4, 3),
+        Activate("log_softmax"),
+    ),
+    "activations, both": lambda m: chain(
+        Activate("softsign"),
+        m.both(3, 5),
+        Activate("softmax"),
+        m.both(10, 4),
+        m.affine(8),
+        Activate(("leaky_relu", 0.2)),
+        Read("last"),
+        m.dense(8, 3),
+        Activate("softmax"),
+    ),
+    "several reads": lambda m: chain(
+        m.both(3, 5),
+        Read("max"),
+        From(0),
+        Read("mean"),
+        From(0),
+        Read("final"),
+        Join("concatenate", (1, 3, 5)),
+        m.dense(30, 2),
+    ),
+    "residual": lambda m: chain(
+        m.dense(3, 5),
+        m.layer(5, 5),
+        Join("add", (0, 1)),
+        m.both(5, 4, merge="sum"),
+        m.dense(4, 5),
+        Join("add", (2, 4)),
+        Read("last"),
+        m.dense(5, 2),
+    ),
+    "convs side by side": lambda m: chain(
+        m.conv(3, 4, 3, padding="same"),
+        From(-1),
+        m.conv(3, 2, 5, padding="same", activation="relu"),
+        Join("concatenate", (0, 2, -1)),
+        m.layer(9, 5),
+        Read(),
+        m.dense(5, 1),
+    ),
+    "layers side by side": lambda m: chain(
+        m.layer(3, 5),
+        Read(),
+        From(-1),
+        m.conv(3, 4, 2, stride=2),
+        m.both(4, 3),
+        Read("mean"),
+        Join("concatenate", (1, 5)),
+        m.dense(11, 2),
+    ),
+    "a vector at every step": lambda m: chain(
+        m.conv(3, 5, 3),
+        Read("mean"),
+        m.dense(5, 5, "sigmoid"),
+        Join("multiply", (0, 2)),
+        m.both(5, 4),
+        m.dense(8, 1),
+        Join("add", (1, 5)),
+        Read("sum"),
+    ),
+    "embedding, conv": lambda m: chain(
+        m.embedding(20, 7),
+        m.conv(7, 4, 3, activation="relu"),
+        Pool("max", 2),
+        m.both(4, 5),
+        Read("final"),
+        m.dense(10, 1, "sigmoid"),
+    ),
+    "embedding, joined": lambda m: chain(
+        m.embedding(20, 30), m.layer(30, 5), Join("concatenate", (0, 1)), m.both(35, 3), Read("max")
+    ),
+    "inputs added": lambda m: chain(
+        m.norm(3), m.layer(3, 5), Read(), m.dense(5, 2), m.prelu(2), AddInputs(2)
+    ),
+}
+
 MASKED: dict[str, Callable[[Maker], LSTM]] = {
     "masked, plain": lambda m: LSTM([m.layer(2, 5), m.layer(5, 4)], m.dense(4, 2), mask_value=0.0),
     "masked, other value": lambda m: LSTM([m.layer(2, 5)], m.dense(5, 2), mask_value=-1.0),
@@ -129,22 +427,69 @@ MASKED: dict[str, Callable[[Maker], LSTM]] = {
     "masked, go_backwards": lambda m: LSTM(
         [m.layer(2, 5, direction="go_backwards")], mask_value=0.0
     ),
+    "masked, norms": lambda m: chain(
+        Masking(0.0),
+        m.affine(2),
+        m.both(2, 5),
+        m.norm(10),
+        m.layer(10, 4),
+        m.prelu(4),
+        Read("final"),
+        m.dense(4, 1),
+    ),
+    "masked, attention": lambda m: chain(
+        Masking(0.0),
+        m.layer(2, 5),
+        m.dense(5, 1, "tanh"),
+        StepSoftmax(),
+        Join("multiply", (1, 3)),
+        Read("sum"),
+        m.dense(5, 2),
+    ),
+    "masked, attention, both": lambda m: chain(
+        m.embedding(4, 3, padding_id=0),
+        m.both(3, 5),
+        Read("final"),
+        Join("dot", (1, 2)),
+        StepSoftmax(),
+        Join("multiply", (1, 4)),
+        Read("sum"),
+        m.norm(10),
+    ),
 }
 
 
 def make_network(name: str, dtype: str) -> LSTM:
-    """The network of a name, of `NETWORKS` or `MASKED`."""
-    table = NETWORKS if name in NETWORKS else MASKED
+    """The network of a name, of `NETWORKS`, `WITH_PARTS` or `MASKED`."""
+    table = next(k for k in (NETWORKS, WITH_PARTS, MASKED) if name in k)
     return table[name](Maker([*table].index(name), dtype))
 
 
 def make_values(model: LSTM, N: int, T: int, seed: int = 0) -> Array:
     """Random inputs (N, T, I), or ids (N, T); some steps of a masked network are masked."""
     rng = np.random.default_rng(seed)
-    first = model.layers[0]
-    if isinstance(first, Embedding):
-        return rng.integers(0, first.ids, (N, T))
+    embedding = model.network.embedding
+    if embedding is not None:
+        return rng.integers(0, embedding.ids, (N, T))
     x = rng.normal(size=(N, T, model.input_size)).astype(model.dtype)
     if model.mask_value is not None:
         x[rng.random((N, T)) < 0.3] = model.mask_value
     return x
+
+
+def make_lengths(model: LSTM, N: int, T: int) -> Array:
+    """Unequal lengths that the network takes, the first of them T, the last none if it can be."""
+    every = np.arange(T + 1)
+    taken = every[~model.network.steps(every).refused]
+    lengths = taken[np.arange(N) * 13 % len(taken)]
+    lengths[0], lengths[-1] = T, taken[0]
+    return lengths
+
+
+def gives_every_step(model: LSTM) -> bool:
+    """Whether there are outputs of every step."""
+    try:
+        model.network.check_every_step()
+    except UnsupportedModelError:
+        return False
+    return True

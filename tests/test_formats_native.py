@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import get_args
 
 import numpy as np
@@ -17,13 +17,22 @@ from model_files import (
     refused,
     write_tensors,
 )
+from networks import WITH_PARTS, make_network
 
 from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer, load
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.description import KINDS, OPTIONS
 from fastlstm.formats.native import SUFFIXES
 from fastlstm.network.activations import Activation
-from fastlstm.network.network import Part
+from fastlstm.network.convolution import Conv
+from fastlstm.network.joints import AddInputs, From, Join
+from fastlstm.network.masking import Masking
+from fastlstm.network.network import Network, Part
+from fastlstm.network.normalisation import Affine, LayerNorm
+from fastlstm.network.pointwise import Activate, PReLU, StepSoftmax
+from fastlstm.network.pooling import Pool
+from fastlstm.network.reading import Read
+from fastlstm.network.steps import Flatten, Pad, Repeat, Slice, Unflatten, Upsample
 
 
 @pytest.fixture(params=SUFFIXES)
@@ -119,6 +128,102 @@ def test_every_network(tmp_path, suffix, what, dtype):
     assert repr(again) == repr(model)
     assert again.layers == model.layers
     assert hash(again) == hash(model)
+
+
+@pytest.mark.parametrize("name", WITH_PARTS)
+def test_networks_of_all_parts(tmp_path, name):
+    model = make_network(name, "float32")
+    for suffix in (".npz", ".json"):
+        again = load(model.save(tmp_path / f"model{suffix}"))
+        assert again == model
+        assert repr(again.network) == repr(model.network)
+
+
+def test_every_option_of_a_part_comes_back(tmp_path, suffix):
+    """Each with a value that is not its default."""
+    model = LSTM.from_network(Network(OPTIONS_OF_PARTS))
+    again = load(model.save(tmp_path / f"model{suffix}"))
+    assert again.network.parts == OPTIONS_OF_PARTS
+    kinds = {type(part) for part in OPTIONS_OF_PARTS}
+    others = {Masking, Embedding, Bidirectional, AddInputs}  # elsewhere
+    assert kinds | others == {*KINDS.values()}
+    for part in OPTIONS_OF_PARTS:
+        for field in fields(part):
+            if field.type in OPTIONS and field.default is not MISSING and type(part) is not Layer:
+                value = {getattr(k, field.name) for k in OPTIONS_OF_PARTS if type(k) is type(part)}
+                assert value != {field.default}, (part, field.name)
+
+
+OPTIONS_OF_PARTS = (
+    Conv(
+        random(4, 2, 1),
+        random(4),
+        stride=2,
+        dilation=3,
+        groups=2,
+        padding=(2, 3),
+        activation=("elu", 1 / 3),
+    ),
+    Conv(random(4, 2, 4), padding="causal"),
+    Pool("max", 3, 1, dilation=2, padding="same", ceil=True),
+    Pool("mean", 2, padding=(1, 0), counts_padding=True),
+    Pad(1, 2, "edge"),
+    Slice(None, 7, -1),
+    Slice(-4, None),
+    Upsample(2),
+    Affine(random(4), random(4, seed=1), random(4, seed=2)),
+    LayerNorm(random(4), random(4, seed=1), 1 / 3, centered=False),
+    PReLU(random(4)),
+    Activate("log_softmax"),
+    Activate(("hard_sigmoid", 0.3, 0.5)),
+    layer(4, 4),
+    StepSoftmax(),
+    Join("multiply", (13, 14)),
+    Read("sum"),
+    From(13),
+    Flatten(8),
+    Unflatten(2),
+    Read("max"),
+    Join("concatenate", (16, 20)),
+    Repeat(3),
+    Dense(random(2, 20), activation="softmax"),
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "changes", "message", "kind"),
+    [
+        (0, {"padding": 1}, "expected padding to be a padding, got 1", ModelFormatError),
+        (0, {"padding": "full"}, "parts.0 is damaged: padding: expected one", ModelFormatError),
+        (0, {"padding": [1]}, "parts.0 is damaged: padding: expected one", ModelFormatError),
+        (0, {"padding": [1, 10**30]}, "parts.0 is damaged: padding", ModelFormatError),
+        (0, {"stride": 0}, "parts.0 is damaged: stride: expected at least 1", ModelFormatError),
+        (0, {"stride": True}, "expected stride to be an integer, got True", ModelFormatError),
+        (0, {"groups": 3}, "parts.0 is damaged: groups", ModelFormatError),
+        (0, {"activation": "softmax"}, "expected activation to be an act", ModelFormatError),
+        (0, {"zoneout": 1}, r"options of parts.0 \['zoneout'\]", UnsupportedModelError),
+        (2, {"how": "median"}, "parts.2 is damaged: how", ModelFormatError),
+        (2, {"ceil": 1}, "ceil to be true or false", ModelFormatError),
+        (5, {"step": 0}, "parts.5 is damaged: step", ModelFormatError),
+        (5, {"start": 1.5}, "start to be an integer or null", ModelFormatError),
+        (5, {"stop": 10**30}, "parts.5 is damaged: stop", ModelFormatError),
+        (7, {"times": 10**30}, "parts.7 is damaged: times", ModelFormatError),
+        (9, {"epsilon": -1.0}, "parts.9 is damaged: epsilon", ModelFormatError),
+        (11, {"activation": "softmin"}, "parts.11: expected activation to be", ModelFormatError),
+        (15, {"values": [13, 99]}, "reads value 99, which comes later", ModelFormatError),
+        (15, {"values": 13}, "expected values to be a list of integers", ModelFormatError),
+        (15, {"how": "dot", "values": [13, 12, 11]}, "parts.15 is damaged", ModelFormatError),
+        (17, {"value": -2}, "parts.17 is damaged: value", ModelFormatError),
+        (18, {"n_steps": 0}, "parts.18 is damaged: n_steps", ModelFormatError),
+        (18, {"kind": "unflatten"}, "part 18: Unflatten takes a vector", UnsupportedModelError),
+    ],
+)
+def test_damaged_parts_are_refused(tmp_path, place, changes, message, kind):
+    saved = LSTM.from_network(Network(OPTIONS_OF_PARTS)).save(tmp_path / "model.json")
+    content = json.loads(saved.read_text())
+    content["fastlstm"]["network"]["parts"][place] |= changes
+    saved.write_text(json.dumps(content))
+    refused(saved, message, kind)
 
 
 def test_every_kind_of_part_can_be_saved():
@@ -224,7 +329,7 @@ FIRST, READ, HEAD = (("parts", k) for k in range(3))
         ((*FIRST, "forward", "activations"), ["tanh"] * 3, "three activations", ModelFormatError),
         ((*FIRST, "forward", "direction"), "reverse", "parts.0 is damaged", ModelFormatError),
         ((*FIRST, "merge"), "max", "parts.0 is damaged: merge", ModelFormatError),
-        ((*HEAD, "activation"), [1], "an activation or 'softmax'", ModelFormatError),
+        ((*HEAD, "activation"), [1], "an activation or one of .'softmax'", ModelFormatError),
         (("parts",), None, "expected a list of parts", ModelFormatError),
         (("parts", 3), KeyError, r"belong to no part: \['parts.3.weight'\]", ModelFormatError),
         ((*READ, "how"), "first", "read: expected one of", ModelFormatError),

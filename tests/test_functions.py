@@ -5,10 +5,11 @@ from __future__ import annotations
 import numba
 import numpy as np
 import pytest
+from test_activations import LIMIT, errors_in_ulp, interesting, sample, wider
 
 from fastlstm import reference
 from fastlstm.engine.kernel.cells import alpha_beta
-from fastlstm.engine.simd.activations import FUNCTIONS
+from fastlstm.engine.simd.activations import FUNCTIONS, log
 from fastlstm.engine.simd.arithmetic import empty_pack
 from fastlstm.engine.simd.memory import load, load_splat, store
 from fastlstm.network.activations import DEFAULTS, Activation
@@ -50,10 +51,12 @@ def test_function(name):
     sizes = np.exp2(rng.uniform(-30, 7, 8_000))
     wide = np.concatenate([sizes, -sizes, np.linspace(-12, 12, 8_000)])
     for dtype, largest in LARGEST_ERROR.items():
-        x = wide.astype(dtype)
         for activation in some_numbers(name):
+            x = wide.astype(dtype)
             y = function(activation, x)
             true = reference.activate(activation, x.astype(np.longdouble))
+            fits = true <= np.finfo(dtype).max  # exp; what overflows is in test_activations
+            x, y, true = x[fits], y[fits], true[fits]
             unit = np.finfo(dtype).eps * np.maximum(1, np.maximum(np.abs(x), np.abs(true)))
             worst = float(np.max(np.abs(y - true) / unit))
             print(f"{activation} {dtype}: {worst:.2f}")
@@ -73,3 +76,76 @@ def test_special_values(name):
             np.testing.assert_allclose(y[finite], true[finite], rtol=1e-6, atol=1e-37)
             infinite = np.isinf(true)
             np.testing.assert_array_equal(y[infinite], true[infinite])
+
+
+def worst_of_exp(function, x):
+    """The largest error of exp in ULP, and where; infinite and NaN are what should be."""
+    y = function(Activation("exp"), x)
+    with np.errstate(over="ignore"):
+        true = np.exp(x.astype(wider(x.dtype.name)))
+        nearest = true.astype(x.dtype)
+    assert np.array_equal(np.isnan(y), np.isnan(x))
+    assert np.array_equal(np.isposinf(y), np.isposinf(nearest))
+    finite = np.isfinite(nearest)
+    if not finite.any():
+        return 0.0, 0.0
+    errors = errors_in_ulp(y[finite], true[finite], x.dtype.name)
+    worst = int(np.argmax(errors))
+    return float(errors[worst]), float(x[finite][worst])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_exp(dtype):
+    """As `sigmoid` and `tanh`, including results below the smallest normal number."""
+    function, each = compiled("exp"), 200 if dtype == "float32" else 40
+    tail = np.log([float(np.finfo(dtype).smallest_subnormal), float(np.finfo(dtype).tiny)])
+    x = [sample(dtype, each), interesting(dtype, 1000), np.linspace(*tail, 10_000, dtype=dtype)]
+    x = np.concatenate(x)
+    worst, where = worst_of_exp(function, x[: len(x) // 8 * 8])
+    special = np.array([np.inf, -np.inf, np.nan, -np.nan] * 2, dtype)
+    special = function(Activation("exp"), special)[:4]
+    print(f"{dtype}: {worst:.3f} ULP at {where!r}")
+    assert worst <= LIMIT
+    np.testing.assert_array_equal(special, [np.inf, 0, np.nan, np.nan])
+
+
+@pytest.mark.slow
+def test_exp_of_every_float32():
+    function, chunk = compiled("exp"), 1 << 22
+    worst = (0.0, 0.0)
+    for first in range(0, 1 << 32, chunk):
+        patterns = np.arange(first, first + chunk, dtype=np.int64).astype(np.uint32)
+        x = patterns.view(np.float32)
+        if not np.isnan(x).any():
+            worst = max(worst, worst_of_exp(function, x))
+    print(f"float32: {worst[0]:.3f} ULP at {worst[1]!r}")
+    assert worst[0] <= LIMIT
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_log(dtype):
+    """Of positive normal numbers, most of them near 1."""
+
+    @numba.njit(error_model="numpy")
+    def apply(x, y):
+        like = empty_pack(x, 4, 2)
+        for k in range(0, x.size, 8):
+            store(y, k, log(load(x, k, like)))
+
+    info, near = np.finfo(dtype), np.abs(interesting(dtype, 1000))
+    x = np.abs(sample(dtype, 200 if dtype == "float32" else 40))
+    x = np.concatenate([x, 1 + near, 1 - near[near < 1], near[near < 1e6]]).astype(dtype)
+    x = x[x >= info.tiny]
+    x = x[: len(x) // 8 * 8]
+    y = np.empty_like(x)
+    apply(x, y)
+    errors = errors_in_ulp(y, np.log(x.astype(wider(dtype))), dtype)
+    worst = int(np.argmax(errors))
+    print(f"{dtype}: {errors[worst]:.3f} ULP at {x[worst]!r}")
+    assert errors[worst] <= LIMIT
+    special = np.array([1, 2, np.nan, -np.nan, 1, 1, 1, 1], dtype)
+    y = np.empty_like(special)
+    apply(special, y)
+    assert y[0] == 0
+    assert not np.signbit(y[0])
+    assert np.isnan(y[2:4]).all()

@@ -46,6 +46,20 @@ USUAL = [
     "skip, float64, N=3",
     "mask, both, float64, N=37",
     "mask, last, float64, N=37",
+    "conv, float64, N=70",
+    "conv, both, float64, N=3",
+    "conv, several blocks, float64, N=50",
+    "conv behind, float64, N=70",
+    "autoencoder, float64, N=70",
+    "dense to steps, float64, N=70",
+    "attention, float64, N=70",
+    "attention, dot, float64, N=3",
+    "norms, float64, N=70",
+    "flatten, float64, N=70",
+    "steps, float64, N=70",
+    "branches, float64, N=70",
+    "embedding, conv, float64, N=70",
+    "mask, attention, float64, N=37",
 ]
 
 

@@ -8,25 +8,28 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import assert_same_bits, some_of
-from networks import MASKED, NETWORKS, Maker, make_network, make_values
+from networks import (
+    MASKED,
+    NETWORKS,
+    STEPS,
+    WITH_PARTS,
+    Maker,
+    gives_every_step,
+    make_lengths,
+    make_network,
+    make_values,
+)
 
-from fastlstm import LSTM, Dense, Embedding, Layer, Ragged, State, UnsupportedModelError, reference
+from fastlstm import LSTM, Dense, Layer, Ragged, State, UnsupportedModelError, reference
 from fastlstm.engine.kernel.forms import possible_kinds
 from fastlstm.engine.plan.chain import make_chain
 from fastlstm.engine.plan.cost import make_tile
 from fastlstm.engine.run import engine as run
 from fastlstm.engine.run import packed
 
-N, T = 37, 9
+N, T = 37, STEPS
 # Of one unit of the result's size; the reference rounds elsewhere.
 TOLERANCE = {"float32": 3e-6, "float64": 1e-14}
-
-
-def lengths_of(n: int, t: int) -> np.ndarray:
-    """Unequal lengths, none and all steps among them."""
-    lengths = np.arange(n) * 7 % (t + 1)
-    lengths[0], lengths[-1] = t, 0
-    return lengths
 
 
 def start_of(model: LSTM, n: int) -> State:
@@ -53,26 +56,33 @@ def assert_close(actual: Any, exact: Any, dtype: str, what: str) -> None:
 # kernels of their own, of which other networks have every part
 SELDOM = ("peepholes, clip", "peepholes, one unit", "projection, both", "coupled, peepholes")
 THOROUGHLY = ("bidirectional", "projection, both", "peepholes, clip", "all options")
+THOROUGHLY += ("conv, pool, batch norm", "autoencoder, both", "layers side by side", "slices, both")
 
 
 @pytest.mark.usefixtures("few_kernels")
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [
-        *((name, "float64") for name in NETWORKS if name not in SELDOM),
+        *((name, "float64") for name in [*NETWORKS, *WITH_PARTS] if name not in SELDOM),
         *(pytest.param(name, "float64", marks=pytest.mark.full) for name in SELDOM),
         ("bidirectional", "float32"),
-        *(pytest.param(name, "float32", marks=pytest.mark.full) for name in THOROUGHLY[1:]),
+        ("conv, pool, batch norm", "float32"),
+        ("attention, dot, both", "float32"),
+        *(
+            pytest.param(name, "float32", marks=pytest.mark.full)
+            for name in (*THOROUGHLY[1:], *WITH_PARTS)
+        ),
     ],
 )
 def test_against_the_reference(name, dtype):
     model = make_network(name, dtype)
     exact = model.astype("float64")
     x = make_values(model, N, T)
-    for lengths in (None, lengths_of(N, T)):
+    for lengths in (None, make_lengths(model, N, T)):
         for state in (None, start_of(model, N)):
             what = f"{lengths is not None=} {state is not None=}"
-            every = (None, True) if model.read in ("final", "last") else (None,)
+            every = (None, True) if gives_every_step(model) else (None,)
+            every += (False,) if model.return_sequences else ()
             for sequences in every:
                 y = model.predict(x, lengths, state, return_sequences=sequences)
                 expected = reference.predict(exact.network, x, lengths, state, sequences)
@@ -113,11 +123,10 @@ def test_masks(name, where):
     model = make_network(name, "float64")
     x = make_values(model, N, T)
     if where == "end":
-        first, masked = model.layers[0], model.mask_value
-        masked = first.padding_id if isinstance(first, Embedding) else masked
-        x[np.arange(T) >= lengths_of(N, T)[:, None]] = masked
-    every = (None,) if model.read == "mean" or name.endswith("go_backwards") else (None, True)
-    for lengths in (None, lengths_of(N, T)):
+        masked = model.network.masked_input
+        x[np.arange(T) >= make_lengths(model, N, T)[:, None]] = masked
+    every = (None, True) if gives_every_step(model) else (None,)
+    for lengths in (None, make_lengths(model, N, T)):
         for sequences in every:
             y = model.predict(x, lengths, return_sequences=sequences)
             expected = reference.predict(model.network, x, lengths, None, sequences)
@@ -125,7 +134,17 @@ def test_masks(name, where):
 
 
 @pytest.mark.usefixtures("few_kernels")
-@pytest.mark.parametrize("name", ["bidirectional, head", "dense in between", "masked, both"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bidirectional, head",
+        "dense in between",
+        "masked, both",
+        "conv, pool, both",
+        "conv between",
+        "upsampling",
+    ],
+)
 def test_no_steps(name):
     """There are none, or all are masked: every step has its outputs all the same."""
     model = make_network(name, "float64")
@@ -134,8 +153,8 @@ def test_no_steps(name):
         for sequences in (False, True):
             expected = reference.predict(model.network, x, return_sequences=sequences)
             y = model.predict(x, return_sequences=sequences)
-            assert_same_bits(y, expected, f"{sequences=}")
-        assert model(x)[0].shape == (4, steps, model.layers[-1].output_size)
+            np.testing.assert_array_equal(y, expected, f"{sequences=}")
+        assert model(x)[0].shape == reference.lstm(model.network, x)[0].shape
 
 
 @pytest.mark.usefixtures("few_kernels")
@@ -201,8 +220,10 @@ def everything(model: LSTM, x: Any, lengths: Any = None, threads: int = 1) -> li
     output, state = model(x, lengths=lengths, threads=threads)
     states = [array.swapaxes(0, 1) for layer in state for array in layer]
     y = model.predict(x, lengths, threads=threads)
-    z = model.predict(x, lengths, return_sequences=True, threads=threads)
-    return [y, z, output, *states]
+    z = []
+    if gives_every_step(model):
+        z = [model.predict(x, lengths, return_sequences=True, threads=threads)]
+    return [y, *z, output, *states]
 
 
 WAYS = (
@@ -213,6 +234,7 @@ WAYS = (
     "all options",
     "dense in between",
     "skip, two inputs",
+    *WITH_PARTS,
 )
 
 
@@ -221,7 +243,7 @@ WAYS = (
 def test_the_way_does_not_show(name, monkeypatch):
     """Other rows beside, another order, more threads, ragged, another dtype or place."""
     model = make_network(name, "float64")
-    x, lengths = make_values(model, N, T), lengths_of(N, T)
+    x, lengths = make_values(model, N, T), make_lengths(model, N, T)
     whole = everything(model, x, lengths)
     monkeypatch.setattr(run, "LEAST_WORK_A_THREAD", 1.0)
 
@@ -240,10 +262,44 @@ def test_the_way_does_not_show(name, monkeypatch):
     for form in (ragged, as_list):
         for of_all, result in zip(whole, everything(model, form), strict=True):
             assert_same_bits(result, of_all, type(form).__name__)
-    for length in (0, 1, T):  # a row by itself, without padding
-        n = int(np.flatnonzero(lengths == length)[0])
-        alone = model.predict(x[n : n + 1, :length])
-        assert_same_bits(alone, whole[0][n : n + 1], f"alone, {length} steps")
+    for length in {int(lengths.min()), int(np.sort(lengths)[N // 2]), T}:
+        n = int(np.flatnonzero(lengths == length)[0])  # a row by itself, without padding
+        alone, of_all = model.predict(x[n : n + 1, :length]), whole[0][n : n + 1]
+        if alone.ndim == 3:
+            assert not of_all[:, alone.shape[1] :].any()
+            of_all = of_all[:, : alone.shape[1]]
+        assert_same_bits(alone, of_all, f"alone, {length} steps")
+
+
+@pytest.mark.usefixtures("few_kernels")
+@pytest.mark.parametrize("name", ["conv, pool, both", "attention, dot", "repeated, not walked"])
+def test_how_many_rows_does_not_show(name):
+    """One row, few, and more than one thread takes at once."""
+    model = make_network(name, "float64")
+    n = 700
+    x, lengths = make_values(model, n, T), make_lengths(model, n, T)
+    whole = everything(model, x, lengths)
+    for rows in (slice(0, 1), slice(5, 8), slice(n - 70, n)):
+        for of_all, result in zip(whole, everything(model, x[rows], lengths[rows]), strict=True):
+            assert_same_bits(result, of_all[rows], f"{rows}")
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "message"),
+    [
+        ("conv", 2, "part 0, Conv, leaves no step"),
+        ("flatten", 8, "part 2, Flatten, takes exactly 9 steps, and gets 8"),
+        ("slices, both", 2, "part 1, Slice, leaves no step"),
+    ],
+)
+def test_a_sequence_of_too_few_steps_is_named(name, length, message):
+    model = make_network(name, "float64")
+    x = make_values(model, 5, T)
+    lengths = np.full(5, T)
+    lengths[[2, 4]] = length
+    for call in (model, model.predict, model.trace) if name != "flatten" else (model.predict,):
+        with pytest.raises(ValueError, match=rf"{message}.*sequence 2.*has {length} steps"):
+            call(x, lengths=lengths)
 
 
 def usual_reversed(make: Maker) -> LSTM:
@@ -259,10 +315,10 @@ def test_tiles_do_not_show(network, chosen, monkeypatch):
     """Every kind of tile that a form has, full and not; traced with the smallest of each layout."""
     model = network(Maker(8, "float64"))
     n = 150
-    x, lengths = make_values(model, n, T), lengths_of(n, T)
+    x, lengths = make_values(model, n, T), make_lengths(model, n, T)
     used = set()
     whole = None
-    possible = possible_kinds("float64", make_chain(model.layers)[0].form, False)
+    possible = possible_kinds("float64", make_chain(model.layers)[0].of.form, False)
     possible = [possible[i] for i in chosen if i < len(possible)]
     for kind in possible:
 
@@ -285,7 +341,9 @@ def test_tiles_do_not_show(network, chosen, monkeypatch):
 
 
 @pytest.mark.usefixtures("few_kernels")
-@pytest.mark.parametrize("name", ["peepholes", "projection", "embedding", "learned state"])
+@pytest.mark.parametrize(
+    "name", ["peepholes", "projection", "embedding", "learned state", "layer norm"]
+)
 def test_in_pieces(name):
     """A sequence in pieces, the state handed over, gives the bits of the whole."""
     model = make_network(name, "float64")
@@ -351,7 +409,17 @@ def test_padding_beyond_a_length_may_hold_any_id():
 
 
 @pytest.mark.usefixtures("few_kernels")
-@pytest.mark.parametrize("name", ["bidirectional, two", "peepholes, clip", "dense in between"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bidirectional, two",
+        "peepholes, clip",
+        "dense in between",
+        "conv, pool, batch norm",
+        "attention, dot, both",
+        "layer norm, both",
+    ],
+)
 def test_a_bad_row_stays_alone(name):
     model = make_network(name, "float64")
     x = make_values(model, N, T)
@@ -363,7 +431,7 @@ def test_a_bad_row_stays_alone(name):
     assert np.isnan(bad[3]).any()
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *MASKED])
+@pytest.mark.parametrize("name", [*NETWORKS, *WITH_PARTS, *MASKED])
 def test_pickles_and_dtypes(name):
     model = make_network(name, "float32")
     copy = pickle.loads(pickle.dumps(model))

@@ -6,10 +6,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from networks import STEPS, WITH_PARTS, gives_every_step, make_lengths, make_network, make_values
 
 from fastlstm import Dense, Layer, reference
+from fastlstm.network.convolution import Conv
+from fastlstm.network.joints import AddInputs, From, Join
 from fastlstm.network.network import Network
+from fastlstm.network.normalisation import Affine, LayerNorm
+from fastlstm.network.pointwise import Activate, PReLU, StepSoftmax
+from fastlstm.network.pooling import Pool
+from fastlstm.network.reading import Read
 from fastlstm.network.state import State
+from fastlstm.network.steps import Flatten, Pad, Repeat, Slice, Unflatten, Upsample
 from fastlstm.tutorial import TUTORIAL_PARAMS, lstm_forward
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.npz"))
@@ -208,3 +216,312 @@ def test_last_step_needs_no_memory_for_the_sequence():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < x.nbytes  # an eighth of the sequence of hidden states
+
+
+# --- parts by themselves --------------------------------------------------------------------
+
+
+def given(x, *parts, lengths=None):
+    """What parts make of sequences x (N, T, K); a layer, which a network needs, is beside them."""
+    layer = Layer(np.zeros((4, x.shape[2])), np.zeros((4, 1)))
+    network = Network([layer, From(-1), *parts])
+    every = network.shapes[-1].every
+    return reference.predict(network, x, lengths, return_sequences=every)
+
+
+def of_numbers(*parts, x=(1, 2, 3, 4, 5)):
+    """What parts make of one sequence of single numbers."""
+    return given(np.array(x, float)[None, :, None], *parts)[0].tolist()
+
+
+def column(*numbers):
+    return [[pytest.approx(number)] for number in numbers]
+
+
+TAPS = [[[1.0], [10.0]]]  # (1, 2, 1): the number of a step, and that of a later one ten times
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (21, 32, 43, 54)),
+        ({"padding": "same"}, (21, 32, 43, 54, 5)),
+        ({"padding": "causal"}, (10, 21, 32, 43, 54)),
+        ({"padding": (0, 2)}, (21, 32, 43, 54, 5, 0)),
+        ({"stride": 2}, (21, 43)),
+        ({"stride": 2, "padding": "same"}, (21, 43, 5)),
+        ({"stride": 2, "padding": "causal"}, (10, 32, 54)),
+        ({"dilation": 2}, (31, 42, 53)),
+        ({"dilation": 2, "padding": "same"}, (20, 31, 42, 53, 4)),
+        ({"dilation": 3, "padding": "same"}, (30, 41, 52, 3, 4)),
+        ({"dilation": 2, "padding": "causal"}, (10, 20, 31, 42, 53)),
+        ({"activation": ("affine", 2.0, 1.0)}, (43, 65, 87, 109)),
+    ],
+    ids=str,
+)
+def test_convolution_of_numbers(options, expected):
+    assert of_numbers(Conv(np.array(TAPS), **options)) == column(*expected)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_convolution_term_by_term(groups):
+    """Every output as the formula of `Conv` says, of rows of their own lengths."""
+    rng = np.random.default_rng(groups)
+    O, J, I, stride, dilation, before, after = 8, 3, 4, 2, 2, 3, 1  # noqa: E741
+    weight, bias = rng.normal(size=(O, J, I // groups)), rng.normal(size=O)
+    x, lengths = rng.normal(size=(3, 9, I)), np.array([9, 0, 4])
+    conv = Conv(
+        weight, bias, stride=stride, dilation=dilation, groups=groups, padding=(before, after)
+    )
+    y = given(x, conv, lengths=lengths)
+    assert y.shape == (3, 5, O)
+    for n, length in enumerate(lengths):
+        steps = (length + before + after - (J - 1) * dilation - 1) // stride + 1 if length else 0
+        assert not y[n, steps:].any()
+        for t in range(steps):
+            for o in range(O):
+                first = o // (O // groups) * (I // groups)
+                total = bias[o]
+                for j in range(J):
+                    at = t * stride + j * dilation - before
+                    for i in range(I // groups):
+                        if 0 <= at < length:
+                            total += weight[o, j, i] * x[n, at, first + i]
+                np.testing.assert_allclose(y[n, t, o], total, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("pool", "expected"),
+    [
+        (Pool("max", 2), (2, 4)),
+        (Pool("max", 2, ceil=True), (2, 4, 5)),
+        (Pool("max", 2, 1, padding="same"), (2, 3, 4, 5, 5)),
+        (Pool("max", 2, 1, padding="causal"), (1, 2, 3, 4, 5)),
+        (Pool("max", 2, 1, dilation=2), (3, 4, 5)),
+        (Pool("max", 3, 2, padding=(1, 1)), (2, 4, 5)),
+        (Pool("mean", 2), (1.5, 3.5)),
+        (Pool("mean", 2, ceil=True), (1.5, 3.5, 5)),
+        (Pool("mean", 3, 2, padding="same"), (1.5, 3, 4.5)),
+        (Pool("mean", 3, 2, padding=(1, 1), counts_padding=True), (1, 3, 3)),
+        (Pool("mean", 3, 2, padding=(1, 0), counts_padding=True, ceil=True), (1, 3, 4.5)),
+        (Pool("mean", 4, 3, padding="same"), (2, 4)),
+        (Pool("mean", 2, 1, dilation=2), (2, 3, 4)),
+    ],
+    ids=str,
+)
+def test_pooling(pool, expected):
+    assert of_numbers(pool) == column(*expected)
+
+
+def test_pooling_at_the_edges():
+    below_zero = of_numbers(Pool("max", 2, 1, padding="same"), x=(-3, -2, -5))
+    assert below_zero == column(-2, -2, -5)  # zeros of padding do not win
+    even = of_numbers(Pool("mean", 3, 2, padding="same"), x=(1, 2, 3, 4))
+    assert even == column(2, 3.5)  # all padding is behind
+    outside = of_numbers(Pool("max", 2, 2, padding=(1, 1), ceil=True), x=(1, 2, 3))
+    assert outside == column(1, 3)  # no window begins in the padding behind
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (Pad(2, 1), (0, 0, 1, 2, 3, 4, 5, 0)),
+        (Pad(2, 1, "edge"), (1, 1, 1, 2, 3, 4, 5, 5)),
+        (Pad(2, 1, "reflect"), (3, 2, 1, 2, 3, 4, 5, 4)),
+        (Slice(None, None, -1), (5, 4, 3, 2, 1)),
+        (Slice(1, -1), (2, 3, 4)),
+        (Slice(-2, None), (4, 5)),
+        (Slice(None, None, 2), (1, 3, 5)),
+        (Slice(-1, None, -2), (5, 3, 1)),
+        (Upsample(2), (1, 1, 2, 2, 3, 3, 4, 4, 5, 5)),
+    ],
+    ids=str,
+)
+def test_steps_that_move(part, expected):
+    assert of_numbers(part) == column(*expected)
+
+
+def test_steps_move_within_each_sequence():
+    x, lengths = np.arange(1.0, 11).reshape(2, 5, 1), np.array([5, 3])
+    expected = {
+        Slice(None, None, -1): [8, 7, 6, 0, 0],
+        Slice(-2, None): [7, 8],
+        Pad(1, 1, "edge"): [6, 6, 7, 8, 8, 0, 0],
+        Pad(0, 2, "reflect"): [6, 7, 8, 7, 6, 0, 0],
+        Upsample(2): [6, 6, 7, 7, 8, 8, 0, 0, 0, 0],
+        Conv(np.array(TAPS), padding="same"): [76, 87, 8, 0, 0],
+        Conv(np.array(TAPS), stride=2, padding="causal"): [60, 87, 0],
+        Pool("max", 2): [7, 0],
+        Pool("mean", 2, ceil=True): [6.5, 8, 0],
+    }
+    for part, of_short in expected.items():
+        assert given(x, part, lengths=lengths)[1, :, 0].tolist() == of_short, part
+
+
+def test_vectors_and_sequences():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    assert given(x, Flatten(3)).tolist() == x.reshape(2, 12).tolist()
+    padded = np.concatenate([x, x], axis=1)
+    assert given(padded, Flatten(3), lengths=[3, 3]).tolist() == x.reshape(2, 12).tolist()
+    assert given(x, Flatten(3), Unflatten(2)).tolist() == x.reshape(2, 2, 6).tolist()
+    repeated = given(x, Read("last"), Repeat(3))
+    assert repeated.tolist() == [[[8, 9, 10, 11]] * 3, [[20, 21, 22, 23]] * 3]
+    with pytest.raises(ValueError, match=r"part 2, Flatten, takes exactly 3 steps, and gets 2"):
+        given(x, Flatten(3), lengths=[3, 2])
+
+
+def test_affine_and_slopes():
+    center, scale, shift = np.array([1.0, 2.0]), np.array([2.0, -1.0]), np.array([3.0, 0.5])
+    x = np.array([[[4.0, 4.0], [0.0, -1.0]]])
+    assert given(x, Affine(center, scale, shift)).tolist() == [[[9, -1.5], [1, 3.5]]]
+    slope = PReLU(np.array([0.5, -2.0]))
+    assert given(x - 1, slope).tolist() == [[[3, 3], [-0.5, 4]]]
+
+
+def test_norms():
+    x = np.array([[[1.0, 2.0, 3.0, 6.0]]])  # mean 3, variance 3.5
+    scale, shift = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.0, 1.0, 0.0, -1.0])
+    assert given(x, LayerNorm(scale, shift, 0.5)).tolist() == [[[-1, 0, 0, 5]]]
+    of_squares = given(x, LayerNorm(scale, shift, 3.5, centered=False))  # their mean is 12.5
+    assert of_squares.tolist() == [[[0.25, 2, 2.25, 5]]]
+
+
+def test_activations_over_numbers():
+    x = np.log([[[1.0, 2.0, 5.0], [3.0, 3.0, 2.0]]]) + 1000
+    softmax = np.array([[[1, 2, 5], [3, 3, 2]]]) / 8
+    np.testing.assert_allclose(given(x, Activate("softmax")), softmax, rtol=1e-12)
+    np.testing.assert_allclose(given(x, Activate("log_softmax")), np.log(softmax), rtol=1e-12)
+    assert given(x, Activate(("affine", 2.0, 1.0))).tolist() == (2 * x + 1).tolist()
+
+
+def test_softmax_over_real_steps():
+    x = np.log([[[1.0, 5.0], [3.0, 5.0], [4.0, 10.0]], [[1.0, 3.0], [1.0, 1.0], [99.0, 99.0]]])
+    x[0] += 1000
+    y = given(x, StepSoftmax(), lengths=[3, 2])
+    of_both = [[[1, 2], [3, 2], [4, 4]], [[4, 6], [4, 2], [0, 0]]]
+    np.testing.assert_allclose(y, np.array(of_both) / 8, rtol=1e-12)
+    assert given(x, StepSoftmax(), lengths=[0, 2])[0].tolist() == [[0, 0]] * 3
+
+
+def test_joints():
+    x = np.array([[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]])
+    last, first = Read("last"), Slice(0, 1)
+
+    def joined(how, *parts, values):
+        return given(x, *parts, Join(how, values))[0].tolist()
+
+    # value 1 is the inputs, value 2 the last step
+    assert joined("add", last, values=(1, 2)) == [[6, 8], [8, 10], [10, 12]]
+    assert joined("multiply", last, values=(2, -1)) == [[5, 12], [15, 24], [25, 36]]
+    assert joined("concatenate", last, values=(2, 1, 2))[1] == [5, 6, 3, 4, 5, 6]
+    assert joined("dot", last, values=(1, 2)) == [[17], [39], [61]]
+    assert joined("dot", last, values=(2, 2)) == [61]
+    assert joined("concatenate", last, From(1), Read("sum"), values=(2, 4)) == [5, 6, 9, 12]
+    single = Dense(np.array([[1.0, -1.0]])), Dense(np.array([[3.0]]))  # value 3 is -3
+    assert joined("add", *single, values=(1, 3)) == [[-2, -1], [0, 1], [2, 3]]
+    assert joined("multiply", *single, values=(3, 1, 3))[0] == [9, 18]
+    with pytest.raises(ValueError, match="part 3, Join, joins values of unequal steps"):
+        joined("add", first, values=(1, 2))
+
+
+def test_inputs_are_added():
+    x, lengths = np.arange(12.0).reshape(2, 3, 2), [3, 1]
+    weight = Dense(np.array([[10.0, 0.0]]))
+    expected = [[[0], [22], [44]], [[66], [0], [0]]]
+    assert given(x, weight, AddInputs(1), lengths=lengths).tolist() == expected
+    assert given(x, Read("last"), weight, AddInputs(1), lengths=lengths).tolist() == [[44], [66]]
+
+
+@pytest.mark.parametrize(
+    ("how", "expected", "of_none"),
+    [
+        ("final", (5, 6), np.nan),
+        ("last", (5, 6), np.nan),
+        ("max", (7, 6), np.nan),
+        ("mean", (4, 2), np.nan),
+        ("sum", (12, 6), 0),
+    ],
+)
+def test_reading(how, expected, of_none):
+    x = np.array([[[0.0, 1.0], [7.0, -1.0], [5.0, 6.0], [99.0, 99.0]]] * 2)
+    y = given(x, Read(how), lengths=[3, 0])
+    np.testing.assert_array_equal(y, [expected, (of_none, of_none)])
+
+
+def test_final_outputs_of_both_directions():
+    model = make_network("bidirectional, head", "float64")
+    x, (layer, _, dense) = make_values(model, 3, 4), model.network.parts
+    _, state = reference.lstm(model.network, x)
+    forward, backward = state[0].h
+    expected = np.concatenate([forward, backward], 1) @ dense.weight.T + dense.bias
+    for order in ([layer, Read("final"), dense], [layer, dense, Read("final")]):
+        y = reference.predict(Network(order), x)
+        np.testing.assert_allclose(y, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("how", ["final", "last"])
+def test_of_no_steps_the_state_is_read_through_parts_of_each_step(how):
+    rng = np.random.default_rng(0)
+    layer = Layer(rng.normal(size=(8, 3)), rng.normal(size=(8, 2)))
+    dense, norm = Dense(rng.normal(size=(4, 2))), LayerNorm(np.ones(4), np.zeros(4))
+    h, c = rng.normal(size=(2, 1, 1, 2))
+    network = Network([layer, dense, norm, Read(how)])
+    alone = reference.predict(network, np.zeros((1, 0, 3)), state=State([(h, c)]))
+    y = h[0, 0] @ dense.weight.T
+    np.testing.assert_allclose(alone[0], (y - y.mean()) / np.sqrt(y.var() + 1e-5), rtol=1e-12)
+    behind = Network([layer, Conv(np.ones((1, 1, 2))), Read(how)])
+    assert np.isnan(reference.predict(behind, np.zeros((1, 0, 3)), state=State([(h, c)]))).all()
+
+
+def test_attention_pooling_written_out():
+    rng = np.random.default_rng(0)
+    layer = Layer(rng.normal(size=(20, 3)), rng.normal(size=(20, 5)))
+    u, v = Dense(rng.normal(size=(4, 5)), rng.normal(size=4), activation="tanh"), rng.normal(size=4)
+    parts = (layer, u, Dense(v[None]), StepSoftmax(), Join("multiply", (0, 3)), Read("sum"))
+    x, lengths = rng.normal(size=(2, 6, 3)), [6, 4]
+    y = reference.predict(Network(parts), x, lengths)
+    h, _ = reference.lstm(Network([layer]), x)
+    for n, length in enumerate(lengths):
+        weights = [np.exp(v @ np.tanh(u.weight @ h[n, t] + u.bias)) for t in range(length)]
+        expected = sum(a * h[n, t] for t, a in enumerate(weights)) / sum(weights)
+        np.testing.assert_allclose(y[n], expected, rtol=1e-12)
+
+
+# --- networks of parts ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WITH_PARTS)
+def test_each_row_has_the_numbers_that_it_has_alone(name):
+    """Whatever stands past its length, of every value; and its steps are those that are said."""
+    model = make_network(name, "float64")
+    network, N = model.network, 12
+    x, lengths = make_values(model, N, STEPS), make_lengths(model, N, STEPS)
+    junk = x.copy()
+    junk[np.arange(STEPS) >= lengths[:, None]] = 0 if model.input_dtype == np.int64 else np.nan
+    whole = reference.predict(network, junk, lengths)
+    outputs, _ = reference.lstm(network, junk, None, lengths)
+    every = gives_every_step(model)
+    if every:
+        sequences = reference.predict(network, junk, lengths, return_sequences=True)
+        steps = network.output_steps(lengths)
+        assert sequences.shape[1] == network.output_steps(np.array([STEPS]))[0]
+    for n, length in enumerate(lengths):
+        row = x[n : n + 1, :length]
+        alone = reference.predict(network, row)[0]
+        np.testing.assert_allclose(whole[n, : len(alone)], alone, rtol=1e-9, atol=1e-13)
+        if every:
+            alone = reference.predict(network, row, return_sequences=True)[0]
+            assert len(alone) == steps[n]
+            np.testing.assert_allclose(sequences[n, : steps[n]], alone, rtol=1e-9, atol=1e-13)
+            assert not sequences[n, steps[n] :].any()
+        alone = reference.lstm(network, row)[0][0]
+        np.testing.assert_allclose(outputs[n, : len(alone)], alone, rtol=1e-9, atol=1e-13)
+
+
+def test_a_trace_goes_no_further_than_its_layer():
+    model = make_network("flatten, both", "float64")  # takes 8 or 9 steps
+    x = make_values(model, 3, 5)
+    assert reference.trace(model.network, x).h.shape == (3, 2, 6)
+    assert reference.lstm(model.network, x)[0].shape == (3, 2, 6)
+    with pytest.raises(ValueError, match="Flatten, takes exactly 4 steps, and gets 2"):
+        reference.predict(model.network, x)

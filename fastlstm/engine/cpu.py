@@ -23,6 +23,9 @@ class Simd(NamedTuple):
     sum_registers: int
     # Vectors of hidden units, and sequences, that are summed up together where sequences are few.
     unit_groups: tuple[tuple[int, int], ...]
+    # Vectors of outputs, and windows of numbers, that are summed up together in convolutions and
+    # dense layers: for many outputs, and for few.
+    window_sums: tuple[tuple[int, int], tuple[int, int]]
     # Rows of inputs that are summed up together there, for one vector of hidden units.
     input_rows: int
     # Relative speed of tiles of 1, 2, 3 and 4 vectors of sequences, measured with everything in
@@ -38,6 +41,7 @@ WIDTHS = {
         name="AVX-512",
         sum_registers=24,
         unit_groups=((2, 1), (4, 1), (2, 2), (1, 4)),
+        window_sums=((4, 6), (2, 8)),
         input_rows=4,
         layer_speed=(0.78, 0.97, 1.0, 0.98),
         cell_speed=(0.35, 0.69, 0.85, 1.0),
@@ -46,6 +50,7 @@ WIDTHS = {
         name="AVX2",
         sum_registers=12,
         unit_groups=((1, 1), (2, 1), (1, 2)),
+        window_sums=((3, 4), (2, 6)),
         input_rows=2,
         layer_speed=(0.6, 0.9, 1.0, 0.8),
         cell_speed=(0.45, 0.8, 1.0, 0.9),
@@ -54,6 +59,7 @@ WIDTHS = {
         name="NEON",
         sum_registers=24,
         unit_groups=((2, 1), (4, 1), (2, 2), (1, 4)),
+        window_sums=((4, 6), (2, 8)),
         input_rows=4,
         layer_speed=(0.5, 0.8, 0.95, 1.0),
         cell_speed=(0.35, 0.69, 0.85, 1.0),

@@ -15,14 +15,20 @@ __all__ = ["LINEAR", "SIGMOID", "STANDARD", "TANH", "Activation", "as_activation
 # The name of each, and the defaults of the alpha and beta that it takes.
 DEFAULTS: Final[dict[str, tuple[float, ...]]] = {
     "affine": (1.0, 0.0),  # alpha x + beta
+    "clip": (-1.0, 1.0),  # min(max(x, alpha), beta)
     "elu": (1.0,),  # x if x > 0 else alpha (exp(x) - 1)
+    "exp": (),
     "gelu": (),  # x (1 + erf(x / sqrt 2)) / 2
     "gelu_tanh": (),  # x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
     "hard_sigmoid": (0.2, 0.5),  # min(max(alpha x + beta, 0), 1)
+    "hard_silu": (),  # x min(max(x / 6 + 1 / 2, 0), 1)
     "leaky_relu": (0.01,),  # x if x >= 0 else alpha x
     "linear": (),
+    "log_sigmoid": (),  # -log(1 + exp(-x))
+    "mish": (),  # x tanh(log(1 + exp(x)))
     "relu": (),
     "scaled_tanh": (1.0, 1.0),  # alpha tanh(beta x)
+    "selu": (),  # scale (x if x > 0 else 1.67326 (exp(x) - 1)), scale 1.05070
     "sigmoid": (),
     "silu": (),  # x sigmoid(x)
     "softplus": (),  # log(1 + exp(x))
@@ -39,12 +45,14 @@ class Activation:
     Parameters
     ----------
     name : str
-        One of ``affine elu gelu gelu_tanh hard_sigmoid leaky_relu linear relu scaled_tanh
-        sigmoid silu softplus softsign tanh thresholded_relu``.
+        One of ``affine clip elu exp gelu gelu_tanh hard_sigmoid hard_silu leaky_relu linear
+        log_sigmoid mish relu scaled_tanh selu sigmoid silu softplus softsign tanh
+        thresholded_relu``.
     alpha, beta : float, optional
         Those of the ONNX operator of the same name, by default with ONNX's values. Note that
         ``hard_sigmoid`` is ``min(max(alpha x + beta, 0), 1)`` with 0.2 and 0.5 by default, while
-        Keras 3 and PyTorch use 1/6 and 0.5.
+        Keras 3 and PyTorch use 1/6 and 0.5. ``clip`` limits x to alpha ... beta, by default to
+        -1 ... 1.
 
     Raises
     ------

@@ -322,15 +322,20 @@ class Network(Weights):
         Raises
         ------
         UnsupportedModelError
-            If the network gives one vector for each sequence whatever is left out, or if there is
-            a mask, and the last layer reads backwards alone: frameworks do not agree on what the
-            mask makes of its outputs.
+            If the network gives one vector for each sequence whatever is left out, or adds inputs
+            to outputs of other steps; or if there is a mask, and the last layer reads backwards
+            alone: frameworks do not agree on what the mask makes of its outputs.
         """
         at = self.read_at
         if at == len(self.parts) and not self.shapes[-1].every:
             raise UnsupportedModelError(
                 "the network gives one vector for each sequence, no outputs of every step: "
                 f"it ends with {self._ending()}"
+            )
+        if self.skip and not self.keeps_steps:
+            raise UnsupportedModelError(
+                "skip: the outputs of every step have other steps than the inputs, which cannot be "
+                "added to them"
             )
         if not self.masks:
             return

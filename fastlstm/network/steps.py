@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ __all__ = ["PAD_MODES", "Flatten", "Pad", "Repeat", "Slice", "Unflatten", "Upsam
 
 Integers = npt.NDArray[np.int64]
 
+LARGE: Final = (1 << 63) - 1  # what some formats write for the end of a sequence
 PAD_MODES: Final = ("zeros", "edge", "reflect")
 
 
@@ -86,7 +87,7 @@ class Slice(Weights):
         for name in ("start", "stop", "step"):
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, as_count(name, value, least=-(1 << 62)))
+                object.__setattr__(self, name, as_count(name, value, -LARGE - 1, LARGE))
         if self.step == 0:
             raise ValueError("step: expected an integer other than 0")
 
@@ -98,7 +99,8 @@ class Slice(Weights):
     def steps(self, steps: Integers) -> Integers:
         """Return how many steps are left of sequences of these steps."""
         left = {n: len(range(n)[self.slice]) for n in np.unique(steps).tolist()}
-        return np.vectorize(left.__getitem__, otypes=[np.int64])(steps)
+        found: Integers = np.vectorize(left.__getitem__, otypes=[np.int64])(steps)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +137,10 @@ class _FixedSteps(Weights):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_steps", as_count("n_steps", self.n_steps))
+
+    def steps(self, steps: Integers) -> Integers:
+        """Return `n_steps`, for each of the sequences."""
+        return np.full_like(steps, self.n_steps)
 
 
 class Repeat(_FixedSteps):
@@ -189,10 +195,3 @@ class Flatten(_FixedSteps):
 
     takes: ClassVar = "sequence"
     gives: ClassVar = "vector"
-
-
-def slice_starts(part: Slice, lengths: Any) -> Any:
-    """Return the first step that a slice takes of sequences of these lengths, and its stride."""
-    found = {n: range(n)[part.slice] for n in np.unique(lengths).tolist()}
-    first = np.vectorize(lambda n: found[n].start, otypes=[np.int64])(lengths)
-    return first, 1 if part.step is None else part.step

@@ -12,6 +12,7 @@ __all__ = ["PADDINGS", "Padding", "Window", "as_count", "as_padding"]
 
 Integers = npt.NDArray[np.int64]
 
+MOST: Final = (1 << 31) - 1  # so that products of numbers of steps fit in 64 bits
 PADDINGS: Final = ("valid", "same", "causal")
 Padding = Literal["valid", "same", "causal"] | tuple[int, int]
 
@@ -44,6 +45,11 @@ class Window:
         self.padding, self.ceil = padding, ceil
 
     @property
+    def pads(self) -> bool:
+        """Whether it may read steps that are not there."""
+        return self.padding not in ("valid", (0, 0)) or self.ceil
+
+    @property
     def reach(self) -> int:
         """The steps from the first to the last one that a window reads."""
         return (self.size - 1) * self.dilation + 1
@@ -54,17 +60,18 @@ class Window:
         The padding behind is that which windows read, so that the windows of the padded sequence
         are its ``"valid"`` ones.
         """
-        before, after = self._padding(steps)
+        before, after = self.padding_of(steps)
         whole = steps + before + after
         outputs = self._outputs(steps, before, whole)
         return before, np.maximum((outputs - 1) * self.stride + self.reach - steps - before, 0)
 
     def steps(self, steps: Integers) -> Integers:
         """Return how many outputs sequences of these steps have; 0 if there is no window."""
-        before, after = self._padding(steps)
+        before, after = self.padding_of(steps)
         return self._outputs(steps, before, steps + before + after)
 
-    def _padding(self, steps: Integers) -> tuple[Integers, Integers]:
+    def padding_of(self, steps: Integers) -> tuple[Integers, Integers]:
+        """Return how many steps the padding puts in front of and behind such sequences."""
         zeros = np.zeros_like(steps)
         if self.padding == "valid":
             return zeros, zeros
@@ -108,7 +115,7 @@ def as_padding(padding: Any) -> Padding:
     return before, after
 
 
-def as_count(name: str, value: Any, least: int = 1) -> int:
+def as_count(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
     """Return a number that counts something.
 
     Raises
@@ -116,7 +123,7 @@ def as_count(name: str, value: Any, least: int = 1) -> int:
     TypeError
         If it is not an integer.
     ValueError
-        If it is less than `least`.
+        If it is less than `least` or more than `most`.
     """
     try:
         count = operator.index(value)
@@ -124,4 +131,6 @@ def as_count(name: str, value: Any, least: int = 1) -> int:
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__}") from None
     if count < least:
         raise ValueError(f"{name}: expected at least {least}, got {count}")
+    if count > most:
+        raise ValueError(f"{name}: expected at most {most}, got {count}")
     return count

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from fastlstm.engine.kernel.forms import Form, form_of
 from fastlstm.lazy import lazy
 from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.network import Part
+from fastlstm.network.steps import Repeat
+from fastlstm.network.values import referenced
 
 # Measured: fetching 4H sums takes about as long as computing them from this many inputs.
 LEAST_SUMMED = 24
@@ -30,11 +33,12 @@ class Stack:
     first_c: int
     place: int = 0  # of its outputs beside those of other directions
     places: int = 1
+    repeated: bool = False  # the inputs are one vector, which is read at every step
 
     @lazy
     def form(self) -> Form:
         """What a kernel is specialised for."""
-        return form_of(self.layers, self.embedding is not None)
+        return form_of(self.layers, self.embedding is not None, self.repeated)
 
     @property
     def reversed(self) -> bool:
@@ -80,7 +84,11 @@ class Both:
         return self.forward.output_size * self.forward.places
 
 
-Link = Stack | Both | Part
+class Link(NamedTuple):
+    """A part of the network, or layers that are walked together."""
+
+    of: Stack | Both | Part
+    number: int | None  # of the value that it gives, if a joint may ask for it
 
 
 def make_chain(parts: Sequence[Part]) -> tuple[Link, ...]:
@@ -89,41 +97,48 @@ def make_chain(parts: Sequence[Part]) -> tuple[Link, ...]:
 
 
 def _links(parts: Sequence[Part]) -> Iterator[Link]:
+    asked_for = referenced(parts)
     embedding: Embedding | None = None
     open_stack: Stack | None = None
     first_h = first_c = 0
-    for part in parts:
+    for i, part in enumerate(parts):
+        repeated = i > 0 and isinstance(parts[i - 1], Repeat)
         if isinstance(part, Layer):
-            if open_stack is not None and _continues(open_stack, part):
+            if open_stack is not None and i - 1 not in asked_for and _continues(open_stack, part):
                 open_stack = replace(open_stack, layers=(*open_stack.layers, part))
             else:
                 if open_stack is not None:
-                    yield open_stack
-                open_stack, embedding = Stack((part,), embedding, first_h, first_c), None
+                    yield Link(open_stack, i - 1)
+                open_stack = Stack((part,), embedding, first_h, first_c, repeated=repeated)
+                embedding = None
             first_h, first_c = first_h + part.output_size, first_c + part.hidden_size
             continue
         if open_stack is not None:
-            yield open_stack
+            yield Link(open_stack, i - 1)
             open_stack = None
-        if isinstance(part, Embedding):
+        if isinstance(part, Embedding) and i not in asked_for and _is_recurrent(parts, i + 1):
             embedding = part
         elif isinstance(part, Bidirectional):
             places = 2 if part.merge == "concat" else 1
             stacks = []
             for d, cell in enumerate(part.cells):
                 place = d if places == 2 else 0
-                stacks.append(Stack((cell,), embedding, first_h, first_c, place, places))
+                stacks.append(Stack((cell,), embedding, first_h, first_c, place, places, repeated))
                 first_h, first_c = first_h + cell.output_size, first_c + cell.hidden_size
             embedding = None
-            yield Both(stacks[0], stacks[1], part.merge)
+            yield Link(Both(stacks[0], stacks[1], part.merge), i)
         else:
-            yield part
+            yield Link(part, i)
     if open_stack is not None:
-        yield open_stack
+        yield Link(open_stack, len(parts) - 1)
+
+
+def _is_recurrent(parts: Sequence[Part], i: int) -> bool:
+    return i < len(parts) and isinstance(parts[i], Layer | Bidirectional)
 
 
 def _continues(stack: Stack, layer: Layer) -> bool:
     first = stack.layers[0]
     return layer.direction == first.direction != "go_backwards" and form_of(
         [layer], False
-    )._replace(scalar=False) == stack.form._replace(embedded=False, scalar=False)
+    )._replace(scalar=False) == stack.form._replace(embedded=False, scalar=False, repeated=False)

@@ -84,25 +84,25 @@ def pack_unit_table(sums: Panel, lanes: int, padded: int) -> Panel:
 
 
 def pack_dense(dense: Dense) -> Panel:
-    """Return the panel of a dense layer that computes four outputs at a time.
-
-    Their biases come first, then their weights for every input. Zeros fill up the last outputs.
-    """
+    """Return the panel of a dense layer that computes four outputs at a time."""
     return pack_row_dense(dense, 4)
 
 
-def pack_row_dense(dense: Dense, lanes: int) -> Panel:
-    """Return the same for `lanes` outputs at a time."""
-    columns = _dense_columns(dense)
-    groups = -(-len(columns) // lanes)
-    padded = np.zeros((groups * lanes, columns.shape[1]), columns.dtype)
-    padded[: len(columns)] = columns
-    return padded.reshape(groups, lanes, -1).transpose(0, 2, 1).ravel()
-
-
-def _dense_columns(dense: Dense) -> Panel:
+def pack_row_dense(dense: Dense, together: int) -> Panel:
+    """Return the panel of a dense layer that computes `together` outputs at a time."""
     bias = np.zeros(dense.output_size, dense.dtype) if dense.bias is None else dense.bias
-    return np.concatenate([bias[:, np.newaxis], dense.weight], axis=1)
+    return pack_rows(dense.weight, bias, together)
+
+
+def pack_rows(weight: Panel, bias: Panel, together: int) -> Panel:
+    """Return the panel of weights (O, K) and biases (O,) for `together` outputs at a time.
+
+    Their biases come first, then their weights for every input. Zeros fill up the last outputs.
+    """
+    groups = -(-len(weight) // together)
+    padded = np.zeros((groups * together, 1 + weight.shape[1]), weight.dtype)
+    padded[: len(weight)] = np.concatenate([bias[:, np.newaxis], weight], axis=1)
+    return padded.reshape(groups, together, -1).transpose(0, 2, 1).ravel()
 
 
 def _by_groups(columns: Panel, units: int, least: int = 0) -> Panel:

@@ -9,7 +9,10 @@ For the outputs of a sequence, a two-layer bidirectional network with a dense he
     walk backward, 0 -> 1
     walk forward,  1 -> 2       only what is read at the end, (rows, 2H)
     walk backward, 1 -> 2
-    dense,         2 -> 1       buffer 1 is free by then
+    apply dense,   2 -> 1       buffer 1 is free by then
+
+Sequences of different steps have different *axes*: axis 0 has the steps of the inputs, and a
+convolution, for example, gives its outputs an axis of their own.
 
 Operations are data: each says which values it reads and which it writes. `lower` has a rule for
 every part of a network; `engine.run.operations` has the code of every operation.
@@ -17,20 +20,60 @@ every part of a network; `engine.run.operations` has the code of every operation
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from fastlstm.engine.plan.chain import Both, Link, Stack
 from fastlstm.lazy import lazy
 from fastlstm.network.activations import LINEAR
+from fastlstm.network.convolution import Conv
 from fastlstm.network.dense import Dense
-from fastlstm.network.joints import AddInputs
+from fastlstm.network.embedding import Embedding
+from fastlstm.network.joints import AddInputs, From, Join
 from fastlstm.network.masking import Masking
+from fastlstm.network.network import Network, Pointwise
+from fastlstm.network.normalisation import Affine, LayerNorm
+from fastlstm.network.pointwise import Activate, PReLU, StepSoftmax
+from fastlstm.network.pooling import Pool
 from fastlstm.network.reading import Read
+from fastlstm.network.steps import Flatten, Pad, Repeat, Slice, Unflatten, Upsample
+from fastlstm.network.values import referenced
+from fastlstm.network.windows import Window
 
-__all__ = ["Add", "ApplyDense", "Merge", "Operation", "Pool", "Program", "Value", "Walk"]
+__all__ = [
+    "Add",
+    "Apply",
+    "Axis",
+    "Convolve",
+    "JoinValues",
+    "LookUp",
+    "Merge",
+    "Operation",
+    "PoolWindows",
+    "Program",
+    "ReduceSteps",
+    "SoftmaxOfSteps",
+    "Spread",
+    "TakeLast",
+    "TakeState",
+    "TakeSteps",
+    "Value",
+    "Walk",
+]
+
+Integers = npt.NDArray[np.int64]
+
+
+class Axis(NamedTuple):
+    """The steps of some values, given by those of another axis, or by nothing but themselves."""
+
+    below: int | None
+    steps: Callable[[Integers], Integers]  # of the sequences with these steps below
 
 
 class Value(NamedTuple):
@@ -38,7 +81,13 @@ class Value(NamedTuple):
 
     buffer: int
     size: int  # K
-    every: bool  # a vector at every step, (rows, steps, K); or one for each row, (rows, K)
+    axis: int | None  # a vector at every step, (rows, steps, K); None: one a row, (rows, K)
+    repeated: bool = False  # the vector of all steps is there once, (rows, K)
+
+    @property
+    def every(self) -> bool:
+        """Whether there is a vector at every step."""
+        return self.axis is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +118,87 @@ class Merge(Operation):
 
 
 @dataclass(frozen=True, eq=False)
-class ApplyDense(Operation):
-    """A dense layer, at every step or on a vector."""
+class Apply(Operation):
+    """A part that computes with the numbers of a vector, at every step or once."""
 
-    dense: Dense
+    part: Pointwise
+
+    @property
+    def in_place(self) -> bool:  # type: ignore[override]
+        """Whether it may write where it reads: a dense layer may not."""
+        return not isinstance(self.part, Dense)
 
 
 @dataclass(frozen=True, eq=False)
-class Pool(Operation):
-    """The ``max`` or ``mean`` over each row's steps."""
+class Convolve(Operation):
+    """A convolution without padding."""
+
+    conv: Conv
+
+
+@dataclass(frozen=True, eq=False)
+class PoolWindows(Operation):
+    """The ``max`` or ``mean`` of windows of steps, with their padding around them.
+
+    The steps of a mean's windows are counted in sequences of the steps of `axis`.
+    """
+
+    pool: Pool
+    axis: int
+
+
+@dataclass(frozen=True, eq=False)
+class TakeSteps(Operation):
+    """Give each step another place: padding, slices, steps that are repeated."""
+
+    part: Pad | Slice | Upsample | Window
+    fill: float = 0.0  # of steps that come from nowhere
+
+
+@dataclass(frozen=True, eq=False)
+class Spread(Operation):
+    """Write a vector at every step."""
+
+
+@dataclass(frozen=True, eq=False)
+class LookUp(Operation):
+    """The vectors of ids."""
+
+    embedding: Embedding
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceSteps(Operation):
+    """The ``max``, ``mean`` or ``sum`` over each row's steps, perhaps each by its own weight.
+
+    The second value that is read is the weights, one number a step.
+    """
+
+    how: str
+
+
+@dataclass(frozen=True, eq=False)
+class SoftmaxOfSteps(Operation):
+    """Softmax over each row's steps, for every number apart."""
+
+    in_place: ClassVar = True
+
+
+@dataclass(frozen=True, eq=False)
+class TakeLast(Operation):
+    """The last real step of each row, or the second value for a row without steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class TakeState(Operation):
+    """The hidden states of stacks after their last steps, side by side."""
+
+    stacks: tuple[Stack, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class JoinValues(Operation):
+    """Join values: ``add``, ``multiply``, ``concatenate`` or ``dot``."""
 
     how: str
 
@@ -94,11 +215,8 @@ class Program:
     """What a thread does with a group of rows."""
 
     operations: tuple[Operation, ...]
-
-    @lazy
-    def result(self) -> Value:
-        """The value that the caller gets."""
-        return self.operations[-1].writes
+    result: Value  # what the caller gets
+    axes: tuple[Axis, ...]
 
     @lazy
     def walks(self) -> tuple[Walk, ...]:
@@ -116,99 +234,155 @@ class Program:
     @lazy
     def direct(self) -> bool:
         """Whether walks write the result: they can write it straight into the caller's array."""
-        return isinstance(self.operations[-1], Walk)
+        return isinstance(self.operations[-1], Walk) and self.operations[-1].writes == self.result
 
     @lazy
-    def widest(self) -> int:
-        """The most numbers that an operation writes for a step; 0 if none of them writes steps."""
-        return max((k.writes.size for k in self.operations if k.writes.every), default=0)
+    def reads_state(self) -> bool:
+        """Whether an operation reads the state after the last step."""
+        return any(isinstance(k, TakeState) for k in self.operations)
+
+    def steps(self, lengths: Integers) -> list[Integers]:
+        """Return the steps of every axis for sequences of these lengths."""
+        found = [lengths]
+        for axis in self.axes[1:]:
+            found.append(axis.steps(lengths if axis.below is None else found[axis.below]))
+        return found
+
+    def row_size(self, steps: int) -> int:
+        """Return the most numbers that an operation writes for every step of a row."""
+        of_axes = self.steps(np.array([steps], np.int64))
+        return max(
+            (
+                k.writes.size * max(int(of_axes[k.writes.axis][0]), 1)
+                for k in self.operations
+                if k.writes.axis is not None
+            ),
+            default=0,
+        )
 
 
-def make_program(chain: Sequence[Link], input_size: int, every: bool) -> Program:
+def make_program(network: Network, chain: Sequence[Link], every: bool) -> Program:
     """Return the program for the outputs of every step, or for those of a sequence.
 
     Parameters
     ----------
+    network
+        The network.
     chain
-        What `make_chain` returned.
-    input_size
-        How many numbers are read at a step; 1 for ids.
+        What `make_chain` returned for its parts.
     every
-        Whether the outputs of every step are wanted, without the network's `Read`.
+        Whether the outputs of every step are wanted, without the network's last `Read`.
     """
-    build = _Builder(input_size)
-    links = [k for k in chain if not (every and isinstance(k, Read))]
-    links = links if every else _read_early(links)
+    build = _Builder(network)
+    links = list(chain)
+    if every:
+        links = [k for k in links if k.number != network.read_at]
+    elif network.shapes[-1].every:  # it gives every step, but one vector is wanted
+        at = len(links) - isinstance(links[-1].of, AddInputs)
+        links.insert(at, Link(Read(), None))
+    links = _read_early(links, build.asked_for)
     for link, behind in zip(links, [*links[1:], None], strict=True):
-        read = behind.how if isinstance(behind, Read) else None
-        lower(link, build, read)
-    return Program(tuple(_share_buffers(_fuse(build.operations))))
+        alone = link.number not in build.asked_for
+        read = behind.of.how if alone and behind and isinstance(behind.of, Read) else None
+        lower(link.of, build, read)
+        build.given[link.number] = build.value, link.of
+    result = build.written_out(build.value)
+    operations, result = _share_buffers(_fused(build.operations, result))
+    return Program(operations, result, tuple(build.axes))
 
 
-def _read_early(links: Sequence[Link]) -> list[Link]:
-    """Return the links with a single step read before dense layers rather than after them."""
-    at = next((i for i, link in enumerate(links) if isinstance(link, Read)), None)
-    if at is None:  # the network gives every step, but the caller wants only one
-        at = len(links) - isinstance(links[-1], AddInputs)
-        links = [*links[:at], Read(), *links[at:]]
-    first, read = at, links[at]
-    if isinstance(read, Read) and read.how in ("final", "last"):
-        while first and isinstance(links[first - 1], Dense):
-            first -= 1
-    return [*links[:first], read, *links[first:at], *links[at + 1 :]]
+def _read_early(links: Sequence[Link], asked_for: set[int | None]) -> list[Link]:
+    """Return the links with single steps read before pointwise parts rather than after them."""
+    found: list[Link] = []
+    for link in links:
+        found.append(link)
+        if not (isinstance(link.of, Read) and link.of.how in ("final", "last")):
+            continue
+        at = len(found) - 1
+        while (
+            at > 1
+            and isinstance(found[at - 1].of, Pointwise)
+            and not asked_for & {found[at - 1].number, found[at - 2].number}
+        ):
+            at -= 1
+        if at < len(found) - 1:  # the last of them gives what the read gave
+            behind = [k._replace(number=None) for k in found[at:-2]]
+            last = found[-2]._replace(number=link.number)
+            found[at:] = [link._replace(number=None), *behind, last]
+    return found
 
 
 class _Builder:
     """The operations so far, each of which writes to a buffer of its own."""
 
-    def __init__(self, input_size: int) -> None:
-        self.inputs = self.value = Value(0, input_size, True)  # the last value
+    def __init__(self, network: Network) -> None:
+        self.inputs = self.value = Value(0, network.input_size, 0)  # the last value
+        self.asked_for: set[int | None] = {*referenced(network.parts)}
+        self.given: dict[int | None, tuple[Value, Any]] = {-1: (self.inputs, None)}
         self.operations: list[Operation] = []
+        self.axes = [Axis(None, lambda lengths: lengths)]
         self.buffers = 1
 
-    def new(self, size: int, every: bool) -> Value:
+    def new(self, size: int, axis: int | None) -> Value:
         """Return a value that nothing has been written to yet."""
         self.buffers += 1
-        return Value(self.buffers - 1, size, every)
+        return Value(self.buffers - 1, size, axis)
+
+    def new_axis(self, below: int | None, steps: Callable[[Integers], Integers]) -> int:
+        """Return the number of another axis."""
+        self.axes.append(Axis(below, steps))
+        return len(self.axes) - 1
 
     def add(self, operation: Operation) -> None:
         """Append an operation, whose value then is the current one."""
         self.operations.append(operation)
         self.value = operation.writes
 
+    def written_out(self, value: Value) -> Value:
+        """Return the value with its vectors at every step."""
+        if not value.repeated:
+            return value
+        self.add(Spread((value,), self.new(value.size, value.axis)))
+        return self.value
+
+    @property
+    def below(self) -> Value:
+        """The current value, with its vectors at every step."""
+        return self.written_out(self.value)
+
 
 @singledispatch
-def lower(link: Any, build: _Builder, read: str | None) -> None:
-    """Append the operations of a link.
+def lower(of: Any, build: _Builder, read: str | None) -> None:
+    """Append the operations of a part, or of layers that are walked together.
 
     Parameters
     ----------
-    link
-        A part of the network, or layers of it that are walked together.
+    of
+        The part of the network, or layers of it.
     build
-        The operations so far, and the value that the link reads.
+        The operations so far, and the value that the part reads.
     read
-        How a `Read` after the link reads its outputs: the link need not give any others.
+        How a `Read` after it reads its outputs: it need not give any others.
     """
-    raise TypeError(f"no operation is known for a {type(link).__name__}")
+    raise TypeError(f"no operation is known for a {type(of).__name__}")
 
 
 @lower.register(Stack)
 def _(stack: Stack, build: _Builder, read: str | None) -> None:
-    every = read not in ("final", "last")
-    build.add(_walk(stack, build.value, build.new(stack.output_size, every), read))
+    axis = None if read in ("final", "last") else build.value.axis
+    build.add(_walk(stack, build.value, build.new(stack.output_size, axis), read))
 
 
 @lower.register(Both)
 def _(both: Both, build: _Builder, read: str | None) -> None:
-    every, below = read not in ("final", "last"), build.value
-    to = build.new(both.output_size, every)
+    axis, below = None if read in ("final", "last") else build.value.axis, build.value
+    to = build.new(both.output_size, axis)
     build.add(_walk(both.forward, below, to, read))
     if both.merge == "concat":  # side by side
         return build.add(_walk(both.backward, below, to, read))
-    other = build.new(both.output_size, every)
+    other = build.new(both.output_size, axis)
     build.add(_walk(both.backward, below, other, read))
-    return build.add(Merge((to, other), build.new(both.output_size, every), both.merge))
+    return build.add(Merge((to, other), build.new(both.output_size, axis), both.merge))
 
 
 def _walk(stack: Stack, below: Value, to: Value, read: str | None) -> Walk:
@@ -217,20 +391,144 @@ def _walk(stack: Stack, below: Value, to: Value, read: str | None) -> Walk:
 
 
 @lower.register(Dense)
-def _(dense: Dense, build: _Builder, read: str | None) -> None:
-    to = build.new(dense.output_size, build.value.every)
-    build.add(ApplyDense((build.value,), to, dense))
+@lower.register(Affine)
+@lower.register(LayerNorm)
+@lower.register(Activate)
+@lower.register(PReLU)
+def _(part: Pointwise, build: _Builder, read: str | None) -> None:
+    below, activation = build.value, getattr(part, "activation", None)
+    if activation == LINEAR and isinstance(part, Activate):
+        return
+    to = build.new(getattr(part, "output_size", below.size), below.axis)
+    build.add(Apply((below,), to._replace(repeated=below.repeated), part))
+
+
+@lower.register(Embedding)
+def _(embedding: Embedding, build: _Builder, read: str | None) -> None:
+    below = build.value
+    build.add(LookUp((below,), build.new(embedding.output_size, below.axis), embedding))
+
+
+@lower.register(Conv)
+def _(conv: Conv, build: _Builder, read: str | None) -> None:
+    below = build.below
+    steps = build.new_axis(below.axis, conv.steps)
+    _pad(conv.window, 0.0, build)
+    build.add(Convolve((build.value,), build.new(conv.output_size, steps), conv))
+
+
+@lower.register(Pool)
+def _(pool: Pool, build: _Builder, read: str | None) -> None:
+    below = build.below
+    assert below.axis is not None
+    steps = build.new_axis(below.axis, pool.steps)
+    _pad(pool.window, -np.inf if pool.how == "max" else 0.0, build)
+    build.add(PoolWindows((build.value,), build.new(below.size, steps), pool, below.axis))
+
+
+def _pad(window: Window, fill: float, build: _Builder) -> None:
+    if window.pads:
+        below = build.value
+        axis = build.new_axis(below.axis, lambda steps: steps + sum(window.padded(steps)))
+        build.add(TakeSteps((below,), build.new(below.size, axis), window, fill))
+
+
+@lower.register(Pad)
+@lower.register(Slice)
+@lower.register(Upsample)
+def _(part: Pad | Slice | Upsample, build: _Builder, read: str | None) -> None:
+    below = build.below
+    axis = build.new_axis(below.axis, part.steps)
+    build.add(TakeSteps((below,), build.new(below.size, axis), part))
+
+
+@lower.register(Flatten)
+def _(part: Flatten, build: _Builder, read: str | None) -> None:
+    """Nothing to do: the steps follow each other already."""
+    below = build.below
+    build.value = Value(below.buffer, below.size * part.n_steps, None)
+
+
+@lower.register(Unflatten)
+def _(part: Unflatten, build: _Builder, read: str | None) -> None:
+    """Nothing to do either."""
+    below = build.value
+    axis = build.new_axis(None, part.steps)
+    build.value = Value(below.buffer, below.size // part.n_steps, axis)
+
+
+@lower.register(Repeat)
+def _(part: Repeat, build: _Builder, read: str | None) -> None:
+    """Nothing to do yet: a walk reads the vector itself, others have it written out."""
+    axis = build.new_axis(None, part.steps)
+    build.value = build.value._replace(axis=axis, repeated=True)
+
+
+@lower.register(StepSoftmax)
+def _(part: StepSoftmax, build: _Builder, read: str | None) -> None:
+    below = build.below
+    build.add(SoftmaxOfSteps((below,), build.new(below.size, below.axis)))
 
 
 @lower.register(Read)
 def _(reading: Read, build: _Builder, read: str | None) -> None:
-    if build.value.every:  # else it came so from a walk
-        build.add(Pool((build.value,), build.new(build.value.size, False), reading.how))
+    if not build.value.every:  # it came so from a walk
+        return
+    number = next((k for k, (value, _) in build.given.items() if value == build.value), None)
+    below = build.below
+    if reading.how not in ("final", "last"):
+        return build.add(ReduceSteps((below,), build.new(below.size, None), reading.how))
+    final = _final(number, build)
+    if reading.how == "final" and final is not None:
+        return None
+    values = (below,) if final is None else (below, final)
+    return build.add(TakeLast(values, build.new(below.size, None)))
+
+
+def _final(number: int | None, build: _Builder) -> Value | None:
+    """Return a value at the steps where its directions end; None if it has no directions."""
+    _, of = build.given.get(number, (None, None))
+    if isinstance(of, Stack | Both):
+        return _final_state(of, build)
+    if isinstance(of, From):
+        return _final(of.value, build)
+    if not isinstance(of, Pointwise) or number is None or _final(number - 1, build) is None:
+        return None
+    lower(of, build, None)
+    return build.value
+
+
+def _final_state(of: Stack | Both, build: _Builder) -> Value:
+    """Return the hidden states after the last step of each direction, as its outputs are."""
+    stacks = (of,) if isinstance(of, Stack) else (of.forward, of.backward)
+    if isinstance(of, Both) and of.merge != "concat":
+        values = []
+        for stack in stacks:
+            build.add(TakeState((), build.new(stack.output_size, None), (stack,)))
+            values.append(build.value)
+        build.add(Merge(tuple(values), build.new(of.output_size, None), of.merge))
+    else:
+        build.add(TakeState((), build.new(of.output_size, None), stacks))
+    return build.value
+
+
+@lower.register(From)
+def _(joint: From, build: _Builder, read: str | None) -> None:
+    build.value, _ = build.given[joint.value]
+
+
+@lower.register(Join)
+def _(join: Join, build: _Builder, read: str | None) -> None:
+    values = tuple(build.written_out(build.given[k][0]) for k in join.values)
+    axis = next((k.axis for k in values if k.axis is not None), None)
+    sizes = [k.size for k in values]
+    size = {"concatenate": sum(sizes), "dot": 1}.get(join.how, max(sizes))
+    build.add(JoinValues(values, build.new(size, axis), join.how))
 
 
 @lower.register(AddInputs)
 def _(joint: AddInputs, build: _Builder, read: str | None) -> None:
-    to = build.new(joint.size, build.value.every)
+    to = build.new(joint.size, build.value.axis)
     build.add(Add((build.value, build.inputs), to))
 
 
@@ -239,35 +537,56 @@ def _(masking: Masking, build: _Builder, read: str | None) -> None:
     """Nothing to do: masked steps were left out before the engine got its inputs."""
 
 
-def _fuse(operations: list[Operation]) -> list[Operation]:
-    """Return a walk and a linear layer as one walk, if there is nothing else to do.
+def _fused(operations: list[Operation], result: Value) -> tuple[list[Operation], Value]:
+    """Return operations, of which some have become one with the next, and the result.
 
-    Elsewhere they are not fused: whether that is faster has not been measured.
+    A walk and a linear layer are not fused if there is more to do: whether that is faster has not
+    been measured.
     """
     match operations:
-        case [Walk(only_last=False) as walk, ApplyDense() as head]:
-            if head.dense.activation == LINEAR:
-                return [replace(walk, writes=head.writes, head=head.dense)]
-    return operations
+        case [Walk(only_last=False) as walk, Apply(part=Dense() as head)]:
+            if head.activation == LINEAR:
+                return [replace(walk, writes=operations[1].writes, head=head)], result
+    found: list[Operation] = []
+    readers = [k.buffer for of in operations for k in of.reads] + [result.buffer]
+    for of in operations:
+        match found[-1:], of:
+            case [JoinValues(how="multiply", reads=(values, weights)) as join], ReduceSteps(
+                how="sum"
+            ) if of.reads == (join.writes,) and readers.count(join.writes.buffer) == 1:
+                if values.size < weights.size:
+                    values, weights = weights, values
+                if weights.size == 1 and weights.axis is not None and values.axis is not None:
+                    found[-1] = replace(of, reads=(values, weights))
+                    continue
+        found.append(of)
+    return found, result
 
 
-def _share_buffers(operations: list[Operation]) -> Iterator[Operation]:
-    """Yield the operations with as few buffers as possible: one is free after it was last read.
+def _share_buffers(fused: tuple[list[Operation], Value]) -> tuple[tuple[Operation, ...], Value]:
+    """Return operations with as few buffers as possible: one is free after it was last read.
 
     That keeps a group small enough for the cache.
     """
+    operations, result = fused
     last_read = {k.buffer: i for i, of in enumerate(operations) for k in of.reads}
+    last_read[result.buffer] = len(operations)
     places: dict[int, int] = {0: 0}  # of values, and their buffers
     free: list[int] = []
+    found: list[Operation] = []
     top = operations[-1]
     alone = top.writes.buffer if isinstance(top, Walk) else 0  # written where the caller wants it
     for i, of in enumerate(operations):
         reads = tuple(k._replace(buffer=places[k.buffer]) for k in of.reads)
-        ended = [places[k.buffer] for k in of.reads if k.buffer and last_read[k.buffer] == i]
+        read = dict.fromkeys(k.buffer for k in of.reads)
+        ended = [places[k] for k in read if k and last_read[k] == i]
         if of.in_place:
             free[:0], ended = ended, []
         if of.writes.buffer not in places:
             new = not free or of.writes.buffer == alone
             places[of.writes.buffer] = len(set(places.values())) if new else free.pop(0)
         free += ended
-        yield replace(of, reads=reads, writes=of.writes._replace(buffer=places[of.writes.buffer]))
+        found.append(
+            replace(of, reads=reads, writes=of.writes._replace(buffer=places[of.writes.buffer]))
+        )
+    return tuple(found), result._replace(buffer=places[result.buffer])

@@ -77,7 +77,8 @@ class Group:
     lengths : array (n,) or None
         How many of the steps that are being walked are real; None if all `steps` are.
     first, steps : int
-        The first step that is being walked, and how many there are.
+        The first step that is being walked, and how many there are. These are the steps and
+        lengths of the inputs; `axis` has those of other values.
     state, started : pair or None, bool
         The state of these rows, if it is needed; whether it holds anything yet.
     """
@@ -90,6 +91,7 @@ class Group:
         self.longest = source.n_steps if self.ends is None else int(self.ends.max())
         self.piece_steps = piece_steps
         self.keeps_state = task.outputs.end is not None or self.longest > piece_steps
+        self.keeps_state |= task.program.reads_state
         self.started, self.state = task.start is not None, None
         if task.start is not None:
             self.state = states.take(task.start, source.n_rows, self.selection, self.n)
@@ -110,6 +112,7 @@ class Group:
         self.steps = min(self.longest - first, self.piece_steps)
         if self.ends is not None and self.steps < self.longest:
             self.lengths = np.clip(self.ends - first, 0, self.steps)
+        self._axes: list[Integers] = []
         if self.task.inputs is None:
             shape = self.n, self.steps, packed.input_size
             self.values = self.worker.buffer(0, math.prod(shape), packed.input_dtype)
@@ -126,18 +129,43 @@ class Group:
         else:
             self.values, self.starts = values, self.rows * whole
 
+    def axis(self, number: int) -> tuple[int, Integers | None]:
+        """Return how many steps an axis has, and the steps of each row if they differ."""
+        if number == 0:
+            return self.steps, self.lengths
+        if not self._axes:
+            whole = np.array([self.steps], np.int64)
+            self._axes = self.task.program.steps(whole if self.lengths is None else self.lengths)
+        lengths = self._axes[number]
+        longest = int(lengths.max(initial=0))
+        return longest, None if self.lengths is None else lengths
+
+    def steps_of(self, value: Value) -> int:
+        """Return how many steps a value has for each row; 1 if it is a vector."""
+        return 1 if value.axis is None or value.repeated else self.axis(value.axis)[0]
+
+    def lengths_of(self, value: Value) -> Integers:
+        """Return how many steps of each row are real."""
+        assert value.axis is not None
+        steps, lengths = self.axis(value.axis)
+        return np.full(self.n, steps, np.int64) if lengths is None else lengths
+
     def array(self, value: Value) -> Array:
         """Return a value, flat; inputs have one row after the other."""
         if value.buffer:
-            size = self.n * value.size * (self.steps if value.every else 1)
+            size = self.n * value.size * self.steps_of(value)
             return self.worker.buffer(value.buffer, size, self.task.packed.dtype)
         if not self.starts.size:
             return self.values
-        found = np.empty((self.n, self.steps, value.size), self.task.packed.dtype)
+        found = np.zeros((self.n, self.steps, self.task.packed.input_size), self.values.dtype)
         for row, steps in zip(found, self.each_input(), strict=True):
             row[: len(steps)] = steps
-            row[len(steps) :] = 0
-        return found.reshape(-1)
+        self.values, self.starts = found.reshape(-1), NO_INTEGERS
+        return self.values
+
+    def steps_array(self, value: Value) -> Array:
+        """Return a value (rows, steps, K); a vector has one step."""
+        return self.array(value).reshape(self.n, self.steps_of(value), value.size)
 
     def each_input(self) -> Iterator[Array]:
         """Yield the inputs (length, I) of each row."""
@@ -157,16 +185,18 @@ class Group:
             if outputs.last is not None:
                 outputs.last[self.selection] = found.reshape(self.n, -1)
             elif outputs.sequence is not None:
-                self._write_steps(found.reshape(self.n, self.steps, result.size), outputs.sequence)
+                self._write_steps(self.steps_array(result), result, outputs.sequence)
         if outputs.end is not None and self.state is not None:
             n_rows, states = self.task.source.n_rows, self.task.packed.states
             states.put(outputs.end, self.state, n_rows, self.selection, self.n)
 
-    def _write_steps(self, found: Array, sequence: Array) -> None:
-        if self.lengths is None:
-            sequence[self.selection] = found
+    def _write_steps(self, found: Array, result: Value, sequence: Array) -> None:
+        assert result.axis is not None
+        steps, lengths = self.axis(result.axis)
+        if lengths is None:
+            sequence[self.selection, :steps] = found
             return
-        for row, length, numbers in zip(self.rows, self.lengths, found, strict=True):
+        for row, length, numbers in zip(self.rows, lengths, found, strict=True):
             sequence[row, :length] = numbers[:length]
 
 

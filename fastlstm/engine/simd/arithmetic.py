@@ -7,7 +7,7 @@ from functools import partial, reduce
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.extending import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
@@ -19,6 +19,7 @@ from fastlstm.engine.simd.pack import (
     fused,
     int_vector_type,
     intrinsic,
+    repack,
     unpack,
     vector_type,
 )
@@ -136,6 +137,19 @@ def fnma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic
+def square_root(typingctx: Any, x: Any) -> Any:
+    """Return the square root of `x`, rounded once."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.FunctionType(vector_type(x), [vector_type(x)])
+        name = f"llvm.sqrt.v{x.lanes}f{x.dtype.bitwidth}"
+        callee = cgutils.get_or_insert_function(builder.module, kind, name)
+        return elementwise(builder, x, lambda value: builder.call(callee, [value]), args[0])
+
+    return x(x), codegen
+
+
+@intrinsic
 def at_most(typingctx: Any, x: Any, bound: Any) -> Any:
     """Return the lesser of `x` and `bound`; a NaN in `x` stays NaN."""
 
@@ -241,3 +255,27 @@ def power_of_two(typingctx: Any, shifted: Any) -> Any:
         return elementwise(builder, shifted, one, *args)
 
     return shifted(shifted), codegen
+
+
+@intrinsic
+def split_power(typingctx: Any, x: Any) -> Any:
+    """Return (n, m) with x = 2^n m and m from sqrt(1/2) to sqrt(2), for positive normal numbers."""
+    two = types.UniTuple(x, 2)
+    mantissa_bits = 23 if x.dtype.bitwidth == 32 else 52
+    root = 0x3F3504F3 if x.dtype.bitwidth == 32 else 0x3FE6A09E667F3BCD  # the bits of sqrt(1/2)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        integers = int_vector_type(x)
+        shift = constant_vector(integers, mantissa_bits)
+        powers, rests = [], []
+        for value in unpack(builder, x, args[0]):
+            bits = builder.bitcast(value, integers)
+            power = builder.ashr(builder.sub(bits, constant_vector(integers, root)), shift)
+            powers.append(builder.sitofp(power, vector_type(x)))
+            rest = builder.sub(bits, builder.shl(power, shift))
+            rests.append(builder.bitcast(rest, vector_type(x)))
+        return context.make_tuple(
+            builder, two, [repack(builder, x, powers), repack(builder, x, rests)]
+        )
+
+    return two(x), codegen

@@ -22,10 +22,15 @@ SCALE_BITS = {32: 40, 64: 320}
 LN2_HIGH = {32: 0.693145751953125, 64: 0.69314718036912381649}
 LN2_LOW = {32: 1.42860682030941723212e-6, 64: 1.90821492927058770002e-10}
 
+# Of G. Klambauer and others, Self-Normalizing Neural Networks, 2017, as all frameworks have them.
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
 LIMIT = {32: 87.0, 64: 708.0}
 # Above: exp(-z) is less than half a unit in the last place of 1. Below: the result rounds to 0.
 UPPER = {32: 40.0, 64: 80.0}
 LOWER = {32: -104.5, 64: -746.0}
+# exp(limit) overflows.
+EXP_LIMIT = {32: 89.0, 64: 710.0}
 # erf(limit) rounds to 1; the terms of its series beyond are less than half a unit of the sum.
 ERF_LIMIT = {32: 4.0, 64: 6.0}
 ERF_TERMS = {32: 60, 64: 140}
@@ -33,6 +38,8 @@ ERF_TERMS = {32: 60, 64: 140}
 ERF_SCALE = {32: 16.0, 64: 64.0}
 # atanh(y) = y + y^3 / 3 + y^5 / 5 + ... for y <= 1 / 3.
 ATANH_TERMS = {32: 8, 64: 17}
+# atanh(s) = s + s^3 (1 / 3 + s^2 / 5 + ...) for s <= 0.172.
+LOG_TERMS = {32: 5, 64: 11}
 # tanh(limit) rounds to 1.
 TANH_LIMIT = {32: 10.0, 64: 22.0}
 
@@ -47,6 +54,9 @@ def _table(bits: int) -> dict[str, float]:
         "1": 1.0,
         "-1": -1.0,
         "2": 2.0,
+        "1/6": 1 / 6,
+        "selu": SELU_SCALE,
+        "selu alpha": SELU_SCALE * SELU_ALPHA,
         "0.044715": 0.044715,
         "2 / sqrt(pi)": 2 / math.sqrt(math.pi),
         "sqrt(2/pi)": math.sqrt(2 / math.pi),
@@ -56,9 +66,12 @@ def _table(bits: int) -> dict[str, float]:
         "1 / erf_scale": 1 / ERF_SCALE[bits],
         "0.5": 0.5,
         "-0.5": -0.5,
+        "log2e": LOG2E,
+        "log2e / 2": LOG2E / 2,
         "-log2e": -LOG2E,
         "-2 log2e": -2 * LOG2E,
         "-ln2 / 2": -math.log(2.0) / 2,
+        "ln2_high": LN2_HIGH[bits],
         "-ln2_high": -LN2_HIGH[bits],
         "-ln2_low": -LN2_LOW[bits],
         "shift": _shift(bits),
@@ -68,6 +81,7 @@ def _table(bits: int) -> dict[str, float]:
         "-limit": -LIMIT[bits],
         "upper": UPPER[bits],
         "lower": LOWER[bits],
+        "exp_limit": EXP_LIMIT[bits],
         "tanh_limit": TANH_LIMIT[bits],
         "tanh_shift": _shift(bits, -1),
     }
@@ -106,6 +120,7 @@ def _series(terms: int, ratio: Callable[..., float]) -> tuple[float, ...]:
 
 for _bits, _scale in ERF_SCALE.items():
     POLYNOMIALS["atanh", _bits] = _series(ATANH_TERMS[_bits], lambda k: (2 * k - 1) / (2 * k + 1))
+    POLYNOMIALS["log", _bits] = tuple(1 / (2 * k + 3) for k in range(LOG_TERMS[_bits]))[::-1]
     POLYNOMIALS["erf", _bits] = _series(
         ERF_TERMS[_bits], lambda k, scale=_scale: 2 * scale / (2 * k + 1)
     )

@@ -74,6 +74,28 @@ def fma_gates(typingctx: Any, array: Any, at: Any, stride: Any, v: Any, sums: An
     return sums(array, types.int64, types.int64, v, sums), codegen
 
 
+@intrinsic
+def fma_rows(typingctx: Any, array: Any, starts: Any, at: Any, v: Any, sums: Any) -> Any:
+    """Return the packs `sums[r] + array[starts[r] + at] * v`, rounded once."""
+    if not is_flat(array, v):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        offsets = array_data(context, builder, starts, args[1])
+        of_v, of_sums = unpack(builder, v, args[3]), unpack(builder, sums, args[4])
+        vectors = []
+        for r in range(sums.count // v.count):
+            start = builder.load(builder.gep(offsets, [INT64(r)]))
+            scalar = builder.load(builder.gep(builder.gep(data, [start]), [args[2]]))
+            number = broadcast(builder, vector_type(v), scalar)
+            for j in range(v.count):
+                vectors.append(fused(builder, number, of_v[j], of_sums[r * v.count + j]))
+        return repack(builder, sums, vectors)
+
+    return sums(array, starts, types.int64, v, sums), codegen
+
+
 @intrinsic(prefer_literal=True)
 def take_gate(typingctx: Any, gates: Any, index: Any, like: Any) -> Any:
     """Return one of the gates as a pack of the shape of `like`."""

@@ -17,6 +17,8 @@ from fastlstm.engine.simd.pack import (
     INT64,
     array_data,
     broadcast,
+    call_masked,
+    first_lanes,
     intrinsic,
     is_flat,
     repack,
@@ -94,6 +96,40 @@ def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.int64, value), codegen
+
+
+@intrinsic
+def load_first(typingctx: Any, array: Any, at: Any, count: Any, like: Any) -> Any:
+    """Return `array[at : at + count]` as one vector, filled up with zeros."""
+    if not is_flat(array, like):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = vector_type(like)
+        data = array_data(context, builder, array, args[0])
+        pointer = vector_pointer(builder, data, args[1], like)
+        mask, nothing = first_lanes(builder, like, args[2]), ir.Constant(vector, None)
+        masked = [pointer, INT32(scalar_bytes(like)), mask, nothing]
+        return repack(builder, like, [call_masked(builder, like, "load", masked, vector)])
+
+    return like(array, types.int64, types.int64, like), codegen
+
+
+@intrinsic
+def store_first(typingctx: Any, array: Any, at: Any, count: Any, value: Any) -> Any:
+    """Write the first numbers of one vector to `array[at : at + count]`."""
+    if not is_flat(array, value):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        (vector,) = unpack(builder, value, args[3])
+        data = array_data(context, builder, array, args[0])
+        pointer = vector_pointer(builder, data, args[1], value)
+        masked = [vector, pointer, INT32(scalar_bytes(value)), first_lanes(builder, value, args[2])]
+        call_masked(builder, value, "store", masked, ir.VoidType())
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, types.int64, value), codegen
 
 
 @intrinsic

@@ -123,3 +123,21 @@ def is_flat(array: Any, pack: Pack) -> bool:
     if isinstance(array, types.Array) and (array.ndim != 1 or array.layout != "C"):
         return False
     return isinstance(array, types.Array | types.CPointer) and array.dtype == pack.dtype
+
+
+def first_lanes(builder: Any, pack: Pack, count: Any) -> Any:
+    """Return the mask `lane < count`."""
+    wide = ir.VectorType(INT64, pack.lanes)
+    undefined = ir.Constant(wide, ir.Undefined)
+    first = builder.insert_element(undefined, count, INT32(0))
+    zeros = ir.Constant(ir.VectorType(INT32, pack.lanes), [0] * pack.lanes)
+    counts = builder.shuffle_vector(first, undefined, zeros)
+    return builder.icmp_signed("<", ir.Constant(wide, list(range(pack.lanes))), counts)
+
+
+def call_masked(builder: Any, pack: Pack, kind: str, arguments: list[Any], result: Any) -> Any:
+    """Call a masked load or store of a vector, which leaves other lanes' memory alone."""
+    name = f"llvm.masked.{kind}.v{pack.lanes}f{pack.dtype.bitwidth}.p0"
+    function = ir.FunctionType(result, [argument.type for argument in arguments])
+    callee = cgutils.get_or_insert_function(builder.module, function, name)
+    return builder.call(callee, arguments)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 
 from fastlstm.engine.jit import function
 from fastlstm.engine.simd.arithmetic import lane_count, vector_lanes
@@ -28,6 +28,8 @@ from fastlstm.engine.simd.pack import (
     INT64,
     Pack,
     array_data,
+    call_masked,
+    first_lanes,
     intrinsic,
     is_flat,
     repack,
@@ -40,23 +42,6 @@ from fastlstm.engine.simd.pack import (
 
 def _square_of(like: Pack) -> Pack:
     return Pack(like.dtype, like.lanes, like.lanes)
-
-
-def _first_lanes(builder: Any, pack: Pack, count: Any) -> Any:
-    """Return the mask `lane < count`."""
-    wide = ir.VectorType(INT64, pack.lanes)
-    undefined = ir.Constant(wide, ir.Undefined)
-    first = builder.insert_element(undefined, count, INT32(0))
-    zeros = ir.Constant(ir.VectorType(INT32, pack.lanes), [0] * pack.lanes)
-    counts = builder.shuffle_vector(first, undefined, zeros)
-    return builder.icmp_signed("<", ir.Constant(wide, list(range(pack.lanes))), counts)
-
-
-def _call_masked(builder: Any, pack: Pack, kind: str, arguments: list[Any], result: Any) -> Any:
-    name = f"llvm.masked.{kind}.v{pack.lanes}f{pack.dtype.bitwidth}.p0"
-    function = ir.FunctionType(result, [argument.type for argument in arguments])
-    callee = cgutils.get_or_insert_function(builder.module, function, name)
-    return builder.call(callee, arguments)
 
 
 @intrinsic
@@ -72,14 +57,14 @@ def load_rows(
         data = array_data(context, builder, array, args[0])
         offsets = array_data(context, builder, starts, args[1])
         vector = vector_type(like)
-        mask = _first_lanes(builder, like, args[4])
+        mask = first_lanes(builder, like, args[4])
         align, nothing = INT32(scalar_bytes(like)), ir.Constant(vector, None)
         vectors = []
         for r in range(like.lanes):
             start = builder.load(builder.gep(offsets, [builder.add(args[2], INT64(r))]))
             pointer = vector_pointer(builder, data, builder.add(start, args[3]), like)
             masked = [pointer, align, mask, nothing]
-            vectors.append(_call_masked(builder, like, "load", masked, vector))
+            vectors.append(call_masked(builder, like, "load", masked, vector))
         return repack(builder, square, vectors)
 
     int64 = types.int64
@@ -120,7 +105,7 @@ def store_rows(
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = array_data(context, builder, array, args[0])
         offsets = array_data(context, builder, starts, args[1])
-        mask = _first_lanes(builder, square, args[4])
+        mask = first_lanes(builder, square, args[4])
         whole = builder.icmp_signed(">=", args[4], INT64(square.lanes))
         align = scalar_bytes(square)
         for r, vector in enumerate(unpack(builder, square, args[5])):
@@ -132,11 +117,49 @@ def store_rows(
                         builder.store(vector, pointer, align=align)
                     with otherwise:
                         masked = [vector, pointer, INT32(align), mask]
-                        _call_masked(builder, square, "store", masked, ir.VoidType())
+                        call_masked(builder, square, "store", masked, ir.VoidType())
         return context.get_dummy_value()
 
     int64 = types.int64
     return types.void(array, starts, int64, int64, int64, square), codegen
+
+
+@intrinsic
+def store_row_packs(
+    typingctx: Any, array: Any, starts: Any, first: Any, at: Any, count: Any, packs: Any, part: Any
+) -> Any:
+    """Write pack r of several, each of the shape of `part`, to one row, at most `count` numbers.
+
+    The row is `array[starts[first + r] + at :]`.
+    """
+    if not is_flat(array, part):
+        return None
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = array_data(context, builder, array, args[0])
+        offsets = array_data(context, builder, starts, args[1])
+        lefts = [builder.sub(args[4], INT64(j * part.lanes)) for j in range(part.count)]
+        masks = [first_lanes(builder, part, left) for left in lefts]
+        whole = builder.icmp_signed(">=", args[4], INT64(part.lanes * part.count))
+        vectors, align = unpack(builder, packs, args[5]), scalar_bytes(part)
+        pointers = []
+        for q in range(packs.count):
+            r, j = divmod(q, part.count)
+            start = builder.load(builder.gep(offsets, [builder.add(args[2], INT64(r))]))
+            to = builder.add(builder.add(start, args[3]), INT64(j * part.lanes))
+            pointers.append(vector_pointer(builder, data, to, part))
+        with builder.if_else(whole, likely=True) as (then, otherwise):
+            with then:
+                for vector, pointer in zip(vectors, pointers, strict=True):
+                    builder.store(vector, pointer, align=align)
+            with otherwise:
+                for q, (vector, pointer) in enumerate(zip(vectors, pointers, strict=True)):
+                    masked = [vector, pointer, INT32(align), masks[q % part.count]]
+                    call_masked(builder, part, "store", masked, ir.VoidType())
+        return context.get_dummy_value()
+
+    int64 = types.int64
+    return types.void(array, starts, int64, int64, int64, packs, part), codegen
 
 
 @intrinsic
