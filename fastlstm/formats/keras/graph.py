@@ -177,7 +177,7 @@ def _kind(entry: Config) -> str:
 def _is_operation(kind: str, entry: Config) -> bool:
     """Whether it is no layer but an operation of Keras 3, which in a ``.h5`` does not say so."""
     config, nodes = entry.get("config"), entry.get("inbound_nodes")
-    bare = isinstance(config, dict) and not {"trainable", "layers"} & set(config)
+    bare = isinstance(config, dict) and not {"dtype", "layers", "trainable"} & set(config)
     called = isinstance(nodes, list) and bool(nodes) and isinstance(nodes[0], dict)
     return entry.get("module") is None and bare and called and kind not in MODELS
 

@@ -13,6 +13,7 @@ from fastlstm.formats.keras.net import Net
 from fastlstm.formats.keras.tensors import NUMBERS, STEPS, Tensor, as_axis
 from fastlstm.network.activations import TANH
 from fastlstm.network.dense import Dense
+from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.pointwise import StepSoftmax
 from fastlstm.network.reading import Read
 
@@ -93,8 +94,11 @@ def attention(net: Net, layer: KerasLayer, tensors: list[Any]) -> Tensor:
         )
     value = net.sequence(value)
     key = net.sequence(keys[0]) if keys else value
-    if value.mask or query.mask:
+    # With all steps masked, Keras takes their mean; of a recurrent layer, they are zeros.
+    masked = value.mask and isinstance(net.parts[value.value], Layer | Bidirectional)
+    if query.mask or not masked:
         net.needs_every_step()
+    key, value = (replace(k, mask=False) for k in (key, value))
     names = ["scale"] * scaled + ["concat_score_weight"] * (concat and not additive)
     weights = dict(zip(names, net.take(layer, names), strict=True))
     scale = weights.get("scale")
@@ -115,9 +119,10 @@ def attention(net: Net, layer: KerasLayer, tensors: list[Any]) -> Tensor:
         score = net.dotted(key, 1, one, 0).having(STEPS, 1)
         if scale is not None:
             score = net.scaled_by(score, scale)
-    score = replace(score, value=net.emit(StepSoftmax(), score.value), mask=False)
-    found = net.joined("multiply", [score, replace(value, mask=False)])
-    read = net.emit(Read("sum"), found.value)
+    score = replace(score, value=net.emit(StepSoftmax(), score.value, masked=masked))
+    score = replace(score, mask=False)
+    found = net.joined("multiply", [score, value])
+    read = net.emit(Read("sum"), found.value, masked=masked)
     axes = (query.axes[0], NUMBERS if value.size != 1 else 1)
     return Tensor(read, False, value.size, axes)
 

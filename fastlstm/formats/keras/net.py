@@ -70,14 +70,18 @@ class Net:
 
     # --- parts --------------------------------------------------------------------------------
 
-    def emit(self, part: Part, value: int, *, made: bool = False) -> int:
+    def emit(self, part: Part, value: int, *, made: bool = False, masked: bool = False) -> int:
         """Add a part that reads a value; return the number of what it gives.
 
-        With `made`, its arrays are constants that take the dtype of the model's weights.
+        With `made`, its arrays are constants that take the dtype of the model's weights. With
+        `masked`, it leaves masked steps out as Keras does.
         """
         if value != len(self.parts) - 1:
             self.parts.append(From(value))
-        if isinstance(part, EVERY_STEP) or (isinstance(part, Read) and part.how in ("max", "sum")):
+        steps = isinstance(part, EVERY_STEP) or getattr(part, "how", "") in ("max", "sum")
+        if masked:
+            self.leaves_out()
+        elif steps and not isinstance(part, Join):
             self.needs_every_step()
         if made:
             self._made.add(len(self.parts))
@@ -312,11 +316,10 @@ class Net:
         left: tuple[Axis, ...] = (1,) if keepdims else ()
         axes = without(x.axes, k, *left)
         if axis == STEPS:
-            if x.mask and how == "mean":
-                self.leaves_out()
-            elif how == "mean":
+            masked = x.mask and how == "mean"
+            if how == "mean" and not masked:
                 self.needs_every_step()
-            value = self.emit(Read(how), x.value)
+            value = self.emit(Read(how), x.value, masked=masked)
             return Tensor(value, False, x.size, axes)
         if axis == NUMBERS:
             if how == "max" or x.size is None:
@@ -520,6 +523,7 @@ class Net:
     def _of_steps(self, x: Tensor, k: int, item: Any) -> Tensor:
         if isinstance(item, slice):
             start, stop, step = item.start, item.stop, item.step
+            start = 0 if start is None and stop == 1 else start
             last = start == -1 and stop is None
             if step in (None, 1) and (last or (start is not None and stop == start + 1 != 0)):
                 y = self._of_steps(x, k, start)
