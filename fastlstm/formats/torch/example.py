@@ -46,7 +46,7 @@ from fastlstm.network.joints import From, Join
 from fastlstm.network.network import Network
 from fastlstm.network.steps import Flatten, Unflatten
 
-__all__ = ["Followed", "Run", "follow", "leaves", "widened"]
+__all__ = ["Followed", "Run", "follow", "leaves"]
 
 Array = npt.NDArray[Any]
 
@@ -195,30 +195,22 @@ class _Call:
             return (lengths.astype(self.kind.dtype),)
         return (type(self.kind)(lengths.tolist()),)
 
-    def sized(self, **sizes: int) -> Any:
-        """The example with axes of other lengths: its numbers again and again.
-
-        Parameters
-        ----------
-        **sizes : int
-            By the number of an axis, such as ``_1=7``.
-        """
+    def sized(self, sizes: Mapping[int, int]) -> Any:
+        """The example with axes of other lengths: its numbers again and again."""
         x = self.x
         for axis, size in sizes.items():
-            k = int(axis[1:])
-            order = self.torch.arange(size, device=x.device) % x.shape[k]
-            x = x.index_select(k, order)
+            order = self.torch.arange(size, device=x.device) % x.shape[axis]
+            x = x.index_select(axis, order)
         return x
 
-    def runs_on(self, x: Any) -> bool:
-        """Whether the module takes inputs of this shape."""
+    def tried(self, x: Any, batch: int) -> list[Array] | None:
+        """What the module gives for inputs that it may not take; None if it does not."""
         try:
-            self.run(x, self._all(x))
+            return self.run(x, self.whole(x, batch))
         except UnsupportedModelError:
-            return False
-        return True
+            return None
 
-    def _all(self, x: Any, batch: int = 0) -> Array | None:
+    def whole(self, x: Any, batch: int) -> Array | None:
         """The lengths if no row is shorter than the others."""
         if self.lengths is None:
             return None
@@ -232,7 +224,7 @@ class _Call:
         UnsupportedModelError
             If it does not run.
         """
-        with _quiet(), self.torch.no_grad():
+        with _quiet(self.torch), self.torch.no_grad():
             try:
                 result = _copied(self.torch, self.module)(x, *self.given(lengths))
             except Exception as error:
@@ -244,7 +236,7 @@ class _Call:
 
     def traced(self, x: Any, batch: int) -> tuple[Network, list[Decision]]:
         """The network that the module is for inputs of this shape, and what its code decides."""
-        model, decisions = _exported(self, x, self._all(x, batch))
+        model, decisions = _exported(self, x, self.whole(x, batch))
         by_numbers = [k.place for k in decisions if k.sizes is None]
         if by_numbers:
             raise UnsupportedModelError(
@@ -276,72 +268,55 @@ def _as_lengths(torch: Any, value: Any, shape: Sequence[int]) -> Array | None:
 
 def _followed(call: _Call, batch: int) -> Followed:
     """The network of a module whose sequences are on this axis of its example."""
-    x, steps_at = call.x, None
-    rows = _axis(batch)
+    x = call.x
     whole = call.run(x, call.lengths)
     few = next((n for n in (3, 2, 5, 7) if n not in x.shape), 3)
-    first = call.sized(**{rows: few})
-    if not call.runs_on(first):
-        first, few = x, x.shape[batch]
+    first = call.sized({batch: few})
+    theirs = call.tried(first, batch)
+    if theirs is None:  # the module takes no other batch
+        first, theirs = x, call.run(x, call.whole(x, batch))
     network, decisions = call.traced(first, batch)
-    theirs = call.run(first, call._all(first, batch))
     layout = _layout(network, first, theirs)
     if layout.index("N") != batch:
         raise _OtherAxis
+    runs = [_some(_turned(x, layout), call.lengths, whole), Run(_turned(first, layout), None, theirs)]
     steps_at = layout.index("T")
     steps = x.shape[steps_at]
-    some = slice(None, None, -(-x.shape[batch] // MOST_ROWS))
-    runs = [Run(_turned(first, layout), None, theirs)]
-    if call.lengths is None or len(call.lengths) == x.shape[batch]:
-        runs.insert(0, _some(_turned(x, layout), call.lengths, whole, some))
-    longer = _longer(call, first, batch, steps_at, few, steps)
-    free = longer is not None and not call.scripted
-    if longer is not None:
-        try:
-            other, more = call.traced(longer, batch)
-        except UnsupportedModelError:
-            free = False
-        else:
-            mine = [_without(k, first.shape[batch]) for k in decisions]
-            free = free and mine == [_without(k, longer.shape[batch]) for k in more]
-            free = free and other.parts == network.parts
-            free = free and other.return_sequences == network.return_sequences
-    if not free and (longer is not None or _takes(network, steps + 1)):
-        network = _only(network, steps)
-    if free:
-        runs += _further(call, longer, batch, steps_at, layout)
-    if call.lengths is not None and free:
+    more = next(n for n in range(first.shape[batch] + 1, 100) if n not in first.shape)
+    for rows in (more, first.shape[batch]):
+        longer = call.sized({batch: rows, steps_at: steps + 1})
+        if (theirs := call.tried(longer, batch)) is not None:
+            break
+    if theirs is None:
+        if _takes(network, steps + 1):
+            network = _only(network, steps)
+        return Followed(network, runs)
+    if not _same(call, network, decisions, first, longer, batch):
+        return Followed(_only(network, steps), runs)
+    runs.append(Run(_turned(longer, layout), None, theirs))
+    for sizes in ({batch: 1, steps_at: steps + 2}, {batch: rows, steps_at: 2 * steps + 1}):
+        other = call.sized(sizes)  # which it may not take
+        if (theirs := call.tried(other, batch)) is not None:
+            runs.append(Run(_turned(other, layout), None, theirs))
+    if call.lengths is not None:
         runs += _shorter(call, batch, layout)
     return Followed(network, runs)
 
 
-def _axis(k: int) -> str:
-    return f"_{k}"
-
-
-def _longer(
-    call: _Call, first: Any, batch: int, steps_at: int, few: int, steps: int
-) -> Any | None:
-    """Inputs of another number of sequences and steps, if the module takes them."""
-    more = next(n for n in (few + 2, few + 1, few + 3, few + 4) if n not in first.shape)
-    for rows in (more, first.shape[batch]):
-        x = call.sized(**{_axis(batch): rows, _axis(steps_at): steps + 1})
-        if call.runs_on(x):
-            return x
-    return None
-
-
-def _further(call: _Call, longer: Any, batch: int, steps_at: int, layout: str) -> Iterator[Run]:
-    """The same module at other sizes, as far as it takes them."""
-    shapes = [(longer.shape[batch], longer.shape[steps_at])]
-    shapes += [(1, longer.shape[steps_at]), (longer.shape[batch], 2 * longer.shape[steps_at] + 1)]
-    for rows, steps in shapes:
-        x = call.sized(**{_axis(batch): rows, _axis(steps_at): steps})
-        try:
-            results = call.run(x, call._all(x, batch))
-        except UnsupportedModelError:
-            continue  # a batch that it does not take, or more steps than it has been made for
-        yield Run(_turned(x, layout), None, results)
+def _same(
+    call: _Call, network: Network, decisions: list[Decision], first: Any, longer: Any, batch: int
+) -> bool:
+    """Whether the module is the same network for more sequences and steps, as far as one sees."""
+    if call.scripted:  # whose decisions are not watched
+        return False
+    try:
+        other, more = call.traced(longer, batch)
+    except UnsupportedModelError:
+        return False
+    mine = [_without(k, first.shape[batch]) for k in decisions]
+    theirs = [_without(k, longer.shape[batch]) for k in more]
+    alike = other.parts == network.parts and other.return_sequences == network.return_sequences
+    return mine == theirs and alike
 
 
 def _shorter(call: _Call, batch: int, layout: str) -> Iterator[Run]:
@@ -351,14 +326,15 @@ def _shorter(call: _Call, batch: int, layout: str) -> Iterator[Run]:
     steps = x.shape[layout.index("T")]
     if len(set(call.lengths.tolist())) > 1 or steps < 2:
         return
-    x = call.sized(**{_axis(batch): 4})
+    x = call.sized({batch: 4})
     lengths = np.array([steps, steps, max(steps - 1, 1), -(-steps // 2)], np.int64)
     yield Run(_turned(x, layout), lengths, call.run(x, lengths))
 
 
-def _some(x: Array, lengths: Array | None, results: list[Array], rows: slice) -> Run:
-    """Some rows of a run; results that do not have the rows first are kept whole."""
+def _some(x: Array, lengths: Array | None, results: list[Array]) -> Run:
+    """Some rows of a run, or all if not all of its results have a row for each."""
     N = len(x)
+    rows = slice(None, None, -(-N // MOST_ROWS))
     if N <= MOST_ROWS or any(k.shape[:1] != (N,) for k in results):
         return Run(x, lengths, results)
     lengths = None if lengths is None else lengths[rows]
@@ -460,7 +436,7 @@ def _exported(call: _Call, x: Any, lengths: Array | None) -> tuple[Any, list[Dec
     options: dict[str, Any] = {}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False
-    with _quiet(), torch.no_grad():
+    with _quiet(torch), torch.no_grad():
         try:
             # PRESERVE keeps batch normalisation apart from convolutions; the mode is eval()
             torch.onnx.export(
@@ -475,8 +451,11 @@ def _exported(call: _Call, x: Any, lengths: Array | None) -> tuple[Any, list[Dec
             raise
         except Exception as error:
             raise UnsupportedModelError(
-                f"torch cannot export the module to ONNX: {_line(error)}. What the exporter does "
-                "not know is computed if hints name its parts, such as ... "
+                Message(
+                    f"torch cannot export the module to ONNX: {_line(error)}. Its parts can be "
+                    "named by hints instead of ",
+                    Option("example"),
+                )
             ) from error
     model = ModelProto()
     model.ParseFromString(file.getvalue())
@@ -484,15 +463,21 @@ def _exported(call: _Call, x: Any, lengths: Array | None) -> tuple[Any, list[Dec
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet(torch: Any) -> Iterator[None]:
     """Keep what an exporter prints and warns about from the terminal; errors are raised."""
     before = logging.root.manager.disable
+    inside = torch._C
+    logs = getattr(inside, "_jit_is_onnx_log_enabled", bool)()  # of graphs, on errors
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.disable(logging.ERROR)
         try:
+            if logs:
+                inside._jit_set_onnx_log_enabled(False)
             yield
         finally:
+            if logs:
+                inside._jit_set_onnx_log_enabled(True)
             logging.disable(before)
 
 
