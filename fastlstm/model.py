@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastlstm.calls.call import as_integer, check_call, check_out, is_lazy, new_array
+from fastlstm.calls.call import (
+    as_integer,
+    check_call,
+    check_out,
+    is_lazy,
+    new_array,
+    output_steps,
+)
 from fastlstm.calls.dask_array import predict_blocks
 from fastlstm.calls.masks import MaskedSource
 from fastlstm.calls.state import new_state, of_first_layers
@@ -21,7 +28,7 @@ from fastlstm.lazy import lazy
 from fastlstm.messages import Message, Option
 from fastlstm.network.dense import Dense
 from fastlstm.network.layers import Bidirectional, Layer
-from fastlstm.network.network import AnyLayer, Network
+from fastlstm.network.network import AnyLayer, Network, Part
 from fastlstm.network.state import State
 
 if TYPE_CHECKING:
@@ -318,9 +325,10 @@ class LSTM:
             on its outputs at every step.
         """
         network, engine = self.network, self._network_engine
-        network.check_every_step()
+        engine.network.check_every_step()
         source, start, threads = check_call(network, x, lengths, state, threads)
-        shape = source.n_rows, source.n_steps, engine.network.output_size
+        n_steps, _ = output_steps(engine.network, source)
+        shape = source.n_rows, n_steps, engine.network.output_size
         output = new_array(shape, network.dtype, source)
         end = new_state(network.state_sizes, source.n_rows, network.dtype)
         engine.run(source, start, Outputs(sequence=output, end=end.flat), threads)
@@ -388,8 +396,10 @@ class LSTM:
             return blocks
         network, engine = self.network, self._engine
         source, start, threads = check_call(network, x, lengths, state, threads)
-        size = network.output_size
-        shape = (source.n_rows, source.n_steps, size) if every else (source.n_rows, size)
+        shape: tuple[int, ...] = source.n_rows, network.output_size
+        if every:
+            n_steps, _ = output_steps(network, source)
+            shape = source.n_rows, n_steps, network.output_size
         result = None if out is None else check_out(out, shape, network.dtype, source, start)
         if result is None:
             result = new_array(shape, network.dtype, source)
@@ -450,13 +460,15 @@ class LSTM:
         start = of_first_layers(start, sizes, source.n_rows)
         cells = self.recurrent[index].cells  # both directions side by side
         units, width = sum(k.hidden_size for k in cells), sum(k.output_size for k in cells)
-        shape = source.n_rows, source.n_steps
+        engine = self._engine_up_to(index)
+        n_steps, real = output_steps(engine.network, source)
+        shape = source.n_rows, n_steps
         gates = new_array((5, *shape, units), self.dtype, source)
         i, f, g, o, c = gates
         h = new_array((*shape, width), self.dtype, source)
         outputs = Outputs(sequence=h, gates=gates)
-        self._engine_up_to(index).run(source, start, outputs, threads)
-        lengths = source.lengths
+        engine.run(source, start, outputs, threads)
+        lengths = real
         if isinstance(source, MaskedSource):
             lengths = source.source.lengths
             for values in (i, f, g, o, c, h):
@@ -473,14 +485,20 @@ class LSTM:
     @lazy
     def _network_engine(self) -> Engine:
         """The engine without the head."""
-        alone = not self.network.head and not self.network.skip
-        return self._engine if alone else _new_engine(self.network.without_head)
+        alone = self.network.without_head
+        return self._engine if alone.parts == self._bare_parts else _new_engine(alone)
+
+    @property
+    def _bare_parts(self) -> tuple[Part, ...]:
+        """The network's parts, without a `Read` that is the last of them."""
+        at = self.network.read_at
+        return self.network.parts[:at] if at == len(self.network.parts) - 1 else self.network.parts
 
     def _engine_up_to(self, index: int) -> Engine:
         """The engine of the layers up to a recurrent one, its directions side by side."""
         top = self.recurrent[index]
         merges = isinstance(top, Bidirectional) and top.merge != "concat"
-        if top is self.layers[-1] and not merges:
+        if top is self._network_engine.network.parts[-1] and not merges:
             return self._network_engine
         if index not in self._engines:
             self._engines.setdefault(index, _new_engine(self.network.up_to(index)))

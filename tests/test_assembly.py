@@ -49,7 +49,7 @@ def assembly(dtype: str, size: int, patch: pytest.MonkeyPatch) -> tuple[str, int
     kernels.kernel.cache_clear()
     (dispatcher,) = found
     (text,) = dispatcher.inspect_asm().values()
-    return text, choose_tile(*make_chain(model.layers), rows, 1, False).kind.vectors
+    return text, choose_tile(*[k.of for k in make_chain(model.layers)], rows, 1, False).kind.vectors
 
 
 def hot_loops(text: str) -> list[str]:

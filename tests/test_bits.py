@@ -362,7 +362,7 @@ def test_a_mixture_of_tiles_does_not_show(dtype, monkeypatch):
     model = make_model(case.I, case.hidden_sizes, case.outputs, dtype)
     n = 13 * cpu.lanes(dtype) - 3
     x = make_input(n, case.T, case.I, dtype)
-    (stack,) = make_chain(model.layers)
+    (stack,) = [k.of for k in make_chain(model.layers)]
     choices = cost.choose_tiles(stack, n, 2, False)
     assert len(choices) == 2, "take a number of rows that two kinds of tile share"
     assert sum(rows for _, rows in choices) == n
@@ -379,7 +379,7 @@ def test_a_tile_of_every_kind_is_used(dtype):
     """Some number of rows of some network is fastest in each kind of tile."""
     used = set()
     for size in (1, 4, 8, 20, 40, 64, 128, 200):
-        (stack,) = make_chain(make_model(1 if size == 1 else 16, (size,), 0, dtype).layers)
+        (stack,) = (k.of for k in make_chain(make_model(1 if size == 1 else 16, (size,), 0, dtype).layers))
         for n in range(1, 300):
             for threads in (1, 2):
                 used.add(cost.choose_tile(stack, n, threads, False).kind)

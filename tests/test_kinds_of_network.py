@@ -318,7 +318,7 @@ def test_tiles_do_not_show(network, chosen, monkeypatch):
     x, lengths = make_values(model, n, T), make_lengths(model, n, T)
     used = set()
     whole = None
-    possible = possible_kinds("float64", make_chain(model.layers)[0].form, False)
+    possible = possible_kinds("float64", make_chain(model.layers)[0].of.form, False)
     possible = [possible[i] for i in chosen if i < len(possible)]
     for kind in possible:
 

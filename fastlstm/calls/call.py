@@ -14,10 +14,9 @@ from fastlstm.calls.masks import MaskedSource
 from fastlstm.calls.sources import as_source
 from fastlstm.calls.state import flat_state, learned_state
 from fastlstm.engine.run.source import Source
-from fastlstm.network.embedding import Embedding
 from fastlstm.network.network import Network
 
-__all__ = ["as_integer", "check_call", "check_out", "is_lazy", "new_array"]
+__all__ = ["as_integer", "check_call", "check_out", "is_lazy", "new_array", "output_steps"]
 
 Array = npt.NDArray[Any]
 
@@ -43,13 +42,15 @@ def check_call(
     """
     if type(x) is not np.ndarray:
         refuse_lazy(x)
-    first, n_hidden = network.layers[0], network.cells[0].hidden_size
-    if isinstance(first, Embedding):
-        source = as_ids(x, lengths, first.ids, n_hidden)
+    n_hidden = network.cells[0].hidden_size
+    if network.embedding is not None:
+        source = as_ids(x, lengths, network.embedding.ids, n_hidden)
     else:
         source = as_source(x, lengths, network.input_size, n_hidden)
     if (masked := network.masked_input) is not None:
         source = MaskedSource(source, masked, network.input_size, network.input_dtype)
+    if not network.keeps_steps:
+        network.steps(steps_of(source)).check()
     if state is None and not network.learns_state:
         start = None
     elif state is None:
@@ -61,6 +62,25 @@ def check_call(
         if threads < 1:
             raise ValueError(f"expected at least one thread, got {threads}")
     return source, start, threads
+
+
+def steps_of(source: Source) -> npt.NDArray[np.int64]:
+    """Return the steps of each sequence, or (1,) those of all if they are alike."""
+    if source.lengths is not None:
+        return source.lengths
+    return np.full(min(source.n_rows, 1), source.n_steps, np.int64)
+
+
+def output_steps(network: Network, source: Source) -> tuple[int, npt.NDArray[np.int64] | None]:
+    """Return how many steps the outputs have, and how many of each row are real, if not all."""
+    if network.keeps_steps:
+        return source.n_steps, source.lengths
+    whole = network.steps(np.array([source.n_steps], np.int64)).value(network.read_at - 1)
+    n_steps = 0 if whole is None else int(whole[0])
+    if source.lengths is None:
+        return n_steps, None
+    steps = network.output_steps(source.lengths)
+    return max(n_steps, int(steps.max(initial=0))), steps
 
 
 def new_array(shape: tuple[int, ...], dtype: np.dtype[Any], source: Source) -> Array:

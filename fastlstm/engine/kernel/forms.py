@@ -21,26 +21,29 @@ class Form(NamedTuple):
     """What the layers of a stack have in common.
 
     A `scalar` network is one layer with one input and one hidden unit: its state stays in
-    registers.
+    registers. The inputs of a `repeated` one are one vector, which is read at every step.
     """
 
     cell: Cell = Cell()
     projected: bool = False
     embedded: bool = False
     scalar: bool = False
+    repeated: bool = False
 
     def __str__(self) -> str:
-        options = [name for name in ("projected", "embedded", "scalar") if getattr(self, name)]
+        names = ("projected", "embedded", "scalar", "repeated")
+        options = [name for name in names if getattr(self, name)]
         return "_".join([str(self.cell), *options])
 
 
-def form_of(layers: Sequence[Layer], embedded: bool) -> Form:
+def form_of(layers: Sequence[Layer], embedded: bool, repeated: bool = False) -> Form:
     """Return the form of layers that are all of one cell and one direction."""
     first = layers[0]
     projected = first.w_hr is not None
     small = len(layers) == 1 and first.input_size == first.hidden_size == 1
     cell = cell_of(first)
-    return Form(cell, projected, embedded, small and not projected and not embedded)
+    scalar = small and not projected and not embedded and not repeated
+    return Form(cell, projected, embedded, scalar, repeated)
 
 
 class Kind(NamedTuple):

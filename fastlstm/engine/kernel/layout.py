@@ -90,7 +90,8 @@ def seat(rows: Any, first: int, valid: int, plan: Any, seats: Any) -> Any:
         row = first + min(place, valid - 1)
         if rows.order.size:
             row = rows.order[row]
-        start, length, out = row * rows.steps * plan.width, rows.steps, row
+        steps = 1 if plan.repeated else rows.steps
+        start, length, out = row * steps * plan.width, rows.steps, row
         if rows.starts.size:
             start = rows.starts[row]
         if rows.out_rows.size:
@@ -100,7 +101,7 @@ def seat(rows: Any, first: int, valid: int, plan: Any, seats: Any) -> Any:
             shortest = min(shortest, length)
             if length > longest:
                 longest, longest_place = length, place
-        if plan.reversed:
+        if plan.reversed and not plan.repeated:
             start += length * plan.width
         seats.row[place], seats.start[place], seats.length[place] = row, start, length
         seats.out[place] = out * rows.out_steps + rows.first_step

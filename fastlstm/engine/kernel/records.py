@@ -53,6 +53,7 @@ PLAN = np.dtype([
     ("x_width", np.int64),  # numbers of a step in scratch memory: `width`, or a row of the table
     ("last_id", np.int64),  # the last row of the table
     ("reversed", np.int64),  # 1: read from the last step to the first
+    ("repeated", np.int64),  # 1: a sequence has one step of inputs, which is read again and again
     # outputs, and the gates of a trace
     ("out_reversed", np.int64),  # 1: written from the last step to the first
     ("out_stride", np.int64),  # from step to step
@@ -66,4 +67,5 @@ PLAN = np.dtype([
     ("gates_at", np.int64),  # i f g o and c of the last layer
     ("gates_apart", np.int64),  # from each of the five to the next one
     ("z_at", np.int64),  # units: the sums over the inputs
+    ("sums_at", np.int64),  # b + W_ih x of inputs that are repeated
 ], align=True)  # fmt: skip

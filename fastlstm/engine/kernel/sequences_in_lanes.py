@@ -43,7 +43,7 @@ def make_layout(kind: Kind) -> Layout:
     return Layout(
         sequences=sequences,
         start_state=start_state,
-        read_inputs=look_up if kind.form.embedded else read_inputs,
+        read_inputs=make_read(kind),
         run_layer=make_run_cell(kind) if kind.form.scalar else make_run_layer(kind),
         write_steps=write_steps,
         write_gates=write_gates,
@@ -65,7 +65,7 @@ def make_run_layer(kind: Kind) -> Any:
     one more is computed, and written after the layer's own.
     """
     next_state, traced, units = make_cell(kind.form.cell), kind.traced, kind.group
-    embedded, projected = kind.form.embedded, kind.form.projected
+    embedded, projected, repeated = kind.form.embedded, kind.form.projected, kind.form.repeated
     n_gates, lanes_of_vector = 4 * units, kind.vector_lanes
     # both units' states at once hide more latency, but three vectors of each do not fit
     state_vectors = kind.vectors * units if kind.vectors <= 2 else kind.vectors
@@ -81,6 +81,9 @@ def make_run_layer(kind: Kind) -> Any:
         if i == 0 and plan.reversed and not embedded:  # x is in the order of the values
             x, x_step = x + (n - 1) * x_step, -x_step
         size = n_outputs * lanes
+        summed = n_inputs
+        if repeated and i == 0:  # b + W_ih x has been summed up for all steps
+            summed = 0
         gates = NOWHERE
         if traced and i == plan.n_layers - 1:
             gates = plan.gates_at
@@ -93,11 +96,13 @@ def make_run_layer(kind: Kind) -> Any:
                 z = splat_gates(panels, w, units, like)
                 if embedded and n_inputs == 0:  # b + W_ih x_t has been looked up
                     z = load(scratch, x + 4 * u * lanes, z)
+                if repeated and i == 0:
+                    z = load(scratch, plan.sums_at + 4 * u * lanes, z)
                 w += n_gates
                 for part in range(2):  # one copy of the code for both: half the compile time
-                    at, terms = (h_last, n_outputs) if part else (x, n_inputs)
+                    at, terms = (h_last, n_outputs) if part else (x, summed)
                     z = add_products(z, panels, w, n_gates, 1, scratch, at, terms, like)
-                    w += n_gates * terms
+                    w += n_gates * (n_outputs if part else n_inputs)
                 # h_t, c_t = next_state(z, c_{t-1})
                 at = u * lanes
                 finish_units(
@@ -229,6 +234,36 @@ def start_state(work: Any, seats: Any, start: Any, like: Any) -> None:
                 store(scratch, layer.h_at + k * lanes, zeros(like))
             for k in range(layer.hidden):
                 store(scratch, layer.c_at + k * lanes, zeros(like))
+
+
+def make_read(kind: Kind) -> Any:
+    """Return the operation that reads inputs."""
+    if kind.form.embedded:
+        return look_up
+    return make_read_repeated(kind) if kind.form.repeated else read_inputs
+
+
+def make_read_repeated(kind: Kind) -> Any:
+    """Return the operation that reads the inputs of all steps, and sums up b + W_ih x, once."""
+    units = kind.group
+    n_gates = 4 * units
+
+    @function
+    def read_repeated(work: Any, seats: Any, values: Any, t: int, n: int, like: Any) -> None:
+        if t > 0:
+            return
+        layer, panels, scratch = layer_of(work, FIRST), work.panels, work.scratch
+        rows_to_lanes(values, seats.start, FIRST, layer.inputs, scratch, layer.x_at, like)
+        w, to = layer.panel, work.plan.sums_at
+        for _ in range(0, layer.hidden, units):
+            z = splat_gates(panels, w, units, like)
+            w += n_gates
+            z = add_products(z, panels, w, n_gates, 1, scratch, layer.x_at, layer.inputs, like)
+            store(scratch, to, z)
+            w += n_gates * (layer.inputs + layer.outputs)
+            to += n_gates * lane_count(like)
+
+    return read_repeated
 
 
 @function

@@ -50,7 +50,7 @@ def make_layout(kind: Kind) -> Layout:
     return Layout(
         sequences=sequences,
         start_state=start_state,
-        read_inputs=look_up if kind.form.embedded else read_inputs,
+        read_inputs=make_read(kind),
         run_layer=make_run_layer(kind),
         write_steps=write_steps,
         write_gates=write_gates,
@@ -67,6 +67,7 @@ def make_layout(kind: Kind) -> Layout:
 def make_run_layer(kind: Kind) -> Any:
     """Return the helper that runs a layer through some time steps."""
     next_state, projected, traced = make_cell(kind.form.cell), kind.form.projected, kind.traced
+    repeated = kind.form.repeated
     lanes, n_states = kind.vector_lanes, kind.vectors * kind.group
     input_rows = cpu.simd().input_rows
     group_count, states_count, input_count = 4 * kind.vectors, 4 * n_states, 4 * input_rows
@@ -74,7 +75,10 @@ def make_run_layer(kind: Kind) -> Any:
     @helper
     def run_layer(work: Any, i: int, values: Any, ahead: int, n: int, like: Any) -> None:
         plan, layer, scratch = work.plan, layer_of(work, i), work.scratch
-        if layer.inputs:  # else they have been looked up
+        z, z_step = plan.z_at, 4 * layer.padded * plan.sequences
+        if repeated and i == 0:  # b + W_ih x has been summed up for all steps
+            z, z_step = plan.sums_at, 0
+        elif layer.inputs:  # else they have been looked up
             run_inputs(
                 work.panels, layer, scratch, n * plan.sequences, plan.z_at,
                 empty_pack(scratch, lanes, 4), empty_pack(scratch, lanes, input_count), input_rows,
@@ -83,7 +87,7 @@ def make_run_layer(kind: Kind) -> Any:
         if traced and i == plan.n_layers - 1:
             gates = plan.gates_at
         run_steps(
-            next_state, projected, work.panels, layer, scratch, plan.z_at, plan.sequences, n,
+            next_state, projected, work.panels, layer, scratch, z, z_step, plan.sequences, n,
             gates, plan.gates_apart, like, empty_pack(scratch, lanes, group_count),
             empty_pack(scratch, lanes, states_count), empty_pack(scratch, lanes, n_states),
         )  # fmt: skip
@@ -114,11 +118,11 @@ def run_inputs(
 
 @helper
 def run_steps(
-    next_state: Any, projected: bool, panels: Any, layer: Any, scratch: Any, z: int,
+    next_state: Any, projected: bool, panels: Any, layer: Any, scratch: Any, z: int, z_step: int,
     n_sequences: int, steps: int, gates: int, gates_apart: int,
     units: Any, group: Any, like: Any, states: Any,
 ) -> None:  # fmt: skip
-    """Run `steps` time steps of a layer whose sums over the inputs are at `z`.
+    """Run `steps` time steps of a layer whose sums over the inputs are at `z`, `z_step` apart.
 
     `units` has the shape of a group's hidden units, `group` that of their gates; `states` and
     `like` are these shapes for all sequences that are summed up together. The other sequences of
@@ -165,7 +169,7 @@ def run_steps(
                     panels, layer.projection_panel, layer.hidden, n_outputs, scratch,
                     to + sequence * padded, h_next + sequence * wide, vector,
                 )  # fmt: skip
-        z += n_sequences * 4 * padded
+        z += z_step
 
 
 @function
@@ -236,6 +240,34 @@ def start_state(work: Any, seats: Any, start: Any, like: Any) -> None:
                 for first in range(0, layer.hidden, units):
                     c = layer.c_at + first * sequences + place * units
                     copy_row(start.c, at + first, min(units, layer.hidden - first), scratch, c)
+
+
+def make_read(kind: Kind) -> Any:
+    """Return the operation that reads inputs."""
+    if kind.form.embedded:
+        return look_up
+    return make_read_repeated(kind) if kind.form.repeated else read_inputs
+
+
+def make_read_repeated(kind: Kind) -> Any:
+    """Return the operation that reads the inputs of all steps, and sums up b + W_ih x, once."""
+    lanes, input_rows = kind.vector_lanes, cpu.simd().input_rows
+    count = 4 * input_rows
+
+    @function
+    def read_repeated(work: Any, seats: Any, values: Any, t: int, n: int, like: Any) -> None:
+        if t > 0:
+            return
+        plan, layer, scratch = work.plan, layer_of(work, FIRST), work.scratch
+        for place in range(plan.sequences):
+            to = layer.x_at + place * plan.width
+            copy_vectors(values, seats.start[place], plan.width, scratch, to, one_vector(like))
+        run_inputs(
+            work.panels, layer, scratch, plan.sequences, plan.sums_at,
+            empty_pack(scratch, lanes, 4), empty_pack(scratch, lanes, count), input_rows,
+        )  # fmt: skip
+
+    return read_repeated
 
 
 @function

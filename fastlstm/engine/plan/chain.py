@@ -33,12 +33,12 @@ class Stack:
     first_c: int
     place: int = 0  # of its outputs beside those of other directions
     places: int = 1
-    repeated: bool = False  # one vector is read at every step
+    repeated: bool = False  # the inputs are one vector, which is read at every step
 
     @lazy
     def form(self) -> Form:
         """What a kernel is specialised for."""
-        return form_of(self.layers, self.embedding is not None)
+        return form_of(self.layers, self.embedding is not None, self.repeated)
 
     @property
     def reversed(self) -> bool:
@@ -141,4 +141,4 @@ def _continues(stack: Stack, layer: Layer) -> bool:
     first = stack.layers[0]
     return layer.direction == first.direction != "go_backwards" and form_of(
         [layer], False
-    )._replace(scalar=False) == stack.form._replace(embedded=False, scalar=False)
+    )._replace(scalar=False) == stack.form._replace(embedded=False, scalar=False, repeated=False)

@@ -72,7 +72,7 @@ def _fastest(stack: Stack, n_rows: int, n_threads: int, traced: bool) -> tuple[f
 
 
 def _cycles(tile: Tile, stack: Stack) -> float:
-    looked_up = stack.embedding is not None
+    looked_up = stack.embedding is not None or stack.repeated
     return sum(
         _step_cycles(tile, layer, 0 if looked_up and i == 0 else layer.input_size)
         for i, layer in enumerate(stack.layers)

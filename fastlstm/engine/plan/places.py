@@ -77,6 +77,7 @@ class Places:
         if stack.embedding is not None:
             plan["last_id"] = stack.embedding.ids - 1
         plan["reversed"], plan["out_reversed"] = stack.reversed, stack.out_reversed
+        plan["repeated"] = stack.repeated
         plan["out_stride"] = stack.output_size * stack.places
         plan["out_column"] = stack.output_size * stack.place
         plan["gate_stride"], plan["gate_column"] = hidden * stack.places, hidden * stack.place
@@ -112,10 +113,9 @@ def _lay_out_sequences(places: Places, stack: Stack, head: Dense | None, tile: T
     kind, layers, plan = tile.kind, stack.layers, places.plan[0]
     summed, every_step = stack.looks_up_sums, plan["every_step"]
     passed_on = [k.output_size for k, at in zip(layers, places.layers, strict=True) if at["kept"]]
-    x_width = 4 * kind.group * -(-layers[0].hidden_size // kind.group)
-    if not summed:
-        x_width = layers[0].input_size
-    widest = max(x_width, *passed_on, 1)
+    sums_width = 4 * kind.group * -(-layers[0].hidden_size // kind.group)
+    x_width = sums_width if summed else layers[0].input_size
+    widest = max(0 if stack.repeated else x_width, *passed_on, 1)
     most = SEQUENCE_ELEMENTS if every_step else BLOCK_ELEMENTS
     block_steps = MOST_SEQUENCE_STEPS if every_step else MOST_BLOCK_STEPS
     while block_steps > 1 and block_steps * widest > most:
@@ -127,7 +127,9 @@ def _lay_out_sequences(places: Places, stack: Stack, head: Dense | None, tile: T
         # outputs of a dense layer at a time
         return places.place((rows + max(kind.vector_lanes, 4)) * tile.sequences)
 
-    x_at = place(block_steps * x_width)
+    x_at = place(x_width if stack.repeated else block_steps * x_width)
+    if stack.repeated:
+        plan["sums_at"] = place(sums_width)
     for i, (at, layer) in enumerate(zip(places.layers, layers, strict=True)):
         n_hidden, n_outputs = layer.hidden_size, layer.output_size
         at["panel"] = places.pack(pack_layer(layer, kind.group, summed and i == 0))
@@ -164,6 +166,8 @@ def _lay_out_units(places: Places, stack: Stack, head: Dense | None, tile: Tile)
     x_step = layers[0].input_size
     x_at = place_rows(x_step)
     plan["z_at"] = place_rows(4 * max(padded))
+    if stack.repeated:
+        plan["sums_at"] = places.place((n + input_rows) * 4 * padded[0])
     plan["x_width"] = 4 * padded[0] if stack.looks_up_sums else x_step
     for at, layer, size in zip(places.layers, layers, padded, strict=True):
         of_inputs, of_hidden = pack_unit_layer(layer, kind.vector_lanes, kind.vectors)

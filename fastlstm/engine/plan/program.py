@@ -20,7 +20,7 @@ every part of a network; `engine.run.operations` has the code of every operation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any, ClassVar, NamedTuple
@@ -57,8 +57,8 @@ __all__ = [
     "PoolWindows",
     "Program",
     "ReduceSteps",
-    "Spread",
     "SoftmaxOfSteps",
+    "Spread",
     "TakeLast",
     "TakeState",
     "TakeSteps",

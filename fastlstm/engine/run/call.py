@@ -53,7 +53,8 @@ def run_kernel(
     n_rows, n_steps
         How many sequences there are, and the steps of each (at most, where there are `lengths`).
     starts (rows,)
-        Where in `values` each row begins; by default one row follows the other.
+        Where in `values` each row begins; by default one row follows the other. If the plan's
+        stack is `repeated`, a row has a single step there, which is read `n_steps` times.
     lengths (rows,)
         The steps of each row; by default `n_steps`.
     order (n_rows,)

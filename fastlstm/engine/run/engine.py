@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fastlstm.engine.kernel.compiled import warm_kernels
 from fastlstm.engine.plan.chain import make_chain
-from fastlstm.engine.plan.program import ApplyDense, Walk, make_program
+from fastlstm.engine.plan.program import Apply, Convolve, Walk, make_program
 from fastlstm.engine.plan.work import ACTIVATION_WORK
 from fastlstm.engine.run.call import NO_INTEGERS, run_kernel
 from fastlstm.engine.run.crew import share_out
@@ -23,10 +23,12 @@ from fastlstm.engine.run.progress import Progress
 from fastlstm.engine.run.source import Outputs, Source
 from fastlstm.engine.run.threads import default_threads
 from fastlstm.engine.run.window_rows import DenseRows
+from fastlstm.network.convolution import Conv
 from fastlstm.network.dense import Dense
 from fastlstm.network.embedding import Embedding
+from fastlstm.network.joints import From, Join
 from fastlstm.network.layers import Bidirectional, Layer
-from fastlstm.network.network import Network, Part
+from fastlstm.network.network import Network, Part, Pointwise
 
 Array = npt.NDArray[Any]
 
@@ -46,15 +48,12 @@ class Engine:
     """
 
     def __init__(self, network: Network) -> None:
-        parts = _dense_looked_up(network.parts)
-        chain = make_chain(parts)
-        size = network.input_size
-        self.programs = {every: make_program(chain, size, every) for every in (False, True)}
+        looked_up = _dense_looked_up(network)
+        chain = make_chain(looked_up.parts)
+        self.programs = {k: make_program(looked_up, chain, k) for k in (False, True)}
         self.network, self.packed = network, Packed(network)
-        self.work_a_step = sum(
-            k.hidden_size * (8 * (k.input_size + k.output_size) + ACTIVATION_WORK)
-            for k in network.cells
-        )
+        self.work_a_step = sum(map(_work_a_step, network.parts))
+        self.work_of_row = lru_cache(maxsize=1024)(partial(_work_of_row, network))
 
     def run(
         self,
@@ -84,6 +83,8 @@ class Engine:
             return
         steps = n_rows * source.n_steps if lengths is None else int(lengths.sum())
         work = float(self.work_a_step) * max(steps, n_rows)
+        if not self.network.keeps_steps:
+            work = n_rows * self.work_of_row(-(-steps // n_rows))
         n_threads = 1
         if work >= 2 * LEAST_WORK_A_THREAD:
             most = default_threads() if threads is None else threads
@@ -107,14 +108,14 @@ class Engine:
 
     def blank(self) -> Array:
         """Return the outputs of a step whose hidden states are zeros."""
-        layers = self.network.layers
-        top = max(i for i, k in enumerate(layers) if isinstance(k, Layer | Bidirectional))
-        values = np.zeros(layers[top].output_size, self.network.dtype)
-        for dense in (*layers[top + 1 :], *self.network.head):
-            assert isinstance(dense, Dense)
-            out = np.empty(dense.output_size, self.network.dtype)
-            self.packed.dense(dense).run(values, out)
-            values = out
+        parts = self.network.parts
+        top = max(i for i, k in enumerate(parts) if isinstance(k, Layer | Bidirectional))
+        values = np.zeros(parts[top].output_size, self.network.dtype)  # type: ignore[union-attr]
+        for part in parts[top + 1 :]:
+            if isinstance(part, Pointwise):
+                out = np.empty(getattr(part, "output_size", values.size), self.network.dtype)
+                self.packed.rows(part, values.size).run(values, out)
+                values = out
         return values
 
     def warmup(self) -> None:
@@ -123,14 +124,38 @@ class Engine:
         for form in dict.fromkeys(of.stack.form for of in operations if isinstance(of, Walk)):
             warm_kernels(self.network.dtype.name, form)
         for of in operations:
-            if isinstance(of, ApplyDense):
-                self.packed.dense(of.dense).compile()
+            if isinstance(of, Apply):
+                self.packed.compiled_rows(of.part, of.reads[0].size)
+            elif isinstance(of, Convolve):
+                self.packed.convolution(of.conv)
 
 
-def _dense_looked_up(parts: Sequence[Part]) -> Sequence[Part]:
-    """Return the parts with dense layers after an embedding computed into its table."""
+def _work_a_step(part: Part) -> int:
+    """Return about how many operations a part takes for a step."""
+    if isinstance(part, Layer | Bidirectional):
+        return sum(
+            k.hidden_size * (8 * (k.input_size + k.output_size) + ACTIVATION_WORK)
+            for k in part.cells
+        )
+    return 2 * part.weight.size if isinstance(part, Conv) else 0
+
+
+def _work_of_row(network: Network, steps: int) -> int:
+    """Return about how many operations a sequence of these steps takes."""
+    of_values = network.steps(np.array([steps], np.int64)).of_values
+    return sum(
+        _work_a_step(part) * max(1, int(k[0]) if k is not None else 1)
+        for part, k in zip(network.parts, of_values, strict=True)
+    )
+
+
+def _dense_looked_up(network: Network) -> Network:
+    """Return the network with dense layers after an embedding computed into its table."""
+    parts = network.parts
+    if any(isinstance(k, From | Join) for k in parts):  # they know values by their numbers
+        return network
     while isinstance(embedding := parts[0], Embedding) and isinstance(dense := parts[1], Dense):
         table = np.empty((embedding.ids, dense.output_size), dense.dtype)
         DenseRows(dense).run(embedding.weight.flatten(), table.reshape(-1))
         parts = replace(embedding, weight=table), *parts[2:]
-    return parts
+    return network if parts is network.parts else replace(network, parts=parts)

@@ -194,7 +194,7 @@ def _through_cache(task: Task, n_threads: int, work: float) -> Groups:
     calling their kernels takes long. None of them is larger than the cache.
     """
     packed, n_rows, steps = task.packed, task.source.n_rows, max(task.source.n_steps, 1)
-    row_bytes = steps * task.program.widest * packed.dtype.itemsize
+    row_bytes = task.program.row_size(steps) * packed.dtype.itemsize
     first = task.program.walks[0].stack
     sequences = packed.tile(first, n_rows, n_threads, False).sequences
     lanes = lanes_of(packed.dtype.name)

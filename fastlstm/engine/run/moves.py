@@ -1,4 +1,4 @@
-"""Where the steps of a sequence come from, if a part moves them: padding, slices, repeated steps."""
+"""Which step a step comes from, if a part moves them: padding, slices, repetition."""
 
 from __future__ import annotations
 

@@ -9,10 +9,29 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.engine.plan.plan import Plan
-from fastlstm.engine.plan.program import Add, ApplyDense, Merge, Operation, Pool, Walk
+from fastlstm.engine.plan.program import (
+    Add,
+    Apply,
+    Convolve,
+    JoinValues,
+    LookUp,
+    Merge,
+    Operation,
+    PoolWindows,
+    ReduceSteps,
+    SoftmaxOfSteps,
+    Spread,
+    TakeLast,
+    TakeState,
+    TakeSteps,
+    Walk,
+)
 from fastlstm.engine.run.call import NO_INTEGERS, run_kernel
 from fastlstm.engine.run.group import Group, Groups, Task
-from fastlstm.engine.run.window_rows import DenseRows
+from fastlstm.engine.run.moves import NOWHERE, come_from
+from fastlstm.engine.run.over_steps import prepare_steps, reduce_steps, softmax_steps
+from fastlstm.engine.run.rows import Rows
+from fastlstm.engine.run.window_rows import WindowRows
 
 __all__ = ["execute", "prepare"]
 
@@ -57,17 +76,22 @@ def _(walk: Walk, plan: Plan, group: Group) -> None:
         values, starts = group.array(below), NO_INTEGERS
     else:  # the inputs, where they are
         values, starts = group.values, group.starts
-    lengths = NO_INTEGERS if group.lengths is None else group.lengths
+    assert below.axis is not None
+    steps, of_rows = group.axis(below.axis)
+    lengths = NO_INTEGERS if of_rows is None else of_rows
     if walk.only_last:
-        ends = np.full(group.n, group.steps, np.int64) if group.lengths is None else group.lengths
+        step = 0 if below.repeated else walk.stack.width
+        ends = np.full(group.n, steps, np.int64) if of_rows is None else of_rows
         if not starts.size:
-            starts = np.arange(group.n, dtype=np.int64) * group.steps * walk.stack.width
-        starts, lengths = starts + np.maximum(ends - 1, 0) * walk.stack.width, np.minimum(ends, 1)
+            starts = np.arange(group.n, dtype=np.int64) * max(group.steps_of(below), 1)
+            starts *= walk.stack.width
+        starts, lengths = starts + np.maximum(ends - 1, 0) * step, np.minimum(ends, 1)
     last = sequence = gates = None
-    out_rows, out_steps, first_step = NO_INTEGERS, group.steps, 0
+    out_rows, out_steps, first_step = NO_INTEGERS, steps, 0
     if task.program.direct and to == task.program.result:  # to where the caller wants it
         last, sequence, gates, _ = task.outputs
-        out_rows, out_steps, first_step = group.rows, task.source.n_steps, group.first
+        out_rows, first_step = group.rows, group.first
+        out_steps = 1 if sequence is None else sequence.shape[1]
     elif to.every:
         sequence = group.array(to)
     else:
@@ -76,7 +100,7 @@ def _(walk: Walk, plan: Plan, group: Group) -> None:
     if worker.stopped:  # asked behind the counter, which `stop` may set from now on
         return
     run_kernel(
-        plan, values, group.n, group.steps,
+        plan, values, group.n, steps,
         starts=starts, lengths=lengths,
         start=group.state if group.started else None,
         end=group.state if group.keeps_state else None,
@@ -99,48 +123,199 @@ def _(merge: Merge, prepared: None, group: Group) -> None:
             out *= 0.5
 
 
-@prepare.register(ApplyDense)
-def _(dense: ApplyDense, task: Task, groups: Groups) -> DenseRows:
-    layer = task.packed.dense(dense.dense)
-    layer.compile()
-    return layer
+@prepare.register(Apply)
+def _(apply: Apply, task: Task, groups: Groups) -> Rows:
+    return task.packed.compiled_rows(apply.part, apply.reads[0].size)
 
 
-@execute.register(ApplyDense)
-def _(dense: ApplyDense, layer: DenseRows, group: Group) -> None:
-    out = group.array(dense.writes)
+@execute.register(Apply)
+def _(apply: Apply, rows: Rows, group: Group) -> None:
+    out = group.array(apply.writes)
     if out.size:
-        layer.run(group.array(dense.reads[0]), out)
+        rows.run(group.array(apply.reads[0]), out)
 
 
-@execute.register(Pool)
-def _(pool: Pool, prepared: None, group: Group) -> None:
-    """Add the steps in order, or take their maximum. For no steps at all, the result is NaN."""
-    (value,) = pool.reads
-    values = group.array(value).reshape(group.n, group.steps, value.size)
-    total = group.array(pool.writes).reshape(group.n, value.size)
-    real = np.full(group.n, group.steps) if group.lengths is None else group.lengths
-    total.fill(np.nan)
-    with np.errstate(all="ignore"):
-        for t in range(group.steps):
-            now = values[:, t]
-            if t == 0:
-                joined = now
-            elif pool.how == "max":
-                joined = np.maximum(total, now)
+@prepare.register(Convolve)
+def _(convolve: Convolve, task: Task, groups: Groups) -> WindowRows:
+    return task.packed.convolution(convolve.conv)
+
+
+@execute.register(Convolve)
+def _(convolve: Convolve, windows: WindowRows, group: Group) -> None:
+    """Let each window be a row of the kernel's: a step of a sequence, and those behind it."""
+    (value,), out = convolve.reads, group.array(convolve.writes)
+    if not out.size:
+        return
+    rows = np.arange(group.n, dtype=np.int64)[:, np.newaxis] * group.steps_of(value)
+    steps = np.arange(group.steps_of(convolve.writes), dtype=np.int64) * convolve.conv.stride
+    windows.run(group.array(value), ((rows + steps) * value.size).reshape(-1), out)
+
+
+@execute.register(PoolWindows)
+def _(of: PoolWindows, prepared: None, group: Group) -> None:
+    """Add the steps of a window in order, and divide; or take their maximum."""
+    pool, window, (value,) = of.pool, of.pool.window, of.reads
+    values, out = group.steps_array(value), group.steps_array(of.writes)
+    n_steps = out.shape[1]
+    if not out.size:
+        return
+    join = np.maximum if pool.how == "max" else np.add
+    last = (n_steps - 1) * window.stride + 1
+    with np.errstate(all="ignore"):  # a bad row, or what stands past a length
+        for tap in range(window.size):
+            first = tap * window.dilation
+            now = values[:, first : first + last : window.stride]
+            if tap == 0:
+                out[...] = now
             else:
-                joined = total + now
-            np.copyto(total, joined, where=(real > t)[:, np.newaxis])
+                join(out, now, out=out)
         if pool.how == "mean":
-            total /= real[:, np.newaxis].astype(total.dtype)
+            counts = _window_counts(of, group, np.arange(n_steps, dtype=np.int64))
+            out /= counts[..., np.newaxis].astype(out.dtype)
+
+
+def _window_counts(of: PoolWindows, group: Group, to: Integers) -> Integers:
+    """Return how many steps of each window count: (rows, steps), or (1, steps) for all."""
+    window = of.pool.window
+    steps, lengths = group.axis(of.axis)
+    ends = np.array([steps]) if lengths is None else lengths
+    before, after = window.padding_of(ends)
+    ends, before, after = ends[:, np.newaxis], before[:, np.newaxis], after[:, np.newaxis]
+    padded = of.pool.counts_padding
+    counts = np.zeros((len(ends), len(to)), np.int64)
+    for tap in range(window.size):
+        step = to * window.stride + tap * window.dilation - before
+        counts += (step >= (-before if padded else 0)) & (step < ends + (after if padded else 0))
+    return np.maximum(counts, 1)
+
+
+@execute.register(TakeSteps)
+def _(take: TakeSteps, prepared: None, group: Group) -> None:
+    (value,) = take.reads
+    values, out = group.steps_array(value), group.steps_array(take.writes)
+    if not out.size:
+        return
+    assert value.axis is not None
+    assert take.writes.axis is not None
+    steps, lengths = group.axis(value.axis)
+    _, to_lengths = group.axis(take.writes.axis)
+    ends = np.array([steps]) if lengths is None else lengths
+    to = np.arange(out.shape[1], dtype=np.int64)
+    source = come_from(take.part, ends[:, np.newaxis], to)
+    if to_lengths is not None:
+        source[to >= to_lengths[:, np.newaxis]] = NOWHERE
+    if not values.shape[1]:
+        out[...] = take.fill
+    elif lengths is None:
+        np.take(values, source[0], axis=1, out=out, mode="clip")
+        out[:, source[0] == NOWHERE] = take.fill
+    else:
+        rows = np.arange(group.n, dtype=np.int64)[:, np.newaxis] * values.shape[1]
+        flat = values.reshape(-1, value.size)
+        np.take(flat, np.maximum(source, 0) + rows, axis=0, out=out, mode="clip")
+        out[source == NOWHERE] = take.fill
+
+
+@execute.register(Spread)
+def _(spread: Spread, prepared: None, group: Group) -> None:
+    group.steps_array(spread.writes)[...] = group.steps_array(spread.reads[0])
+
+
+@execute.register(LookUp)
+def _(look_up: LookUp, prepared: None, group: Group) -> None:
+    out = group.array(look_up.writes).reshape(-1, look_up.writes.size)
+    # clip: ids have been checked, but they are in the caller's memory
+    np.take(look_up.embedding.weight, group.array(look_up.reads[0]), axis=0, out=out, mode="clip")
+
+
+@prepare.register(ReduceSteps)
+def _(reduce: ReduceSteps, task: Task, groups: Groups) -> None:
+    value = reduce.reads[0]
+    steps = task.program.steps(np.array([task.source.n_steps], np.int64))[value.axis or 0]
+    weighted = len(reduce.reads) > 1
+    prepare_steps(reduce.how, task.packed.dtype, int(steps[0]), value.size, weighted)
+
+
+@execute.register(ReduceSteps)
+def _(reduce: ReduceSteps, prepared: None, group: Group) -> None:
+    value, *weights = reduce.reads
+    steps, lengths = group.steps_of(value), group.lengths_of(value)
+    reduce_steps(
+        reduce.how, group.array(value), group.array(weights[0]) if weights else None,
+        lengths, group.n, steps, value.size, group.array(reduce.writes),
+    )  # fmt: skip
+
+
+@prepare.register(SoftmaxOfSteps)
+def _(softmax: SoftmaxOfSteps, task: Task, groups: Groups) -> None:
+    (value,) = softmax.reads
+    steps = task.program.steps(np.array([task.source.n_steps], np.int64))[value.axis or 0]
+    prepare_steps("softmax", task.packed.dtype, int(steps[0]), value.size)
+
+
+@execute.register(SoftmaxOfSteps)
+def _(softmax: SoftmaxOfSteps, prepared: None, group: Group) -> None:
+    (value,), out = softmax.reads, group.array(softmax.writes)
+    if out.size:
+        steps, lengths = group.steps_of(value), group.lengths_of(value)
+        softmax_steps(group.array(value), lengths, group.n, steps, value.size, out)
+
+
+@execute.register(TakeLast)
+def _(take: TakeLast, prepared: None, group: Group) -> None:
+    """Take the last step; for a row without steps the second value, or NaN."""
+    value, *others = take.reads
+    values, out = group.steps_array(value), group.steps_array(take.writes)[:, 0]
+    out[...] = group.steps_array(others[0])[:, 0] if others else np.nan
+    lengths = group.lengths_of(value)
+    some = np.flatnonzero(lengths)
+    out[some] = values[some, lengths[some] - 1]
+
+
+@execute.register(TakeState)
+def _(take: TakeState, prepared: None, group: Group) -> None:
+    out, at = group.steps_array(take.writes)[:, 0], 0
+    assert group.state is not None
+    for stack in take.stacks:
+        size = stack.output_size
+        first = stack.first_h + sum(k.output_size for k in stack.layers[:-1])
+        h = group.state[0][first * group.n : (first + size) * group.n]
+        out[:, at : at + size] = h.reshape(group.n, size)
+        at += size
+
+
+@prepare.register(JoinValues)
+def _(join: JoinValues, task: Task, groups: Groups) -> Rows | None:
+    return task.packed.adder(join.reads[0].size) if join.how == "dot" else None
+
+
+@execute.register(JoinValues)
+def _(join: JoinValues, adder: Rows | None, group: Group) -> None:
+    values = [group.steps_array(k) for k in join.reads]
+    out = group.steps_array(join.writes)
+    with np.errstate(all="ignore"):  # a bad row may give inf - inf
+        if join.how == "concatenate":
+            at = 0
+            for value in values:
+                out[..., at : at + value.shape[2]] = value
+                at += value.shape[2]
+            return
+        if adder is not None:  # rounded products, added up in the order of `kernel.sums`
+            products = np.multiply(*values)
+            adder.run(products.reshape(-1), out.reshape(-1))
+            return
+        operation = np.add if join.how == "add" else np.multiply
+        operation(values[0], values[1], out=out)
+        for value in values[2:]:
+            operation(out, value, out=out)
 
 
 @execute.register(Add)
 def _(add: Add, prepared: None, group: Group) -> None:
     """Add inputs of the same step, or of the last step; zero for a row without steps."""
     to = add.writes
-    out = group.array(to).reshape(group.n, -1, to.size)
-    out[...] = group.array(add.reads[0]).reshape(out.shape)
+    out = group.steps_array(to)
+    out[...] = group.steps_array(add.reads[0])
     with np.errstate(all="ignore"):  # a bad row may give inf - inf
         for row, steps in zip(out, group.each_input(), strict=True):
             if to.every:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from fastlstm.engine.plan.chain import Stack
 from fastlstm.engine.plan.cost import choose_tile, choose_tiles
 from fastlstm.engine.plan.plan import Plan, make_plan, pack_sums
 from fastlstm.engine.plan.program import Walk
+from fastlstm.engine.run.rows import Rows, rows_of
 from fastlstm.engine.run.state import StateRows
-from fastlstm.engine.run.window_rows import DenseRows
+from fastlstm.engine.run.window_rows import DenseRows, WindowRows
+from fastlstm.network.convolution import Conv
 from fastlstm.network.dense import Dense
-from fastlstm.network.network import Network
+from fastlstm.network.network import Network, Pointwise
 
 __all__ = ["Packed"]
 
@@ -35,8 +37,12 @@ class Packed:
         Returns the plans of a walk that is the whole program, with how many rows each takes.
     tile : function of a stack, rows, threads and whether gates are wanted
         Returns the fastest tile.
-    dense : function of a dense layer
-        Returns the layer as the engine runs it.
+    rows : function of a pointwise part and the numbers of a row
+        Returns the part as the engine runs it.
+    convolution : function of a convolution
+        Returns it as the engine runs it, compiled.
+    adder : function of a number of terms
+        Returns what adds them up, in the order of `kernel.sums`, compiled.
     states : StateRows
         The layout of states.
     """
@@ -48,9 +54,17 @@ class Packed:
         # What is cached must not refer to its cache: then weights that are no longer in use, and
         # all memory with them, are freed at once rather than by the next garbage collection.
         self.plan = cache(_Plans().plan)
-        self.dense = cache(DenseRows)
+        self.rows = cache(partial(rows_of, dtype=network.dtype))
+        self.convolution = cache(_convolution)
+        self.adder = cache(partial(_adder, dtype=network.dtype))
         self.tile = lru_cache(maxsize=1024)(choose_tile)
         self.plans = lru_cache(maxsize=1024)(_Choice(self).plans)
+
+    def compiled_rows(self, part: Pointwise, size: int) -> Rows:
+        """Return a pointwise part as the engine runs it, compiled."""
+        rows = self.rows(part, size)
+        rows.compile()
+        return rows
 
 
 class _Plans:
@@ -93,6 +107,21 @@ class _Choice:
             tiles = ((self.tile(walk.stack, n_rows, n_threads, traced), n_rows),)
         every = walk.writes.every
         return tuple((self.plan(walk.stack, walk.head, tile, every), n) for tile, n in tiles)
+
+
+def _convolution(conv: Conv) -> WindowRows:
+    windows = WindowRows(
+        conv.weight, conv.bias, conv.activation,
+        groups=conv.groups, tap_step=conv.dilation * conv.input_size,
+    )  # fmt: skip
+    windows.compile()
+    return windows
+
+
+def _adder(size: int, dtype: np.dtype[Any]) -> Rows:
+    rows = DenseRows(Dense(np.ones((1, size), dtype)))
+    rows.compile()
+    return rows
 
 
 def _sums(stack: Stack) -> Array:
