@@ -466,18 +466,18 @@ def _exported(call: _Call, x: Any, lengths: Array | None) -> tuple[Any, list[Dec
 def _quiet(torch: Any) -> Iterator[None]:
     """Keep what an exporter prints and warns about from the terminal; errors are raised."""
     before = logging.root.manager.disable
-    inside = torch._C
-    logs = getattr(inside, "_jit_is_onnx_log_enabled", bool)()  # of graphs, on errors
+    name = "_jit_set_onnx_log_enabled"  # torch enables it for good, and prints graphs on errors
+    enable = getattr(torch._C, name, None)
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.disable(logging.ERROR)
         try:
-            if logs:
-                inside._jit_set_onnx_log_enabled(False)
+            if enable is not None:
+                setattr(torch._C, name, lambda enabled: None)
             yield
         finally:
-            if logs:
-                inside._jit_set_onnx_log_enabled(True)
+            if enable is not None:
+                setattr(torch._C, name, enable)
             logging.disable(before)
 
 
