@@ -80,9 +80,13 @@ class Hints(NamedTuple):
 
     def line(self, **change: Any) -> Line:
         """The caller's own line with hints changed."""
+        return Line(self.given, change)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The hints that are not left at their defaults, by name."""
         default = Hints()
-        given = {k: v for k, v in self._asdict().items() if _is_given(v, getattr(default, k))}
-        return Line(given, change)
+        return {k: v for k, v in self._asdict().items() if _is_given(v, getattr(default, k))}
 
 
 HINTS: Final = Hints._fields

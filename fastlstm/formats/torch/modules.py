@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.torch.advice import follow_it
 from fastlstm.formats.torch.names import dense_from, shortened
-from fastlstm.messages import Message, Option
+from fastlstm.messages import Line, Message, Option
 from fastlstm.network.activations import LINEAR, Activation, as_activation
 from fastlstm.network.dense import SOFTMAX, Dense
 
@@ -146,6 +147,7 @@ def tail_of(modules: Modules, name: str, every_step: bool) -> tuple[list[Piece],
                 Option("head", name),
                 f" is a {kind}: this version computes a {' or '.join(_LAYERS)}, or a Sequential "
                 "of these and activations",
+                *follow_it(modules, [kind]),
             )
         )
     tail: list[Piece] = []
@@ -162,8 +164,11 @@ def tail_of(modules: Modules, name: str, every_step: bool) -> tuple[list[Piece],
             seen |= inner_seen
         elif not _is_inert(modules[child]):
             raise UnsupportedModelError(
-                f"{child} is a {kind}: behind an LSTM this version computes "
-                f"{', '.join(_LAYERS)} and activations"
+                Message(
+                    f"{child} is a {kind}: behind an LSTM this version computes "
+                    f"{', '.join(_LAYERS)} and activations",
+                    *follow_it(modules, [kind]),
+                )
             )
         seen.add(child)
     return tail, seen
@@ -282,7 +287,7 @@ def refuse_modules(modules: Modules, mine: set[str], hinted: Sequence[Activation
     )
     if not rest:
         return
-    said: list[str | Option] = [
+    said: list[str | Option | Line] = [
         f"the module computes more than an LSTM and a dense head: {_listed(rest)}"
     ]
     kinds = [k.lower() for k in rest.values() if k in _ACTIVATIONS or k == "Softmax"]
@@ -298,6 +303,7 @@ def refuse_modules(modules: Modules, mine: set[str], hinted: Sequence[Activation
         ". Only modules of another branch, which are not on the way from the inputs to the "
         "outputs, may be left out by name, with ",
         Option("ignore"),
+        *follow_it(modules, rest.values()),
     ]
     raise UnsupportedModelError(Message(*said))
 

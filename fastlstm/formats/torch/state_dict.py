@@ -13,6 +13,7 @@ import numpy as np
 
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.found import Found
+from fastlstm.formats.torch.advice import follow_it
 from fastlstm.formats.torch.hints import Hints, refuse_decoder
 from fastlstm.formats.torch.left_over import Place, names_before, refuse_left_over, which_read
 from fastlstm.formats.torch.modules import (
@@ -88,8 +89,11 @@ class _Model:
 
     def take_lstms(self) -> None:
         """The LSTM, or the chain of them."""
-        self.roots = find_lstms(self.tensors, self.hints.prefix)
-        refuse_decoder(self.hints.prefix, self.hints.chain)
+        try:
+            self.roots = find_lstms(self.tensors, self.hints.prefix)
+            refuse_decoder(self.hints.prefix, self.hints.chain)
+        except WrongChoice as error:
+            raise WrongChoice(Message(message_of(error), *follow_it(self.modules))) from None
         for root in self.roots:
             check_lstm(self.modules, root)
             self.layers += layers_from(self.tensors, root, self.of_cell)
@@ -236,7 +240,7 @@ class _Model:
             read = hints.read
             if denses and self.place.both and read is None:
                 if not hints.return_sequences:
-                    raise WrongChoice(which_read(hints))
+                    raise WrongChoice(which_read(hints, self.modules))
                 read = "last"  # a call that asks for one output gets that of the last step
             return Network.of(
                 self.layers, denses, hints.return_sequences, read=read or "final", skip=hints.skip
