@@ -128,7 +128,9 @@ def pool(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
     options = net.options(layer)
     size = _one(options, "pool_size", "pool_length", default=2)
     stride = options.take("strides", "stride", default=None)
-    stride = size if stride is None else _one(Options(str(layer), {"strides": stride}, 3), "strides")
+    stride = (
+        size if stride is None else _one(Options(str(layer), {"strides": stride}, 3), "strides")
+    )
     padding = _padding(options, "valid", "same")
     options.expect("data_format", "channels_last", None)
     options.refuse_rest()

@@ -302,9 +302,7 @@ def _time_distributed(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
 # --- masks ------------------------------------------------------------------------------------
 
 
-def _with_mask(
-    net: Net, call: Call, graph: Graph, values: dict[Ref, Tensor], argument: Any
-) -> Any:
+def _with_mask(net: Net, call: Call, graph: Graph, values: dict[Ref, Tensor], argument: Any) -> Any:
     """An argument of a layer that is called with a mask of the model's Embedding or Masking.
 
     Keras 3 writes down where a mask comes from: ``Any(NotEqual(inputs, mask_value))``.

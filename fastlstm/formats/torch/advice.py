@@ -29,9 +29,7 @@ def is_live(modules: Mapping[str, Any]) -> bool:
     )
 
 
-def follow_it(
-    modules: Mapping[str, Any], kinds: Iterable[str] = ()
-) -> list[str | Option | Line]:
+def follow_it(modules: Mapping[str, Any], kinds: Iterable[str] = ()) -> list[str | Option | Line]:
     """The end of a message: the line that follows the module's own ``forward``.
 
     Nothing if parts of it are of `kinds` that are not computed anyway.
