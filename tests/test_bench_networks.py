@@ -14,12 +14,13 @@ from bench import show
 from bench.harness import accuracy
 from bench.harness.engines import ENGINES
 from bench.harness.internals import predict_by_reference
-from bench.harness.onnx_graph import WRITERS, input_layout
-from bench.harness.parts import Activate, called, operations
+from bench.harness.onnx_graph import WRITERS, input_layout, model_bytes
+from bench.harness.parts import Activate, Join, Network, Read, Repeat, called, operations
 from bench.harness.ways import laid_out
 from bench.networks import command as networks
 from bench.networks.kinds import KINDS, NetworkWorkload
-from fastlstm import Bidirectional, Embedding
+from fastlstm import LSTM, Bidirectional, Embedding
+from fastlstm.network.steps import Slice
 
 
 def small(name, dtype="float64", N=5):
@@ -114,6 +115,24 @@ def test_a_convolution_gets_its_input_steps_last():
     assert laid_out(x, "NKT").tolist() == x.swapaxes(1, 2).tolist()
     assert laid_out(x, "TNK").tolist() == x.swapaxes(0, 1).tolist()
     assert laid_out(x[:, :, 0], "TNK").tolist() == x[:, :, 0].T.tolist()
+
+
+def test_what_is_not_written_is_refused():
+    """The table then says `-`; a part is never left out."""
+    pytest.importorskip("onnx")
+    model = small("layer_norm").model()
+    parts = model.network.parts
+    sliced = LSTM.from_network(Network([parts[0], Slice(1, None), *parts[1:]]))
+    with pytest.raises(NotImplementedError, match="Slice is not written"):
+        model_bytes(sliced, 5, 6)
+    curved = LSTM.from_network(Network([*parts, Activate("gelu")]))
+    with pytest.raises(NotImplementedError, match="gelu is not written"):
+        model_bytes(curved, 5, 6)
+    with pytest.raises(NotImplementedError, match="nothing but layers of one direction"):
+        model_bytes(model, 5, 6, state=True)
+    twice = [parts[0], Read("final"), Repeat(6), Join("add", (0, 2)), *parts[2:]]
+    with pytest.raises(NotImplementedError, match="last states beside outputs of every step"):
+        model_bytes(LSTM.from_network(Network(twice)), 5, 6)
 
 
 # --- costs, goals, tables ----------------------------------------------------------------------
