@@ -72,7 +72,7 @@ def batch_first(y: Array) -> Array:
     return y.swapaxes(0, 1) if y.ndim == 3 else y
 
 
-def slice_size(N: int, most: int = 1024, least: int = 8192) -> int | None:
+def slice_size(N: int, most: int = 1024, least: int = 2048) -> int | None:
     """How many sequences each slice of a large batch gets, so that it stays in cache.
 
     All slices are equal. None for a batch of fewer than `least` sequences.

@@ -1,7 +1,8 @@
-"""`python -m bench networks`: two directions, peepholes, projections, embeddings, activations.
+"""`python -m bench networks`: other kinds of layers, and whole networks.
 
-Each kind of network beside the other engines that compute it, and beside a plain network: what it
-costs.
+Two directions, peepholes, projections ..., each beside the other engines that compute it, and
+beside a plain network: what it costs. Networks with convolution, attention ... beside the other
+engines.
 """
 
 from __future__ import annotations

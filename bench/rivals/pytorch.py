@@ -26,15 +26,13 @@ def module(model: LSTM, threads: int) -> Any:
     return lstm(model.recurrent)
 
 
-def result(workload: Workload, x: Array, threads: int, layout: str, fused: bool = False) -> Call:
+def result(workload: Workload, x: Array, threads: int, layout: str) -> Call:
     """What the network gives, its recurrent layers in a layout."""
     import torch
 
     torch.set_num_threads(threads)
     model = workload.model()
     run = function(model, layout)
-    if fused:
-        run = torch.compile(run)
     steps = torch.from_numpy(laid_out(x, input_layout(model, layout)))
 
     def call() -> Array:
