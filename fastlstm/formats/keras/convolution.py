@@ -85,6 +85,7 @@ def depthwise(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
     options = net.options(layer)
     window = _Window(options)
     times = _one(options, "depth_multiplier")
+    options.expect("groups", 1)
     options.refuse_rest()
     names = ["depthwise_kernel", "bias"][: 1 + window.biased]
     kernel, *bias = net.take(layer, names)
@@ -98,6 +99,7 @@ def separable(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
     options = net.options(layer)
     window = _Window(options)
     times = _one(options, "depth_multiplier")
+    options.expect("groups", 1)
     outputs = options.take("filters", "nb_filter")
     options.refuse_rest()
     names = ["depthwise_kernel", "pointwise_kernel", "bias"][: 2 + window.biased]
@@ -128,7 +130,9 @@ def pool(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
     options = net.options(layer)
     size = _one(options, "pool_size", "pool_length", default=2)
     stride = options.take("strides", "stride", default=None)
-    stride = size if stride is None else _one(Options(str(layer), {"strides": stride}, 3), "strides")
+    stride = (
+        size if stride is None else _one(Options(str(layer), {"strides": stride}, 3), "strides")
+    )
     padding = _padding(options, "valid", "same")
     options.expect("data_format", "channels_last", None)
     options.refuse_rest()

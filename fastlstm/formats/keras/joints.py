@@ -125,4 +125,3 @@ def attention(net: Net, layer: KerasLayer, tensors: list[Any]) -> Tensor:
     read = net.emit(Read("sum"), found.value, masked=masked)
     axes = (query.axes[0], NUMBERS if value.size != 1 else 1)
     return Tensor(read, False, value.size, axes)
-

@@ -33,7 +33,9 @@ __all__ = ["Net"]
 Array = npt.NDArray[Any]
 
 # Parts that need every step, also those that a mask leaves out.
-EVERY_STEP: Final = Conv | Pool | Pad | Slice | Upsample | StepSoftmax | Flatten | Repeat | Unflatten
+EVERY_STEP: Final = (
+    Conv | Pool | Pad | Slice | Upsample | StepSoftmax | Flatten | Repeat | Unflatten
+)
 MAX_MOVED: Final = 1 << 11  # numbers that a matrix of zeros and ones may put into another order
 FIXED: Final = "give the model a fixed number of steps, keras.Input((steps, numbers))"
 
@@ -455,10 +457,16 @@ class Net:
                 y = self.numbers_to_steps(y, j)
             a = b = STEPS
         rest = (*without(x.axes, i), *without(y.axes, j))
-        if a != b or rest.count(STEPS) > 1 or rest.count(NUMBERS) > 1 or a not in (
-            STEPS,
-            NUMBERS,
-            1,
+        if (
+            a != b
+            or rest.count(STEPS) > 1
+            or rest.count(NUMBERS) > 1
+            or a
+            not in (
+                STEPS,
+                NUMBERS,
+                1,
+            )
         ):
             self.refuse(
                 f"the products of {x} and {y} are not computed: one of both has to have one "
@@ -605,7 +613,8 @@ class Net:
 
     def _of_one_dtype(self) -> list[Part]:
         found = {
-            str(k.dtype) for i, k in enumerate(self.parts)
+            str(k.dtype)
+            for i, k in enumerate(self.parts)
             if hasattr(k, "dtype") and i not in self._made
         }
         if len(found) > 1:
@@ -623,4 +632,3 @@ def _moved(part: Part) -> Part:
     if isinstance(part, Join):
         return Join(part.how, tuple(max(k - 1, -1) for k in part.values))
     return part
-

@@ -175,8 +175,10 @@ def _squeeze(a: _Arguments) -> Tensor:
     chosen = [i for i, n in enumerate(x.axes) if n == 1] if axis is None else _axes(a, x, axis)
     for k in sorted(chosen, reverse=True):
         if x.axes[k] != 1:
-            x = a.net.selected(x, k, -1) if x.length(x.axes[k]) == 1 else a.net.refuse(
-                f"axis {k + 1} of {x} is not of size 1"
+            x = (
+                a.net.selected(x, k, -1)
+                if x.length(x.axes[k]) == 1
+                else a.net.refuse(f"axis {k + 1} of {x} is not of size 1")
             )
         else:
             x = x.having(*x.axes[:k], *x.axes[k + 1 :])

@@ -28,6 +28,8 @@ def why_not(kind: str) -> str:
         if kind in kinds:
             return reason
     if kind.endswith(("2D", "3D")):
-        return "is not computed: only sequences (N, steps, numbers) are; compute the part of the "\
+        return (
+            "is not computed: only sequences (N, steps, numbers) are; compute the part of the "
             "model in front of the LSTM with Keras, and load a model of the rest"
+        )
     return "is not computed"
