@@ -10,8 +10,8 @@ L = keras.layers
 I, H = 3, 4
 
 
-def inputs(T, size=I):
-    return keras.Input((T, size))
+def inputs(T):
+    return keras.Input((T, I))
 
 
 def before(*layers):
@@ -43,11 +43,11 @@ def after(*layers):
     return build
 
 
-def graph(function, masked=False, size=I):
+def graph(function):
     """What a function makes of the outputs of an LSTM, or of the inputs if it takes two."""
 
     def build(T):
-        x = inputs(T, size)
+        x = inputs(T)
         y = L.LSTM(H, return_sequences=True)(x)
         arguments = (y, x) if function.__code__.co_argcount == 2 else (y,)
         return keras.Model(x, function(*arguments))
@@ -104,11 +104,6 @@ CONVOLUTIONS = {
         lambda: L.GlobalAveragePooling1D(keepdims=True), lambda: L.Flatten(), lambda: L.Dense(2)
     ),
 }
-
-
-def _adapted(layer):
-    layer.build((None, None, I))
-    return layer
 
 
 NORMALISATIONS = {
@@ -168,7 +163,11 @@ def _in_cell(name):
 ALL_ACTIVATIONS = {
     **{f"bare {name}": _bare(name) for name in ACTIVATIONS},
     **{f"dense {name}": _in_dense(name) for name in ACTIVATIONS},
-    **{f"cell {name}": _in_cell(name) for name in ACTIVATIONS if "softmax" not in name and name != "exponential"},
+    **{
+        f"cell {name}": _in_cell(name)
+        for name in ACTIVATIONS
+        if "softmax" not in name and name != "exponential"
+    },
 }
 
 
@@ -245,12 +244,14 @@ SHAPES = {
 FIXED = {  # these need a known number of steps
     "flatten": behind(lambda: L.Flatten(), lambda: L.Dense(3)),
     "flatten alone": behind(lambda: L.Flatten()),
-    "flatten, norm": behind(lambda: L.Flatten(), lambda: L.BatchNormalization(), lambda: L.Dense(3)),
-    "conv, flatten": behind(_conv(), lambda: L.MaxPooling1D(2), lambda: L.Flatten(), lambda: L.Dense(2)),
-    "flatten numbers": behind(lambda: L.Dense(1), lambda: L.Flatten()),
-    "flatten, repeat": before(
-        lambda: L.Flatten(), lambda: L.Dense(5), lambda: L.RepeatVector(3)
+    "flatten, norm": behind(
+        lambda: L.Flatten(), lambda: L.BatchNormalization(), lambda: L.Dense(3)
     ),
+    "conv, flatten": behind(
+        _conv(), lambda: L.MaxPooling1D(2), lambda: L.Flatten(), lambda: L.Dense(2)
+    ),
+    "flatten numbers": behind(lambda: L.Dense(1), lambda: L.Flatten()),
+    "flatten, repeat": before(lambda: L.Flatten(), lambda: L.Dense(5), lambda: L.RepeatVector(3)),
     "reshape steps": before(lambda: L.Reshape((I, -1))),
     "permute": before(lambda: L.Permute((2, 1))),
     "permute conv": behind(lambda: L.Permute((2, 1)), lambda: L.Conv1D(3, 2), lambda: L.LSTM(2)),
@@ -289,7 +290,9 @@ def _residual(y):
 
 def _bahdanau(y, x):
     out, h, _ = L.LSTM(5, return_sequences=True, return_state=True)(y)
-    score = L.Dense(1)(L.Activation("tanh")(L.Add()([L.Dense(3)(out), L.Dense(3)(L.RepeatVector(1)(h))])))
+    score = L.Dense(1)(
+        L.Activation("tanh")(L.Add()([L.Dense(3)(out), L.Dense(3)(L.RepeatVector(1)(h))]))
+    )
     weights = L.Softmax(axis=1)(score)
     return L.Dense(2)(ops.sum(weights * out, axis=1))
 
@@ -317,9 +320,11 @@ JOINTS = {
     "subtract": graph(lambda y: L.LSTM(2)(L.Subtract()([y, L.Dense(H)(y)]))),
     "concatenate sequences": graph(lambda y, x: L.LSTM(2)(L.Concatenate()([y, x, y]))),
     "concatenate a repeated vector": graph(
-        lambda y: L.LSTM(2)(L.Concatenate(axis=2)([y, L.RepeatVector(y.shape[1])(L.LSTM(2)(y))]))
-        if y.shape[1]
-        else L.LSTM(2)(y)
+        lambda y: (
+            L.LSTM(2)(L.Concatenate(axis=2)([y, L.RepeatVector(y.shape[1])(L.LSTM(2)(y))]))
+            if y.shape[1]
+            else L.LSTM(2)(y)
+        )
     ),
     "poolings": graph(
         lambda y: L.Dense(2)(
@@ -328,14 +333,14 @@ JOINTS = {
     ),
     "attention": graph(_last_query),
     "attention scale": graph(
-        lambda y: L.Flatten()(L.Attention(use_scale=True, dropout=0.1)([L.RepeatVector(1)(L.LSTM(H)(y)), y]))
+        lambda y: L.Flatten()(
+            L.Attention(use_scale=True, dropout=0.1)([L.RepeatVector(1)(L.LSTM(H)(y)), y])
+        )
     ),
     "attention concat": graph(
         lambda y: L.Flatten()(L.Attention(use_scale=True, score_mode="concat")([y[:, :1], y]))
     ),
-    "attention key": graph(
-        lambda y: L.Attention()([y[:, 2:3], L.Dense(3)(y), L.Dense(H)(y)])
-    ),
+    "attention key": graph(lambda y: L.Attention()([y[:, 2:3], L.Dense(3)(y), L.Dense(H)(y)])),
     "additive attention": graph(lambda y: L.Flatten()(L.AdditiveAttention()([y[:, -1:], y]))),
     "additive attention bare": graph(
         lambda y: L.AdditiveAttention(use_scale=False)([ops.expand_dims(L.LSTM(H)(y), 1), y])
@@ -345,16 +350,22 @@ JOINTS = {
     "softmax, dot": graph(
         lambda y: L.Flatten()(L.Dot(axes=1)([L.Softmax(axis=1)(L.Dense(1)(y)), y]))
     ),
-    "dot, flattened": graph(lambda y: L.Dot(axes=1)([L.Activation("softmax")(L.Flatten()(L.Dense(1)(y))), y])),
+    "dot, flattened": graph(
+        lambda y: L.Dot(axes=1)([L.Activation("softmax")(L.Flatten()(L.Dense(1)(y))), y])
+    ),
     "dot with the last": graph(
         lambda y: L.Dot(axes=[1, 1])([y, L.Softmax()(L.Dot(axes=[2, 1])([y, L.LSTM(H)(y)]))])
     ),
     "dot of vectors": graph(lambda y: L.Dot(axes=-1)([L.LSTM(3)(y), L.LSTM(3)(y)])),
-    "matmul": graph(lambda y: ops.matmul(ops.transpose(y, (0, 2, 1)), L.Softmax(axis=1)(L.Dense(1)(y)))),
+    "matmul": graph(
+        lambda y: ops.matmul(ops.transpose(y, (0, 2, 1)), L.Softmax(axis=1)(L.Dense(1)(y)))
+    ),
     "stack": graph(lambda y: L.LSTM(2)(ops.stack([L.LSTM(3)(y), L.LSTM(3)(y)], axis=1))),
     "concatenate as steps": graph(
         lambda y: L.LSTM(2)(
-            L.Concatenate(axis=1)([L.RepeatVector(1)(L.LSTM(3)(y)), L.RepeatVector(1)(L.LSTM(3)(y))])
+            L.Concatenate(axis=1)(
+                [L.RepeatVector(1)(L.LSTM(3)(y)), L.RepeatVector(1)(L.LSTM(3)(y))]
+            )
         )
     ),
     "squeeze and excite": graph(
@@ -381,9 +392,7 @@ OPERATIONS = {
     "flip": graph(lambda y: L.LSTM(2)(ops.flip(y, axis=1))),
     "some numbers": graph(lambda y: L.LSTM(2)(y[:, :, 1:3])),
     "a number": graph(lambda y: y[:, -1, 2:3]),
-    "a number of each step": graph(
-        lambda y: L.LSTM(2)(L.Reshape((-1, 1))(y[..., 1]))
-    ),
+    "a number of each step": graph(lambda y: L.LSTM(2)(L.Reshape((-1, 1))(y[..., 1]))),
     "new axis": graph(lambda y: L.LSTM(2)(y[:, -1][:, None, :])),
     "numbers in front": graph(lambda y, x: L.LSTM(2)(L.Concatenate()([y, x[:, :, :2]]))),
     "arithmetic": graph(lambda y: L.LSTM(2)(1.0 - (2.0 * y + 0.5) / 3.0 - 0.25)),
@@ -399,7 +408,7 @@ OPERATIONS = {
 }
 
 
-def _words(function, masks=True, length=None):
+def _words(function, masks=True):
     def build(T):
         x = keras.Input((T,), dtype="int32")
         return keras.Model(x, function(L.Embedding(6, 4, mask_zero=masks)(x)))
@@ -420,9 +429,7 @@ WORDS = {  # of ids, some of which are 0
     "mask, dropout": _words(lambda e: L.LSTM(3)(L.SpatialDropout1D(0.2)(e))),
     "mask, norm": _words(lambda e: L.LSTM(3)(L.BatchNormalization()(L.LayerNormalization()(e)))),
     "mask, rms norm": _words(lambda e: L.LSTM(3)(L.RMSNormalization()(e))),
-    "mask, mean": _words(
-        lambda e: L.GlobalAveragePooling1D()(L.LSTM(3, return_sequences=True)(e))
-    ),
+    "mask, mean": _words(lambda e: L.GlobalAveragePooling1D()(L.LSTM(3, return_sequences=True)(e))),
     "mask, attention": _words(
         lambda e: (lambda y: L.Flatten()(L.Attention()([y[:, -1:], y])))(
             L.Bidirectional(L.LSTM(3, return_sequences=True))(e)
@@ -448,30 +455,27 @@ WORDS = {  # of ids, some of which are 0
     ),
     "words, conv": _words(lambda e: L.LSTM(3)(L.Conv1D(4, 2)(e)), masks=False),
     "words, flat": _words(
-        lambda e: L.Dense(3)(L.Flatten()(L.LSTM(3, return_sequences=True)(e)))
-        if e.shape[1]
-        else L.LSTM(3)(e),
+        lambda e: (
+            L.Dense(3)(L.Flatten()(L.LSTM(3, return_sequences=True)(e)))
+            if e.shape[1]
+            else L.LSTM(3)(e)
+        ),
         masks=False,
     ),
 }
 MASKED = {  # of numbers, with steps of zeros
     "masking, conv": _masking(lambda e: L.LSTM(3)(L.Conv1D(4, 2)(e))),
     "masking, lstm": _masking(lambda e: L.LSTM(3)(e)),
-    "masking, lstm, conv": _masking(
-        lambda e: L.GlobalMaxPooling1D()(L.Conv1D(4, 2, padding="same")(e)) + L.Dense(4)(e)[:, 0]
-        if False
-        else L.LSTM(3)(L.Conv1D(4, 2)(e))
-    ),
     "masking, normalization": _masking(lambda e: L.LSTM(3)(L.Normalization()(e))),
     "masking, rescaling": _masking(lambda e: L.LSTM(3)(L.Rescaling(2.0, 1.0)(e))),
     "masking, average": _masking(
-        lambda e: L.GlobalAveragePooling1D()(L.PReLU(shared_axes=[1])(L.LSTM(3, return_sequences=True)(e)))
+        lambda e: L.GlobalAveragePooling1D()(
+            L.PReLU(shared_axes=[1])(L.LSTM(3, return_sequences=True)(e))
+        )
     ),
 }
 VECTORS = {  # of a vector (N, 12)
-    "vector, reshape": lambda: keras.Sequential(
-        [keras.Input((12,)), L.Reshape((4, 3)), L.LSTM(3)]
-    ),
+    "vector, reshape": lambda: keras.Sequential([keras.Input((12,)), L.Reshape((4, 3)), L.LSTM(3)]),
     "vector, one number a step": lambda: keras.Sequential(
         [keras.Input((12,)), L.Reshape((12, 1)), L.Conv1D(3, 2), L.LSTM(3)]
     ),
@@ -481,15 +485,9 @@ VECTORS = {  # of a vector (N, 12)
     "vector, one step": lambda: keras.Sequential(
         [keras.Input((12,)), L.Reshape((1, 12)), L.LSTM(3)]
     ),
-    "vector, expanded": lambda: (
-        lambda x: keras.Model(x, L.LSTM(2)(ops.expand_dims(x, -1)))
-    )(keras.Input((12,))),
+    "vector, expanded": lambda: (lambda x: keras.Model(x, L.LSTM(2)(ops.expand_dims(x, -1))))(
+        keras.Input((12,))
+    ),
 }
-GROUPS = {
-    "convolutions": CONVOLUTIONS,
-    "normalisations": NORMALISATIONS,
-    "activations": ALL_ACTIVATIONS,
-    "shapes": SHAPES,
-    "joints": JOINTS,
-    "operations": OPERATIONS,
-}
+GROUPS = (CONVOLUTIONS, NORMALISATIONS, ALL_ACTIVATIONS, SHAPES, JOINTS, OPERATIONS)
+ALL = {name: build for group in (*GROUPS, FIXED) for name, build in group.items()}

@@ -85,6 +85,7 @@ def depthwise(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
     options = net.options(layer)
     window = _Window(options)
     times = _one(options, "depth_multiplier")
+    options.expect("groups", 1)
     options.refuse_rest()
     names = ["depthwise_kernel", "bias"][: 1 + window.biased]
     kernel, *bias = net.take(layer, names)
@@ -98,6 +99,7 @@ def separable(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
     options = net.options(layer)
     window = _Window(options)
     times = _one(options, "depth_multiplier")
+    options.expect("groups", 1)
     outputs = options.take("filters", "nb_filter")
     options.refuse_rest()
     names = ["depthwise_kernel", "pointwise_kernel", "bias"][: 2 + window.biased]

@@ -54,9 +54,11 @@ FUNCTIONS: Final = {
     "math.truediv": "TrueDivide",
     "nn.relu": "Relu",
     "nn.softmax": "Softmax",
+    "repeat": "Repeat",
     "reshape": "Reshape",
     "reverse": "Flip",
     "squeeze": "Squeeze",
+    "stack": "Stack",
     "tile": "Tile",
     "transpose": "Transpose",
 }
@@ -164,7 +166,7 @@ def _kind(entry: Config) -> str:
         return "ops.GetItem"
     if kind == "TFOpLambda":
         config = _of(dict, entry.get("config"), "a config of TFOpLambda")
-        function = str(config.get("function"))
+        function = str(config.get("function")).removeprefix("compat.v1.")
         if function not in FUNCTIONS:
             raise UnsupportedModelError(
                 f"layer {config.get('name')!r}: a function of TensorFlow, {function:.80}, which is "
@@ -216,6 +218,10 @@ def _functional(parts: dict[str, tuple[KerasLayer, Config]], config: Config) -> 
     outputs = _outputs(_tensors(config, "output_layers"), parts)
     starts = [k for name in calls for k in _starts(calls[name], calls)]
     needed = _needed(outputs, calls)
+    for name in needed:
+        call = calls[name]
+        if call.layer.kind != "InputLayer" and not call.arguments:
+            raise ModelFormatError(f"expected the graph to begin at an input, got {call.layer}")
     of_masks = [ref for name in needed for ref in refs_in(calls[name].options.get("mask"))]
     masks = {name: calls[name] for name in _needed(of_masks, calls) if name not in needed}
     read = {*needed, *masks, *(ref.layer for ref in starts)}
@@ -229,10 +235,6 @@ def _functional(parts: dict[str, tuple[KerasLayer, Config]], config: Config) -> 
         raise UnsupportedModelError(
             f"the model's outputs do not need all of its layers: {rest[0]} stands beside it"
         )
-    for name in needed:
-        call = calls[name]
-        if call.layer.kind != "InputLayer" and not call.arguments:
-            raise ModelFormatError(f"expected the graph to begin at an input, got {call.layer}")
     uses = Counter(ref for name in needed for ref in refs_in(calls[name].arguments))
     uses.update(outputs)
     return Graph(_ordered(needed, calls), inputs, outputs, masks, starts, uses)
@@ -326,8 +328,9 @@ def _starts(call: Call, calls: dict[str, Call]) -> list[Ref]:
     part = call.layer
     if given is None or part.kind not in STATES:
         return []
-    refs = list(refs_in(_of(list, given, f"initial states of {part}")))
-    if len(refs) != STATES[part.kind] or len(given) != len(refs):
+    given = _of(list, given, f"initial states of {part}")
+    refs = [k if isinstance(k, Ref) else _ref(str(part), k) for k in given]
+    if len(refs) != STATES[part.kind]:
         raise ModelFormatError(
             f"{part}: expected {STATES[part.kind]} initial states, got {len(given)}"
         )

@@ -82,7 +82,7 @@ def _recurrent(net: Net, layer: KerasLayer, x: Tensor) -> list[Tensor]:
     for part in layers:
         y = net.moved(y, part)
     y = replace(y, mask=x.mask)
-    wants_state = layer.name in net.read_states and len(layers) == 1
+    wants_state = _gives_state(net, layer, layer.config) and len(layers) == 1
     if found.return_sequences and not wants_state:
         return [y]
     h = _read(net, y, "final")
@@ -93,7 +93,8 @@ def _bidirectional(net: Net, layer: KerasLayer, x: Tensor) -> list[Tensor]:
     both, sequences = bidirectional(layer, net.weights, net.version)
     x = _steps_of(net, x)
     y = replace(net.moved(x, both), mask=x.mask)
-    wants_state = layer.name in net.read_states and both.merge == "concat"
+    wants_state = _gives_state(net, layer, layer.config["layer"]["config"])
+    wants_state &= both.merge == "concat"
     if sequences and not wants_state:
         return [y]
     end = _read(net, y, "final")
@@ -103,6 +104,11 @@ def _bidirectional(net: Net, layer: KerasLayer, x: Tensor) -> list[Tensor]:
         h = [net.selected(end, 0, k) for k in (slice(0, n), slice(n, 2 * n))]
         states = [h[0], h[0], h[1]]  # h and c forward, h backward
     return [y if sequences else end, *states]
+
+
+def _gives_state(net: Net, layer: KerasLayer, config: dict[str, Any]) -> bool:
+    """Whether another layer reads the final state of this one."""
+    return layer.name in net.read_states and bool(config.get("return_state"))
 
 
 def _steps_of(net: Net, x: Tensor) -> Tensor:

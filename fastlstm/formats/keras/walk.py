@@ -54,6 +54,7 @@ MASKING: Final = (
     "TimeDistributed",
     "TimeDistributedDense",
 )
+LOSING: Final = ("Identity", "Normalization", "Rescaling")  # these lose it before Keras 3
 OWN_MASKS: Final = ("Bidirectional", "CuDNNLSTM", "Embedding", "LSTM", "Masking", "RNN")
 # The operations that Keras 3 writes down where a mask is made or handed on.
 OF_MASKS: Final = (
@@ -251,8 +252,9 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def _add_one(net: Net, layer: KerasLayer, x: Tensor) -> list[Tensor]:
     """Add a layer that reads one tensor."""
     kind = layer.kind
+    loses = kind in LOSING and (net.version is None or net.version < 3)
     if kind in INERT:
-        return [x]
+        return [replace(x, mask=x.mask and not loses)]
     if kind == "TimeDistributed":
         return [_time_distributed(net, layer, x)]
     if kind not in ADDERS:
@@ -260,7 +262,7 @@ def _add_one(net: Net, layer: KerasLayer, x: Tensor) -> list[Tensor]:
     found = ADDERS[kind](net, layer, x)
     if isinstance(found, list):  # with the states at the end
         return found
-    if kind not in (*MASKING, *OWN_MASKS):
+    if loses or kind not in (*MASKING, *OWN_MASKS):
         found = replace(found, mask=False)
     return [found]
 
