@@ -208,7 +208,7 @@ class Flow(Tape):
             place = t[:1] * value.K + k[:1]  # in a row of all steps
             value, k = self.flat(value), place
             t = np.zeros_like(t)
-            self.regrouped = True
+            self.regrouped = self.regrouped or varies(k, 1)
         if value.every:
             steps = np.broadcast_to(t[0, :, 0], (T,))
             return self.steps(value, steps), self._line(k, K)

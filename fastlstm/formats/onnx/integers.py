@@ -40,6 +40,8 @@ _OPS: Final = {
     "Sub",
     "Where",
 }
+_BOOL: Final = 9  # of ONNX's data types
+_INTEGERS: Final = (6, 7)
 DEEPEST: Final = 40  # functions of functions
 MANY: Final = 1 << 22  # ids that they are evaluated for
 
@@ -74,13 +76,16 @@ def is_integer(value: Value) -> bool:
 
 def integer_function(flow: Flow, node: Node) -> Ids | None:
     """The output of a node that computes with the input's integers; None if it does not."""
-    if not flow.integers or node.op not in _OPS:
+    if node.op not in _OPS:
         return None
     tensors = [k for k in node.values if isinstance(k, Ids)]
     if any(k.value is None or not _of_ids(k.value) for k in tensors):
         return None
     functions = any(is_integer(k.value) for k in tensors if k.value is not None)
-    if node.op == "Cast" and not functions and node.attributes.get("to") != 9:
+    to = node.attributes.get("to")
+    if node.op == "Cast" and not functions and flow.integers and to != _BOOL:
+        return None
+    if not flow.integers and not functions and (node.op != "Cast" or to not in _INTEGERS):
         return None
     first = tensors[0]
     operands: list[Any] = []

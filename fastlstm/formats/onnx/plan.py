@@ -269,7 +269,7 @@ def network_from(plans: Sequence[Plan]) -> Network:
         return _numbered(first, parts)
     except UnsupportedModelError:
         raise
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:
         raise UnsupportedModelError(str(error)) from None
 
 

@@ -164,7 +164,7 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
         )
     axes = [(role, k) for role in roles for k in _features(dims, role, graph, constants)]
 
-    def followed(examples: Sequence[tuple[int, int]]) -> list[Plan]:
+    def followed(examples: Sequence[tuple[int, int]], last: bool) -> list[Plan]:
         """Follow the graph with the first meaning of its input's axes that fits."""
         refused: list[Refused] = []
         second: list[Plan] = []  # where steps became other steps: another meaning may fit better
@@ -187,16 +187,19 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
             if found and not regrouped:
                 return found
             second = second or found
-        if second:
+        if second and last and (not refused or _agree(second)):
             return second
-        raise _NotSo(max(refused, key=lambda k: k.place))
+        if second and not last:
+            refused.append(Refused(UnsupportedModelError("steps become other steps"), 0, True))
+        told = max(refused, key=lambda k: k.place)
+        raise _NotSo(Refused(told.error, told.place, any(k.by_size for k in refused)))
 
     def tried(examples: Sequence[Sequence[tuple[int, int]]]) -> list[Plan]:
         """Follow it for more steps, if it does not run for fewer."""
         told: _NotSo | None = None
         for pair in examples:
             try:
-                return followed(pair)
+                return followed(pair, pair is examples[-1])
             except _NotSo as error:
                 if told is None or error.refused.place > told.refused.place:
                     told = error
@@ -222,6 +225,14 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
         "one mixes its sequences: export the model with the batch as an axis of its own all the "
         "way through, or fix the size of that axis at 1"
     )
+
+
+def _agree(plans: list[Plan]) -> bool:
+    try:
+        network_from(plans)
+    except UnsupportedModelError:
+        return False
+    return True
 
 
 class _NotSo(Exception):
@@ -317,6 +328,8 @@ def _features(
     """How many numbers a step may have."""
     if "F" not in role:
         return [1]
+    if dims is not None and dims[role.index("F")] is None and dims[role.index("T")] is not None:
+        return []  # the size that is known is that of the numbers
     if dims is not None and (size := dims[role.index("F")]):
         return [size]
     shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
