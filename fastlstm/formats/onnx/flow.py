@@ -39,6 +39,8 @@ __all__ = ["Flow", "Rows"]
 
 Array = npt.NDArray[Any]
 
+DEEPEST = 8  # joints of joints, in front of which a step is read
+
 
 class Rows(NamedTuple):
     """A tensor whose last axis holds the numbers of one value, each row of one sequence and step."""
@@ -131,9 +133,11 @@ class Flow(Tape):
         if any(not _equal(first, at.n) for at in contexts):
             raise UnsupportedModelError("joins numbers of different sequences")
         along = [at for at in contexts if at.value.every]
+        if len(along) < len(contexts) and all(_is_one_step(at) for at in found):
+            return [self._at_its_step(at) for at in found]
         if all(_equal(along[0].t, at.t) and along[0].value.T == at.value.T for at in along[1:]):
             return found
-        fixed = [not at.value.every or bool((at.t == at.t.flat[0]).all()) for at in found]
+        fixed = [_is_one_step(at) for at in found]
         moving = [at for at, alone in zip(contexts, fixed, strict=True) if not alone]
         for other in moving[1:]:
             if not _equal(moving[0].t, other.t) or moving[0].value.T != other.value.T:
@@ -204,6 +208,8 @@ class Flow(Tape):
         self._check_sequences(at, N)
         if varies(k, 0) or varies(t, 0):
             raise UnsupportedModelError("reads other steps or numbers of each sequence")
+        if value.every and not varies(t, 1, 2) and max(T, value.T) > 1:
+            value, t = self.step(value, int(t.flat[0])), np.zeros_like(t)
         if value.every and (varies(t, 2) or varies(k, 1)):
             place = t[:1] * value.K + k[:1]  # in a row of all steps
             value, k = self.flat(value), place
@@ -329,11 +335,16 @@ class Flow(Tape):
         return self.derive([value], self.part(Flatten, value.T), 1, value.T * value.K, False)
 
     def repeated(self, value: Value, T: int) -> Value:
-        """A vector at every step."""
+        """A vector at every step: of a fixed number, or of as many as another value has."""
+        if not self.exact and self.values[0].T == T:
+            for below in self.chain(value):
+                if below.every and below.T == T and below.flaw is None and below.part is not None:
+                    zeros = self.applied(below, self.product(np.zeros((1, below.K), below.dtype)), 1)
+                    return self.joined("add", [value, zeros], value.K)
         return self.derive([value], self.part(Repeat, T), T, value.K, True)
 
-    def step(self, value: Value, t: int) -> Value:
-        """One step of a value."""
+    def step(self, value: Value, t: int, depth: int = 0) -> Value:
+        """One step of a value: where it is read before other parts, these compute a vector."""
         if not value.every:
             return value
         if isinstance(value.part, Repeat):
@@ -342,6 +353,9 @@ class Flow(Tape):
         def read(below: Value) -> Value:
             if not below.every:
                 return below
+            if isinstance(below.part, Join) and depth < DEEPEST and below.flaw is None:
+                read = [self.step(k, t, depth + 1) for k in below.parents]
+                return self.derive(read, below.part, 1, below.K, False)
             ways: list[tuple[Any, ...]] = []
             top, T = below.part, below.T
             last = self.part(Read, "last")
@@ -535,6 +549,10 @@ class Flow(Tape):
     def _of_directions(self, value: Value, D: int) -> Ids:
         places = self.whole(value).array
         return Ids(places.reshape(value.N, D, -1).transpose(1, 0, 2), value)
+
+
+def _is_one_step(at: Located) -> bool:
+    return not at.value.every or bool((at.t == at.t.flat[0]).all())
 
 
 def _moves(part: Any) -> bool:

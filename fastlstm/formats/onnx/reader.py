@@ -162,6 +162,16 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
         raise UnsupportedModelError(
             f"input {data.name!r} of {len(dims or ())} axes: expected sequences, steps and numbers"
         )
+    # A size that is known is likelier to be that of the numbers than that of steps.
+    guessed = {
+        role
+        for role in roles
+        if dims is not None
+        and "F" in role
+        and dims[role.index("F")] is None
+        and dims[role.index("T")] is not None
+    }
+    roles.sort(key=guessed.__contains__)
     axes = [(role, k) for role in roles for k in _features(dims, role, graph, constants)]
 
     def followed(examples: Sequence[tuple[int, int]], last: bool) -> list[Plan]:
@@ -170,7 +180,7 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
         second: list[Plan] = []  # where steps became other steps: another meaning may fit better
         for role, features in axes:
             found: list[Plan] = []
-            regrouped = False
+            regrouped = role in guessed
             for example in examples if _open(graph) else examples[:1]:
                 try:
                     walked = _walk(graph, constants, opset, data, others, role, features, example)
@@ -184,10 +194,13 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
                     break
                 found.append(walked[0])
                 regrouped = regrouped or walked[1]
+            if found and not _agree(found):  # perhaps only because these sizes are others in it
+                refused.append(Refused(_DISAGREE, 0, True))
+                continue
             if found and not regrouped:
                 return found
             second = second or found
-        if second and last and (not refused or _agree(second)):
+        if second and last:
             return second
         if second and not last:
             refused.append(Refused(UnsupportedModelError("steps become other steps"), 0, True))
@@ -225,6 +238,11 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
         "one mixes its sequences: export the model with the batch as an axis of its own all the "
         "way through, or fix the size of that axis at 1"
     )
+
+
+_DISAGREE: Final = UnsupportedModelError(
+    "what the graph computes depends on the number of sequences or steps"
+)
 
 
 def _agree(plans: list[Plan]) -> bool:
@@ -328,8 +346,6 @@ def _features(
     """How many numbers a step may have."""
     if "F" not in role:
         return [1]
-    if dims is not None and dims[role.index("F")] is None and dims[role.index("T")] is not None:
-        return []  # the size that is known is that of the numbers
     if dims is not None and (size := dims[role.index("F")]):
         return [size]
     shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}

@@ -28,6 +28,7 @@ from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.normalisation import LayerNorm
 from fastlstm.network.pointwise import Activate, PReLU
 from fastlstm.network.reading import Read
+from fastlstm.network.steps import Repeat, Unflatten
 from fastlstm.network.windows import Window, as_padding
 
 __all__ = [
@@ -383,7 +384,8 @@ class Tape:
                 raise UnsupportedModelError(f"computes with {parent.flaw}")
             if parent.origin is not None:
                 raise UnsupportedModelError(f"computes with the {parent.origin}")
-        if every and T < (1 if self.exact else FEW_STEPS) and T != self.values[0].T:
+        changed = T != parents[0].T and not isinstance(part, Repeat | Unflatten)
+        if every and changed and T < (1 if self.exact else FEW_STEPS):
             raise TooShort(f"it does not run for {self.sizes}: {T} steps are left")
         lengths = {k.lengths for k in parents} - {None}
         if lengths and not isinstance(part, POINTWISE | Layer | Bidirectional):
