@@ -57,6 +57,7 @@ READERS: Final[dict[str, Reader]] = {
     ".pt": torch,
     ".pth": torch,
     ".ckpt": torch,
+    ".pt2": torch,  # which is refused, and why
 }
 
 
@@ -180,7 +181,8 @@ def _reader(path: Path) -> Reader:
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise ValueError(
-            f"{path}: expected a model file of kind {', '.join(READERS)}, got {suffix!r}"
+            f"{path}: expected a model file of kind {', '.join(k for k in READERS if k != '.pt2')}"
+            f", got {suffix!r}"
         )
     return READERS[suffix]
 

@@ -7,14 +7,14 @@ import re
 import numpy as np
 import pytest
 
-from fastlstm import UnsupportedModelError, from_torch, reference
+from fastlstm import UnsupportedModelError, from_torch, load, reference
 from fastlstm.formats.torch import example as followed
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402, N812
+from torch.nn import functional as F  # noqa: E402
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -306,7 +306,11 @@ REFUSED = {
     "mixed": (lambda self, x: last(self, x) - x.mean(), {}, "torch exports it: node"),
     "projection": (last, {"proj_size": 5, "hidden": 6}, "LSTMs with projections.*by hints"),
     "no LSTM": (lambda self, x: self.fc(torch.tanh(x)[..., :1].mean(1)), {}, "no LSTM operator"),
-    "does not run": (lambda self, x: last(self, x[..., :2]), {}, "cannot be run on inputs of shape"),
+    "does not run": (
+        lambda self, x: last(self, x[..., :2]),
+        {},
+        "cannot be run on inputs of shape",
+    ),
 }
 
 
@@ -321,7 +325,7 @@ def test_what_is_not_computed(kind, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 def test_torchscript_is_refused():
     module = nn.Sequential(nn.LSTM(3, 5, batch_first=True))
     x = inputs_of(4, 7, 3)
@@ -331,7 +335,7 @@ def test_torchscript_is_refused():
 
 def test_arguments():
     x, module = inputs_of(4, 7, 3), module_of(last)
-    with pytest.raises(TypeError, match="example: the module's own .* takes no hint; got head"):
+    with pytest.raises(TypeError, match=r"example: the module's own .* takes no hint; got head"):
         from_torch(module, head="fc", example=x)
     with pytest.raises(TypeError, match="example: weights alone compute nothing"):
         from_torch(module.state_dict(), example=x)
@@ -442,3 +446,19 @@ def test_no_advice_that_would_not_help():
     with pytest.raises(UnsupportedModelError, match="attention") as caught:
         from_torch(module, head="fc")
     assert "example" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own
+def test_archives_of_torch_export(tmp_path):
+    """Are refused by name, also under another; the line in the message is followed."""
+    module, x = module_of(last).eval(), inputs_of(4, 7, 3)
+    torch.export.save(torch.export.export(module, (x,)), tmp_path / "model.pt2")
+    for name in ("model.pt2", "model.pt"):
+        path = (tmp_path / "model.pt2").rename(tmp_path / name)
+        with pytest.raises(UnsupportedModelError, match=r"torch\.export.*example=x\)") as caught:
+            load(path)
+        path.rename(tmp_path / "model.pt2")
+    (line,) = re.findall(r'(from_torch\(.*"model.pt2".*)', str(caught.value))
+    line = line.replace('"model.pt2"', "path")
+    names = {"from_torch": from_torch, "torch": torch, "path": tmp_path / "model.pt2", "x": x}
+    agree(eval(line, names), module, x)

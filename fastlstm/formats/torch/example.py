@@ -285,7 +285,10 @@ def _followed(call: _Call, batch: int) -> Followed:
     layout = _layout(network, first, theirs)
     if layout.index("N") != batch:
         raise _OtherAxis
-    runs = [_some(_turned(x, layout), call.lengths, whole), Run(_turned(first, layout), None, theirs)]
+    runs = [
+        _some(_turned(x, layout), call.lengths, whole),
+        Run(_turned(first, layout), None, theirs),
+    ]
     steps_at = layout.index("T")
     steps = x.shape[steps_at]
     more = next(n for n in range(first.shape[batch] + 1, 100) if n not in first.shape)
