@@ -425,8 +425,9 @@ def _exported(call: _Call, x: Any, lengths: Array | None) -> tuple[Any, list[Dec
 
     torch = call.torch
     decisions: list[Decision] = []
+    base: Any = torch.nn.Module
 
-    class Traced(torch.nn.Module):  # type: ignore[misc]
+    class Traced(base):  # type: ignore[misc]
         """The module as a function of its sequences, which gives tensors alone."""
 
         def __init__(self) -> None:

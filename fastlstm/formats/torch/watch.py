@@ -58,7 +58,7 @@ def watch(torch: Any, x: Any, decisions: list[Decision]) -> Any:
         What is noted is appended to it.
     """
     home = os.path.dirname(torch.__file__) + os.sep
-    packed = {
+    packed: dict[str, tuple[Callable[..., bool], Callable[..., Any]]] = {
         "_pack_padded_sequence": (_of_tensors, _pack),
         "_pad_packed_sequence": (_of_tensors, _unpack),
         "lstm": (_of_tensors, _lstm_of_packed),
