@@ -155,7 +155,7 @@ def check_example(model: LSTM, runs: Sequence[Run]) -> None:
         ours = reference.predict(model.network, x, run.lengths)
         results = [order for k in run.results for order in _orders(k)]
         if run.lengths is not None and ours.ndim == 3:
-            results = [_up_to(k, run.lengths, ours.shape[1]) for k in results if len(k) == len(x)]
+            results = [_up_to(k, run.lengths, ours.shape) for k in results]
         _require(model, x, results, "the module", ours)
 
 
@@ -252,11 +252,14 @@ def _orders(result: Array) -> Iterator[Array]:
         yield result
 
 
-def _up_to(result: Array, lengths: Array, steps: int) -> Array:
-    """Outputs (N, T, K) of so many steps, zero past each length, as those of a model are."""
-    if result.ndim != 3 or result.shape[1] > steps:
+def _up_to(result: Array, lengths: Array, shape: tuple[int, ...]) -> Array:
+    """Outputs (N, T, K) in this shape, zero past each length, as those of a model are.
+
+    Those of padded sequences have the steps of the longest of them.
+    """
+    if result.ndim != 3 or result.shape != (shape[0], lengths.max(), shape[2]):
         return result
-    cut = np.zeros((len(result), steps, result.shape[2]), result.dtype)
+    cut = np.zeros(shape, result.dtype)
     for row, length, whole in zip(cut, lengths, result, strict=True):
         row[:length] = whole[:length]
     return cut

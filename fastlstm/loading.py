@@ -57,6 +57,7 @@ READERS: Final[dict[str, Reader]] = {
     ".pt": torch,
     ".pth": torch,
     ".ckpt": torch,
+    ".pt2": torch,  # which is refused, and why
 }
 
 
@@ -75,6 +76,7 @@ def load(
     ignore: str | Sequence[str] | None = None,
     chain: Literal["steps"] | None = None,
     skip: int | None = None,
+    parts: str | Sequence[str] | None = None,
     node: str | None = None,
     config: Any = None,
     dtype: Literal["float32", "float64"] | None = None,
@@ -91,7 +93,7 @@ def load(
         names of the weights; ``.pt``, ``.pth`` or ``.ckpt`` with a state_dict, a checkpoint, a
         whole module or TorchScript; ``.json`` of RTNeural, AIDA-X or GuitarML; ``.nam`` of
         Neural Amp Modeler; ``.onnx``; ``.keras`` or ``.h5``.
-    prefix, head, embedding, activation, activations, between, read, ignore, chain, skip
+    prefix, head, embedding, activation, activations, between, read, ignore, chain, skip, parts
         For files with torch's names, as in `from_torch`.
     return_sequences : bool, optional
         As in `from_torch`. The default is False, but True for ``.json`` files with torch's names,
@@ -141,6 +143,7 @@ def load(
         "ignore": ignore,
         "chain": chain,
         "skip": skip,
+        "parts": parts,
         "node": node,
         "config": config,
         "dtype": dtype,
@@ -180,7 +183,8 @@ def _reader(path: Path) -> Reader:
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise ValueError(
-            f"{path}: expected a model file of kind {', '.join(READERS)}, got {suffix!r}"
+            f"{path}: expected a model file of kind {', '.join(k for k in READERS if k != '.pt2')}"
+            f", got {suffix!r}"
         )
     return READERS[suffix]
 
@@ -204,6 +208,7 @@ def from_torch(
     ignore: str | Sequence[str] = (),
     chain: Literal["steps"] | None = None,
     skip: int = 0,
+    parts: str | Sequence[str] = (),
     check: Any = None,
     example: Any = None,
 ) -> LSTM:
@@ -262,6 +267,13 @@ def from_torch(
         something else.
     skip : int
         How many of the inputs are added to the head's outputs.
+    parts : sequence of str, optional
+        All that is computed, in order, for a model with more than an LSTM and a head:
+        ``["conv(stride=1, padding=1, dilation=1, groups=1)", "bn(epsilon=1e-5)", "relu",
+        "max_pool(2)", "lstm", "last", "fc"]``. Each is a name of weights, an activation, a pooling
+        or what is read; `docs/models.md` has the list. What the weights do not say stands in
+        brackets; a whole module says it itself. Takes the place of all other hints but `ignore` and
+        `activations`.
     check : array (N, T, I) or tensor, optional
         Inputs (ids (N, T) with an `embedding`) on which the module itself is run as well, in
         ``eval()`` mode. The network has to give the same numbers, up to 16 times the error of
@@ -290,9 +302,10 @@ def from_torch(
     UnsupportedModelError
         For a module that is not computed, or does not give the network's numbers; its `example`
         says where. For code of a module that decides by numbers of its inputs. Without an
-        `example`, for a GRU or plain RNN, a custom class in place of `nn.LSTM`, weight_norm, a normalisation,
-        convolution or attention, or a dtype that is not a float of 16, 32 or 64 bits; for a module
-        that holds more than an LSTM, its embedding and its head, such as a ReLU that no hint
+        `example`, for a GRU or plain RNN, a custom class in place of `nn.LSTM`, weight_norm, an
+        attention, a normalisation or convolution that `parts` does not name, or a dtype that is
+        not a float of 16, 32 or 64 bits; for a module that holds more than an LSTM, its embedding
+        and its head, such as a ReLU that no hint
         names; and if `check` finds other numbers.
     ValueError
         If the LSTM or the head is missing or ambiguous (the candidates are listed), if `read` is
@@ -320,6 +333,7 @@ def from_torch(
         chain=chain,
         return_sequences=return_sequences,
         skip=skip,
+        parts=parts,
     )
     if example is not None:
         if given := hints.given:

@@ -65,6 +65,13 @@ HINTS: dict[str, dict[str, Any]] = {
         "and a decoder",
     },
     "skip": {"type": int, "metavar": "N", "help": "add the first N inputs to the outputs"},
+    "parts": {
+        "nargs": "+",
+        "metavar": "PART",
+        "help": "all that is computed, in order, instead of the hints above: names of weights, "
+        "activations, poolings and what is read, such as 'conv(stride=1, padding=1, dilation=1, "
+        "groups=1)' relu 'max_pool(2)' lstm last fc",
+    },
     "node": {"metavar": "NAME", "help": "take this LSTM operator of an ONNX graph by itself"},
     "config": {
         "type": Path,

@@ -9,9 +9,13 @@ from typing import Any, Final
 
 from fastlstm.messages import Line, Option
 
-__all__ = ["follow_it", "is_live"]
+__all__ = ["EXPORTED", "follow_it", "is_live"]
 
 LINE: Final = "fastlstm.from_torch(module, example=x)"
+EXPORTED: Final = (
+    "an archive of torch.export, whose program is not read. If you trust it, torch runs it: "
+    'fastlstm.from_torch(torch.export.load("model.pt2").module(), example=x)'
+)
 # Modules that are not computed, whatever follows them.
 _HOPELESS: Final = re.compile(
     r"GRU|RNN|Attention|Transformer|Conv(Transpose)?[23]d|an attention|a GRU|a plain RNN|a 2-D"

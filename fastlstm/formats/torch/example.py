@@ -131,7 +131,13 @@ class _Call:
 
     def __init__(self, torch: Any, module: Any, example: Any) -> None:
         self.torch, self.module = torch, module
-        self.scripted = any(isinstance(k, torch.jit.ScriptModule) for k in module.modules())
+        for name, part in module.named_modules():
+            if isinstance(part, torch.jit.ScriptModule):
+                raise UnsupportedModelError(
+                    f"{name or 'the module'} is TorchScript, whose decisions are not seen: build "
+                    "the module of its class and load the weights into it, or name its parts by "
+                    "hints"
+                )
         several = isinstance(example, tuple)
         first, *others = example if several else (example,)
         tensors = [*module.parameters(), *module.buffers()]
@@ -152,7 +158,7 @@ class _Call:
         if not isinstance(x, torch.Tensor):
             array = np.asarray(x)
             if array.dtype.kind not in "fiub":
-                got = type(x).__name__ if array.dtype == object else f"{array.dtype}"
+                got = f"an array of {array.dtype}" if hasattr(x, "dtype") else type(x).__name__
                 raise TypeError(
                     Message(Option("example"), f": expected an array of numbers, got {got}")
                 )
@@ -309,9 +315,7 @@ def _followed(call: _Call, batch: int) -> Followed:
 def _same(
     call: _Call, network: Network, decisions: list[Decision], first: Any, longer: Any, batch: int
 ) -> bool:
-    """Whether the module is the same network for more sequences and steps, as far as one sees."""
-    if call.scripted:  # whose decisions are not watched
-        return False
+    """Whether the module is the same network for more sequences and steps, and by no decision."""
     try:
         other, more = call.traced(longer, batch)
     except UnsupportedModelError:
@@ -421,8 +425,9 @@ def _exported(call: _Call, x: Any, lengths: Array | None) -> tuple[Any, list[Dec
 
     torch = call.torch
     decisions: list[Decision] = []
+    base: Any = torch.nn.Module
 
-    class Traced(torch.nn.Module):  # type: ignore[misc]
+    class Traced(base):  # type: ignore[misc]
         """The module as a function of its sequences, which gives tensors alone."""
 
         def __init__(self) -> None:

@@ -31,6 +31,7 @@ class Hints(NamedTuple):
     chain: str | None = None
     return_sequences: bool = False
     skip: int = 0
+    parts: Names = ()
 
     def checked(self) -> Hints:
         """Return the hints, checked, with all sequences as lists.
@@ -51,6 +52,7 @@ class Hints(NamedTuple):
             raise WrongChoice(Message(Option("chain"), wanted))
         _require_text("prefix", self.prefix, several=True)
         _require_text("ignore", self.ignore, several=True)
+        _require_text("parts", self.parts, several=True)
         _require_text("embedding", self.embedding or "", several=False)
         return self._replace(
             prefix=self.prefix if isinstance(self.prefix, str) else list(self.prefix),
@@ -58,6 +60,7 @@ class Hints(NamedTuple):
             activations=_as_tuple(self.activations),
             ignore=self.ignore if isinstance(self.ignore, str) else list(self.ignore),
             return_sequences=every,
+            parts=[self.parts] if isinstance(self.parts, str) else list(self.parts),
         )
 
     @property

@@ -39,13 +39,13 @@ def which_read(hints: Hints, modules: Mapping[str, Any]) -> Message:
         "the weights do not say what the head of a bidirectional LSTM reads, and it changes every "
         "number; the code that trained them does: ",
         *_readings(hints),
-        ". (",
+        " (",
         Option("read", "max"),
         " and ",
         Option("read", "mean"),
         " are those of out over its steps, ",
         Option("return_sequences", True),
-        " is fc(out) at every step.)",
+        " is fc(out) at every step)",
         *follow_it(modules),
     )
 

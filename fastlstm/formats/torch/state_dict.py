@@ -14,6 +14,7 @@ import numpy as np
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.found import Found
 from fastlstm.formats.torch.advice import follow_it
+from fastlstm.formats.torch.chain import chain_of
 from fastlstm.formats.torch.hints import Hints, refuse_decoder
 from fastlstm.formats.torch.left_over import Place, names_before, refuse_left_over, which_read
 from fastlstm.formats.torch.modules import (
@@ -57,7 +58,10 @@ def network_of(source: Any, hints: Hints) -> Found:
     TypeError, ValueError, UnsupportedModelError
         As `fastlstm.from_torch`.
     """
-    model = _Model(source, hints.checked())
+    hints = hints.checked()
+    if hints.parts:
+        return chain_of(source, hints)
+    model = _Model(source, hints)
     model.take_lstms()
     if hints.embedding is not None:
         model.take_embedding(hints.embedding)

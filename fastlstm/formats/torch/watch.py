@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 from fastlstm.errors import UnsupportedModelError
@@ -29,6 +29,13 @@ _LEAVING: Final = {
 _SIZES: Final = {"size", "numel", "nelement", "__len__"}
 # What makes as many tensors as an axis is long.
 _DIVIDING: Final = {"__iter__", "chunk", "split", "tensor_split", "unbind", "unsafe_split"}
+
+
+# Pooling over a window: the same over an axis, whose length a trace then does not fix.
+_OVER_ALL: Final[dict[str, Callable[[Any], Any]]] = {
+    "avg_pool1d": lambda x: x.mean(-1, keepdim=True),
+    "max_pool1d": lambda x: x.max(-1, keepdim=True)[0],
+}
 
 
 class Decision(NamedTuple):
@@ -51,12 +58,13 @@ def watch(torch: Any, x: Any, decisions: list[Decision]) -> Any:
         What is noted is appended to it.
     """
     home = os.path.dirname(torch.__file__) + os.sep
-    packed = {
+    packed: dict[str, tuple[Callable[..., bool], Callable[..., Any]]] = {
         "_pack_padded_sequence": (_of_tensors, _pack),
         "_pad_packed_sequence": (_of_tensors, _unpack),
         "lstm": (_of_tensors, _lstm_of_packed),
         "empty_like": (_of_order, _constant_like),
         "scatter_": (_of_order, _filled),
+        "adaptive_max_pool1d": (_of_one, _largest),
     }
 
     class Watch(torch.overrides.TorchFunctionMode):  # type: ignore[misc]
@@ -74,7 +82,9 @@ def watch(torch: Any, x: Any, decisions: list[Decision]) -> Any:
             data = any(id(k) in self.data for k in given)
             sizes = frozenset[int]().union(*(self.sizes.get(id(k), ()) for k in given))
             instead = packed.get(name)
-            if instead is not None and instead[0](torch, data, args):
+            if name in _OVER_ALL and self.over_all(*args, **(kwargs or {})):
+                result = _OVER_ALL[name](args[0])
+            elif instead is not None and instead[0](torch, data, args):
                 result = instead[1](torch, function, *args, **(kwargs or {}))
             else:
                 result = function(*args, **(kwargs or {}))
@@ -99,6 +109,14 @@ def watch(torch: Any, x: Any, decisions: list[Decision]) -> Any:
                 elif sizes:
                     self.note_size(tensor, sizes)
             return result
+
+        def over_all(self, x: Any, size: Any = None, *options: Any, **more: Any) -> bool:
+            """Whether the only window of a pooling is as long as the axis is, whatever that is."""
+            window = size[0] if isinstance(size, (tuple, list)) and len(size) == 1 else size
+            whole = isinstance(window, torch.Tensor) and id(window) in self.sizes
+            others = {k: v for k, v in more.items() if v not in (None, False, 0)}
+            plain = not options and others in ({}, {"dilation": 1})
+            return whole and plain and int(window) == int(x.shape[-1])
 
         def note_size(self, tensor: Any, sizes: frozenset[int]) -> None:
             self.sizes[id(tensor)] = sizes
@@ -168,6 +186,14 @@ def _of_order(torch: Any, data: bool, args: Any) -> bool:
     given = [k for k in args if not isinstance(k, int)]
     ints = [isinstance(k, torch.Tensor) and k.dtype == torch.int64 and k.dim() == 1 for k in given]
     return not data and all(ints) and len(given) in (1, 3)
+
+
+def _of_one(torch: Any, data: bool, args: Any) -> bool:
+    return len(args) == 2 and args[1] in (1, (1,), [1])
+
+
+def _largest(torch: Any, function: Any, x: Any, size: Any, **options: Any) -> Any:
+    return function(x, size, **options) if any(options.values()) else x.max(-1, keepdim=True)[0]
 
 
 def _constant_like(torch: Any, function: Any, like: Any, **options: Any) -> Any:
