@@ -20,7 +20,15 @@ from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
 from fastlstm.network.reading import READS
 
-__all__ = ["Distance", "allowed_error", "check_example", "check_keras", "check_module", "compare", "verify"]
+__all__ = [
+    "Distance",
+    "allowed_error",
+    "check_example",
+    "check_keras",
+    "check_module",
+    "compare",
+    "verify",
+]
 
 Array = npt.NDArray[Any]
 
