@@ -127,7 +127,7 @@ def test_nothing_to_score(shape, every, model):
 
 
 def test_other_steps_than_those_of_the_inputs():
-    """Outputs of every step have the steps that the network gives; what it does not take is said."""
+    """Outputs of every step have those of the network; what it does not take is said."""
     m = Maker(0, "float32")
     parts = m.conv(3, 4, 3), m.layer(4, 5), Read(), m.dense(5, 2)
     model = LSTM.from_network(Network(parts))
