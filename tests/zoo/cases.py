@@ -34,6 +34,8 @@ class Case:
         Whether the framework computes all of it in float64 if it is asked to.
     only_keras_3 : bool
         Whether Keras 2 could not write it so.
+    masked : bool
+        Whether ids of 0 are masked.
     joined : bool
         Whether branches of it meet again.
     exported : bool
@@ -49,6 +51,7 @@ class Case:
     batch: int | None = None
     wide: bool = True
     only_keras_3: bool = False
+    masked: bool = False
     joined: bool = False
     exported: bool = True
 
@@ -57,7 +60,10 @@ class Case:
         rng = np.random.default_rng([seed, n])
         t = steps or self.steps
         if self.ids:
-            return rng.integers(1, self.inputs, size=(n, t))
+            x = rng.integers(1, self.inputs, size=(n, t))
+            if self.masked:
+                x[0, -3:] = x[-1, 4:6] = x[-1, 0] = 0
+            return x
         x = rng.normal(size=(n, t, self.inputs)).cumsum(1) / np.sqrt(np.arange(1, t + 1))[:, None]
         return x.astype("float32")
 
@@ -70,6 +76,20 @@ class Case:
         if self.layout == "TNI":
             return np.ascontiguousarray(x.swapaxes(0, 1))
         return x[:, :, 0] if self.layout == "NT" else x
+
+    def as_ours(self, y: np.ndarray) -> np.ndarray:
+        """Return outputs of the framework's model as `LSTM.predict` has them."""
+        if y.ndim == 1:
+            return y[:, None]
+        if y.ndim == 3 and self.layout in ("NIT", "TNI"):
+            return y.swapaxes(1, 2) if self.layout == "NIT" else y.swapaxes(0, 1)
+        return y
+
+    def run(self, model: Callable[[Any], Any], x: np.ndarray) -> np.ndarray:
+        """Return what the framework's model gives for sequences, in batches that it takes."""
+        size = self.batch or len(x)
+        rows = [self.as_ours(model(self.as_given(x[k : k + size]))) for k in range(0, len(x), size)]
+        return np.concatenate(rows)
 
 
 def register(table: dict[str, Case], steps: int, inputs: int, **options: Any) -> Callable[..., Any]:

@@ -290,7 +290,7 @@ def two_poolings(k: Any) -> Any:
     return k.Model(inputs, L.Dense(1, activation="sigmoid")(x))
 
 
-@network(14, 20, ids=True, free=True)
+@network(14, 20, ids=True, free=True, masked=True)
 def masked_text(k: Any) -> Any:
     """Ids of 0 are masked; normalisations of single steps stand between the layers."""
     L = k.layers
@@ -498,7 +498,7 @@ def sliced_steps(k: Any) -> Any:
     return k.Model(inputs, L.Dense(2)(x[:, -1, :]))
 
 
-@network(15, 1)
+@network(15, 1, layout="NT")
 def reshaped_inputs(k: Any) -> Any:
     """One number a step, given as a vector."""
     L = k.layers

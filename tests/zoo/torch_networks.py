@@ -192,7 +192,7 @@ class DepthwiseSeparable(nn.Module):
         x = self.avg(x)
         x = self.act(self.grouped(x))
         x = x.permute(2, 0, 1)
-        out, (hn, cn) = self.lstm(x)
+        out, (_hn, _cn) = self.lstm(x)
         return F.log_softmax(self.fc(out[-1]), dim=-1)
 
 
@@ -520,7 +520,7 @@ class OneSequenceAutoencoder(nn.Module):
         _, (hidden_n, _) = self.encoder(x)
         x = hidden_n.reshape((1, self.dim))
         x = x.repeat(self.seq_len, 1).reshape((1, self.seq_len, self.dim))
-        x, (hidden_n, cell_n) = self.decoder(x)
+        x, (_, _) = self.decoder(x)
         x = x.reshape((self.seq_len, 2 * self.dim))
         return self.dense_layers(x).reshape((1, self.seq_len, self.n_features))
 
@@ -653,7 +653,7 @@ class FlattenedSteps(nn.Module):
         self.l_linear = nn.Linear(5 * seq_len, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch_size, seq_len, _ = x.size()
+        batch_size = x.size(0)
         lstm_out, _ = self.l_lstm(x)
         x = lstm_out.contiguous().view(batch_size, -1)
         return self.l_linear(x)
