@@ -1,4 +1,4 @@
-"""What stands around an LSTM in Keras models: Keras' own numbers, and planted errors are noticed."""
+"""What stands around an LSTM in Keras models: Keras' own numbers; planted errors are noticed."""
 
 import io
 import zipfile
