@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import permutations
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,12 +14,21 @@ import numpy.typing as npt
 
 from fastlstm import reference
 from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.torch.example import Run, leaves
 from fastlstm.formats.trust import opened
 from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
 from fastlstm.network.reading import READS
 
-__all__ = ["Distance", "allowed_error", "check_keras", "check_module", "compare", "verify"]
+__all__ = [
+    "Distance",
+    "allowed_error",
+    "check_example",
+    "check_keras",
+    "check_module",
+    "compare",
+    "verify",
+]
 
 Array = npt.NDArray[Any]
 
@@ -129,6 +139,26 @@ def check_module(module: Any, model: LSTM, x: Any) -> None:
     _require(model, inputs, list(_torch_results(module, model, inputs)), "the module")
 
 
+def check_example(model: LSTM, runs: Sequence[Run]) -> None:
+    """Refuse a model that does not give what the module it was made from gave for these inputs.
+
+    This is computed by the reference, at once: a model need not be compiled to be loaded.
+
+    Raises
+    ------
+    UnsupportedModelError
+        If they do not agree.
+    """
+    for run in runs:
+        x = run.x if run.x.ndim == 3 or model.input_dtype == np.int64 else run.x[..., None]
+        x = np.ascontiguousarray(x, model.input_dtype)
+        ours = reference.predict(model.network, x, run.lengths)
+        results = [order for k in run.results for order in _orders(k)]
+        if run.lengths is not None and ours.ndim == 3:
+            results = [_up_to(k, run.lengths, ours.shape) for k in results]
+        _require(model, x, results, "the module", ours)
+
+
 def check_keras(keras_model: Any, model: LSTM, x: Any) -> None:
     """Refuse a model that does not give the same numbers as the Keras model it was made from.
 
@@ -145,7 +175,7 @@ def check_keras(keras_model: Any, model: LSTM, x: Any) -> None:
         live = type(keras_model).from_config(keras_model.get_config())  # the state stays as it is
         live.set_weights(keras_model.get_weights())
     result = live(inputs, training=False)
-    results = [_keras_array(part) for part in _leaves(result)]
+    results = [_keras_array(part) for part in leaves(result)]
     _require(model, inputs, results, "the Keras model")
 
 
@@ -174,9 +204,18 @@ def _inputs(model: LSTM, x: Any, what: str | Option) -> Array:
     return np.ascontiguousarray(array, model.dtype)
 
 
-def _require(model: LSTM, x: Array, results: list[Array], whose: str) -> None:
-    """Refuse the model unless one of the framework's results agrees with its own."""
-    ours = model.predict(x)
+def _require(
+    model: LSTM,
+    x: Array,
+    results: list[Array],
+    whose: str,
+    given: Array | None = None,
+) -> None:
+    """Refuse the model unless one of the framework's results agrees with its own, or those given.
+
+    Only a network of hints could be told to read something else.
+    """
+    ours = model.predict(x) if given is None else given
     found = _nearest(ours, results)
     if found is None:
         shapes = sorted({str(k.shape) for k in results})
@@ -191,11 +230,13 @@ def _require(model: LSTM, x: Array, results: list[Array], whose: str) -> None:
         f"the network does not compute what {whose} does: they are {found.largest:.3g} apart "
         f"({found}), and rounding in {model.dtype} explains only {allowed:.2g}"
     ]
-    for read in READS:
-        if read == model.read or model.return_sequences:
+    network = model.network
+    fixed = model.return_sequences or network.read_at == len(network.parts) or given is not None
+    for read in () if fixed else READS:
+        if read == model.read:
             continue
         try:
-            other = LSTM(model.layers, model.head, **model.options | {"read": read})
+            other = LSTM.from_network(network.reading(read))
         except UnsupportedModelError:  # with a mask, some are none
             continue
         nearest = _nearest(other.predict(x), results)
@@ -205,6 +246,27 @@ def _require(model: LSTM, x: Array, results: list[Array], whose: str) -> None:
     raise UnsupportedModelError(Message(*said))
 
 
+def _orders(result: Array) -> Iterator[Array]:
+    """A result with its axes in all orders, if it may be (N, T, K)."""
+    if result.ndim == 3:
+        yield from (result.transpose(order) for order in permutations(range(3)))
+    else:
+        yield result
+
+
+def _up_to(result: Array, lengths: Array, shape: tuple[int, ...]) -> Array:
+    """Outputs (N, T, K) in this shape, zero past each length, as those of a model are.
+
+    Those of padded sequences have the steps of the longest of them.
+    """
+    if result.ndim != 3 or result.shape != (shape[0], lengths.max(), shape[2]):
+        return result
+    cut = np.zeros(shape, result.dtype)
+    for row, length, whole in zip(cut, lengths, result, strict=True):
+        row[:length] = whole[:length]
+    return cut
+
+
 def _nearest(ours: Array, results: list[Array]) -> Distance | None:
     """Return the distance to the nearest result of our shape, not counting axes of length 1."""
     shape = [k for k in ours.shape if k != 1]
@@ -212,17 +274,6 @@ def _nearest(ours: Array, results: list[Array]) -> Distance | None:
     finite = [k for k in fitting if np.isfinite(k).any()]
     distances = [compare(ours, theirs) for theirs in finite or fitting]
     return min(distances, key=lambda k: np.inf if np.isnan(k.largest) else k.largest, default=None)
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """All tensors in what a model returned."""
-    if isinstance(value, Mapping):
-        value = tuple(value.values())
-    if isinstance(value, (tuple, list)):
-        for part in value:
-            yield from _leaves(part)
-    elif hasattr(value, "shape") and hasattr(value, "dtype"):
-        yield value
 
 
 def _keras_array(value: Any) -> Array:
@@ -271,7 +322,7 @@ def _run(torch: Any, module: Any, inputs: Any) -> list[Any]:
         output, (h_n, _) = module(inputs)
         directions = 2 if module.bidirectional else 1
         return [output, torch.cat(tuple(h_n[-directions:]), 1)]
-    return list(_leaves(module(inputs)))
+    return list(leaves(module(inputs)))
 
 
 def _widened(torch: Any, module: Any) -> Any:

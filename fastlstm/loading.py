@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
-from fastlstm.check import check_keras, check_module
+from fastlstm.check import check_example, check_keras, check_module
 from fastlstm.formats import json_models, tensors
 from fastlstm.formats.found import Found
 from fastlstm.formats.keras import reader as keras
 from fastlstm.formats.onnx import reader as onnx
 from fastlstm.formats.torch import files as torch
+from fastlstm.formats.torch.example import follow
 from fastlstm.formats.torch.hints import ACTIVATIONS, Hints
 from fastlstm.formats.torch.state_dict import network_of
 from fastlstm.formats.trust import WrongChoice
@@ -56,6 +57,7 @@ READERS: Final[dict[str, Reader]] = {
     ".pt": torch,
     ".pth": torch,
     ".ckpt": torch,
+    ".pt2": torch,  # which is refused, and why
 }
 
 
@@ -74,6 +76,7 @@ def load(
     ignore: str | Sequence[str] | None = None,
     chain: Literal["steps"] | None = None,
     skip: int | None = None,
+    parts: str | Sequence[str] | None = None,
     node: str | None = None,
     config: Any = None,
     dtype: Literal["float32", "float64"] | None = None,
@@ -90,7 +93,7 @@ def load(
         names of the weights; ``.pt``, ``.pth`` or ``.ckpt`` with a state_dict, a checkpoint, a
         whole module or TorchScript; ``.json`` of RTNeural, AIDA-X or GuitarML; ``.nam`` of
         Neural Amp Modeler; ``.onnx``; ``.keras`` or ``.h5``.
-    prefix, head, embedding, activation, activations, between, read, ignore, chain, skip
+    prefix, head, embedding, activation, activations, between, read, ignore, chain, skip, parts
         For files with torch's names, as in `from_torch`.
     return_sequences : bool, optional
         As in `from_torch`. The default is False, but True for ``.json`` files with torch's names,
@@ -140,6 +143,7 @@ def load(
         "ignore": ignore,
         "chain": chain,
         "skip": skip,
+        "parts": parts,
         "node": node,
         "config": config,
         "dtype": dtype,
@@ -179,7 +183,8 @@ def _reader(path: Path) -> Reader:
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise ValueError(
-            f"{path}: expected a model file of kind {', '.join(READERS)}, got {suffix!r}"
+            f"{path}: expected a model file of kind {', '.join(k for k in READERS if k != '.pt2')}"
+            f", got {suffix!r}"
         )
     return READERS[suffix]
 
@@ -203,13 +208,18 @@ def from_torch(
     ignore: str | Sequence[str] = (),
     chain: Literal["steps"] | None = None,
     skip: int = 0,
+    parts: str | Sequence[str] = (),
     check: Any = None,
+    example: Any = None,
 ) -> LSTM:
     """Make a model from a torch module or from tensors with torch's names.
 
     The model takes ``(N, T, I)`` whatever the module's ``batch_first`` is, and dropout is inactive,
-    as in ``eval()`` mode. What a ``forward`` does with the weights cannot be seen from outside: the
-    hints say it, and `check` compares.
+    as in ``eval()`` mode.
+
+    With an `example` of its inputs, a module needs no hints: its own ``forward`` is followed. The
+    weights alone do not say what a ``forward`` does with them; the hints say it, and `check`
+    compares.
 
     Parameters
     ----------
@@ -257,6 +267,13 @@ def from_torch(
         something else.
     skip : int
         How many of the inputs are added to the head's outputs.
+    parts : sequence of str, optional
+        All that is computed, in order, for a model with more than an LSTM and a head:
+        ``["conv(stride=1, padding=1, dilation=1, groups=1)", "bn(epsilon=1e-5)", "relu",
+        "max_pool(2)", "lstm", "last", "fc"]``. Each is a name of weights, an activation, a pooling
+        or what is read; `docs/models.md` has the list. What the weights do not say stands in
+        brackets; a whole module says it itself. Takes the place of all other hints but `ignore` and
+        `activations`.
     check : array (N, T, I) or tensor, optional
         Inputs (ids (N, T) with an `embedding`) on which the module itself is run as well, in
         ``eval()`` mode. The network has to give the same numbers, up to 16 times the error of
@@ -265,6 +282,16 @@ def from_torch(
         its training mode is restored afterwards. If it returns several outputs, one of them has to
         agree. Use several sequences of several steps: after a single step, most choices give the
         same result.
+    example : array (N, T, I) or tensor, or (x, lengths), optional
+        Inputs as the module itself takes them: time first if it does, channels first, ids (N, T),
+        or a tuple of padded sequences and their lengths for a ``forward(x, lengths)``. Its
+        ``forward`` is then traced by torch's ONNX exporter, in ``eval()`` mode, and the network is
+        what it computes, including functions such as ``torch.relu`` and ``out[:, -1]``. The module
+        remains as it is. Needs the package onnx, and takes no hint. The network takes any number of
+        sequences; it takes any number of steps if the module does, and if no code of the module
+        decides by it (``if x.size(1) > 100``), and otherwise that of the example alone. It is
+        always compared with the module, as by `check`: on up to 64 sequences of the example, and
+        at other sizes.
 
     Returns
     -------
@@ -273,19 +300,26 @@ def from_torch(
     Raises
     ------
     UnsupportedModelError
-        For a GRU or plain RNN, a custom class in place of `nn.LSTM`, weight_norm, a normalisation,
-        convolution or attention, or a dtype that is not a float of 16, 32 or 64 bits; for a module
-        that holds more than an LSTM, its embedding and its head, such as a ReLU that no hint
+        For a module that is not computed, or does not give the network's numbers; its `example`
+        says where. For code of a module that decides by numbers of its inputs. Without an
+        `example`, for a GRU or plain RNN, a custom class in place of `nn.LSTM`, weight_norm, an
+        attention, a normalisation or convolution that `parts` does not name, or a dtype that is
+        not a float of 16, 32 or 64 bits; for a module that holds more than an LSTM, its embedding
+        and its head, such as a ReLU that no hint
         names; and if `check` finds other numbers.
     ValueError
         If the LSTM or the head is missing or ambiguous (the candidates are listed), if `read` is
         needed, if weights would be left out, or if shapes do not fit.
     TypeError
-        If the first argument is of another type, a weight is masked, or an argument is misspelt.
+        If the first argument is of another type, a weight is masked, or an argument is misspelt;
+        if there are hints beside an `example`.
+    ImportError
+        If the package onnx is needed and not installed.
 
     Examples
     --------
-    >>> model = from_torch(module, head="fc", check=x)  # doctest: +SKIP
+    >>> model = from_torch(module, example=x)  # doctest: +SKIP
+    >>> model = from_torch(module.state_dict(), head="fc")  # doctest: +SKIP
     """
     hints = Hints(
         prefix=prefix,
@@ -299,11 +333,25 @@ def from_torch(
         chain=chain,
         return_sequences=return_sequences,
         skip=skip,
+        parts=parts,
     )
-    try:
-        model = _model(network_of(module_or_state_dict, hints))
-    except WrongChoice as error:
-        raise ValueError(message_of(error)) from None
+    if example is not None:
+        if given := hints.given:
+            raise TypeError(
+                Message(
+                    Option("example"),
+                    ": the module's own forward is followed, which takes no hint; got ",
+                    *separated(given),
+                )
+            )
+        followed = follow(module_or_state_dict, example)
+        model = _model(Found(followed.network))
+        check_example(model, followed.runs)
+    else:
+        try:
+            model = _model(network_of(module_or_state_dict, hints))
+        except WrongChoice as error:
+            raise ValueError(message_of(error)) from None
     if check is not None:
         check_module(module_or_state_dict, model, check)
     return model

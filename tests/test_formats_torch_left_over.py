@@ -94,7 +94,7 @@ def test_layers_that_are_not_computed_are_never_left_out(what, hints):
     named = tensors(root="lstm.") | weights | fc()
     with pytest.raises(UnsupportedModelError, match=said) as caught:
         from_torch(named, **hints)
-    assert "from_torch(" not in str(caught.value)  # there is no line that would mend it
+    assert "from_torch(model" not in str(caught.value)  # there is no line that would mend it
     module = next(iter(weights)).partition(".")[0]
     model = from_torch(named, **{"head": "fc"} | hints, ignore=module)
     assert set(model.unused) == set(weights)
@@ -172,7 +172,7 @@ def test_no_line_for_what_may_stand_in_front():
     for what, named in ways.items():
         with pytest.raises(ValueError, match=r"\. Dense layers behind the LSTM, each") as caught:
             from_torch(named)
-        assert "from_torch(" not in str(caught.value), what
+        assert "from_torch(model" not in str(caught.value), what
 
 
 def test_lines_for_what_may_be_an_embedding_or_a_head():

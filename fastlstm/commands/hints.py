@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HINTS", "add_hints", "given_hints", "load_model", "name_unused"]
 
-READS = ("final", "last", "max", "mean")
+READS = ("final", "last", "max", "mean", "sum")
 # What argparse is told about each. `load` also takes `dtype`; but the --dtype of a command means
 # something else: the dtype to compute in, whatever the model.
 HINTS: dict[str, dict[str, Any]] = {
@@ -46,7 +46,7 @@ HINTS: dict[str, dict[str, Any]] = {
     "read": {
         "choices": READS,
         "help": "what the head reads of a sequence; required if there are two directions: final is "
-        "torch.cat([h_n[-2], h_n[-1]], 1), last is out[:, -1], max and mean are over the steps",
+        "torch.cat([h_n[-2], h_n[-1]], 1), last is out[:, -1], the others are over the steps",
     },
     "return_sequences": {
         "action": "store_true",
@@ -65,6 +65,13 @@ HINTS: dict[str, dict[str, Any]] = {
         "and a decoder",
     },
     "skip": {"type": int, "metavar": "N", "help": "add the first N inputs to the outputs"},
+    "parts": {
+        "nargs": "+",
+        "metavar": "PART",
+        "help": "all that is computed, in order, instead of the hints above: names of weights, "
+        "activations, poolings and what is read, such as 'conv(stride=1, padding=1, dilation=1, "
+        "groups=1)' relu 'max_pool(2)' lstm last fc",
+    },
     "node": {"metavar": "NAME", "help": "take this LSTM operator of an ONNX graph by itself"},
     "config": {
         "type": Path,

@@ -276,6 +276,21 @@ class Network(Weights):
         return lengths if found is None else found
 
     @lazy
+    def step_limits(self) -> tuple[int, int | None]:
+        """The fewest and the most steps of the sequences that it takes, of those that have some.
+
+        There is no most if it is None; both are 0 if it takes no sequence at all.
+        """
+        if self.keeps_steps:
+            return 1, None
+        unlimited = not self.steps(np.array([1 << 24])).refused[0]
+        for most in (1 << 8, 1 << 12, 1 << 16, 1 << 20):
+            taken = np.flatnonzero(~self.steps(np.arange(1, most + 1)).refused) + 1
+            if taken.size and (unlimited or taken[-1] < most):
+                return int(taken[0]), None if unlimited else int(taken[-1])
+        return 0, 0
+
+    @lazy
     def state_sizes(self) -> tuple[StateSizes, ...]:
         """The sizes of every recurrent layer's state."""
         return tuple(
@@ -339,6 +354,12 @@ class Network(Weights):
             )
         if not self.masks:
             return
+        for i, part in enumerate(self.parts):
+            if isinstance(part, StepSoftmax | From | Join):
+                raise UnsupportedModelError(
+                    f"part {i}, {type(part).__name__}: with a mask, its outputs are not computed "
+                    "for every step"
+                )
         top = self.recurrent[-1]
         if isinstance(top, Layer) and top.direction != "forward":
             raise UnsupportedModelError(

@@ -23,6 +23,7 @@ from fastlstm.formats.archives import open_archive, read_member
 from fastlstm.formats.budget import charge, lent
 from fastlstm.formats.floats import from_bfloat16
 from fastlstm.formats.found import Found
+from fastlstm.formats.torch.advice import EXPORTED
 from fastlstm.formats.torch.hints import HINTS, Hints
 from fastlstm.formats.torch.pickles import PERSISTENT, read_pickle
 from fastlstm.formats.torch.stand_ins import Named, Stranger, Unread, numpys, settled
@@ -220,6 +221,8 @@ def _content(file: IO[bytes]) -> Mapping[str, Any] | Holder:
 def _from_archive(file: IO[bytes]) -> Any:
     """A file of torch 1.6 or later, or a TorchScript archive."""
     archive, members = open_archive(file)
+    if any(name.endswith(("/models/model.json", "exported_program.json")) for name in members):
+        raise UnsupportedModelError(EXPORTED)
     tops = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
     if len(tops) != 1 or tops[0].count("/") != 1:
         raise ModelFormatError("expected one data.pkl in the archive")

@@ -31,6 +31,7 @@ class Hints(NamedTuple):
     chain: str | None = None
     return_sequences: bool = False
     skip: int = 0
+    parts: Names = ()
 
     def checked(self) -> Hints:
         """Return the hints, checked, with all sequences as lists.
@@ -51,6 +52,7 @@ class Hints(NamedTuple):
             raise WrongChoice(Message(Option("chain"), wanted))
         _require_text("prefix", self.prefix, several=True)
         _require_text("ignore", self.ignore, several=True)
+        _require_text("parts", self.parts, several=True)
         _require_text("embedding", self.embedding or "", several=False)
         return self._replace(
             prefix=self.prefix if isinstance(self.prefix, str) else list(self.prefix),
@@ -58,6 +60,7 @@ class Hints(NamedTuple):
             activations=_as_tuple(self.activations),
             ignore=self.ignore if isinstance(self.ignore, str) else list(self.ignore),
             return_sequences=every,
+            parts=[self.parts] if isinstance(self.parts, str) else list(self.parts),
         )
 
     @property
@@ -80,9 +83,13 @@ class Hints(NamedTuple):
 
     def line(self, **change: Any) -> Line:
         """The caller's own line with hints changed."""
+        return Line(self.given, change)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The hints that are not left at their defaults, by name."""
         default = Hints()
-        given = {k: v for k, v in self._asdict().items() if _is_given(v, getattr(default, k))}
-        return Line(given, change)
+        return {k: v for k, v in self._asdict().items() if _is_given(v, getattr(default, k))}
 
 
 HINTS: Final = Hints._fields

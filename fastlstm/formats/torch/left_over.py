@@ -7,6 +7,7 @@ from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.torch.advice import follow_it
 from fastlstm.formats.torch.hints import Hints
 from fastlstm.formats.torch.modules import kind_of, parents_of, tail_of
 from fastlstm.formats.torch.unused import Group
@@ -32,19 +33,20 @@ class Place(NamedTuple):
     modules: Mapping[str, Any]
 
 
-def which_read(hints: Hints) -> Message:
+def which_read(hints: Hints, modules: Mapping[str, Any]) -> Message:
     """Ask what the head of two directions reads, with the torch code that each answer means."""
     return Message(
         "the weights do not say what the head of a bidirectional LSTM reads, and it changes every "
         "number; the code that trained them does: ",
         *_readings(hints),
-        ". (",
+        " (",
         Option("read", "max"),
         " and ",
         Option("read", "mean"),
         " are those of out over its steps, ",
         Option("return_sequences", True),
-        " is fc(out) at every step; nothing else is computed.)",
+        " is fc(out) at every step)",
+        *follow_it(modules),
     )
 
 
@@ -79,6 +81,8 @@ def refuse_left_over(groups: list[Group], hints: Hints, place: Place) -> None:
             "outputs, may be left out by name, with "
         )
     said.append(Option("ignore"))
+    if not hints.alone:
+        said += follow_it(place.modules, [group.what for group in groups])
     if strange and not hints.alone:
         raise UnsupportedModelError(Message(*said))
     # without any hint, the caller has not made a choice yet

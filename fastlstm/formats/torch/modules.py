@@ -10,16 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from fastlstm.errors import UnsupportedModelError
+from fastlstm.formats.torch.advice import follow_it
 from fastlstm.formats.torch.names import dense_from, shortened
-from fastlstm.messages import Message, Option
+from fastlstm.messages import Line, Message, Option
 from fastlstm.network.activations import LINEAR, Activation, as_activation
 from fastlstm.network.dense import SOFTMAX, Dense
 
 __all__ = [
     "Piece",
     "activation_named",
+    "activation_of",
     "check_embedding",
     "check_lstm",
+    "is_inert",
+    "is_torchs",
     "kind_of",
     "parents_of",
     "refuse_in_front",
@@ -52,7 +56,7 @@ def kind_of(module: Any) -> str:
     return str(getattr(module, "original_name", type(module).__name__))
 
 
-def _is_torchs(module: Any) -> bool:
+def is_torchs(module: Any) -> bool:
     """Whether its class is torch's own: another of the same name may compute anything."""
     home = getattr(module, "qualified_name", type(module).__module__)
     if str(home).startswith("torch.jit."):  # of what was scripted or traced
@@ -60,8 +64,8 @@ def _is_torchs(module: Any) -> bool:
     return str(home).removeprefix("__torch__.").startswith("torch.")
 
 
-def _is_inert(module: Any) -> bool:
-    return bool(_INERT.fullmatch(kind_of(module))) and _is_torchs(module)
+def is_inert(module: Any) -> bool:
+    return bool(_INERT.fullmatch(kind_of(module))) and is_torchs(module)
 
 
 def activation_named(value: Any) -> Activation | str:
@@ -98,7 +102,7 @@ _ACTIVATIONS: Final[dict[str, Callable[[Any], Activation | None]]] = {
 }
 
 
-def _activation_of(name: str, module: Any, every_step: bool) -> Activation | str | None:
+def activation_of(name: str, module: Any, every_step: bool) -> Activation | str | None:
     """What an activation module computes; None if it is not an activation.
 
     Raises
@@ -107,7 +111,7 @@ def _activation_of(name: str, module: Any, every_step: bool) -> Activation | str
         If this version does not compute its options, or they are not known.
     """
     kind = kind_of(module)
-    if not _is_torchs(module) or (kind != "Softmax" and kind not in _ACTIVATIONS):
+    if not is_torchs(module) or (kind != "Softmax" and kind not in _ACTIVATIONS):
         return None
     try:
         if kind == "Softmax":
@@ -138,21 +142,22 @@ def tail_of(modules: Modules, name: str, every_step: bool) -> tuple[list[Piece],
         If there is another module among them.
     """
     kind = kind_of(modules[name])
-    if kind in _LAYERS and _is_torchs(modules[name]):
+    if kind in _LAYERS and is_torchs(modules[name]):
         return [Piece(name, _LAYERS[kind])], {name}
-    if kind != "Sequential" or not _is_torchs(modules[name]):
+    if kind != "Sequential" or not is_torchs(modules[name]):
         raise UnsupportedModelError(
             Message(
                 Option("head", name),
                 f" is a {kind}: this version computes a {' or '.join(_LAYERS)}, or a Sequential "
                 "of these and activations",
+                *follow_it(modules, [kind]),
             )
         )
     tail: list[Piece] = []
     seen = {name}
     for child in (k for k in modules if k.rpartition(".")[0] == name and k != name):
         kind = kind_of(modules[child])
-        activation = _activation_of(child, modules[child], every_step)
+        activation = activation_of(child, modules[child], every_step)
         if activation is not None:
             _append(tail, Piece(None, None, activation))
         elif kind in _LAYERS or kind == "Sequential":
@@ -160,10 +165,13 @@ def tail_of(modules: Modules, name: str, every_step: bool) -> tuple[list[Piece],
             for piece in inner:
                 _append(tail, piece)
             seen |= inner_seen
-        elif not _is_inert(modules[child]):
+        elif not is_inert(modules[child]):
             raise UnsupportedModelError(
-                f"{child} is a {kind}: behind an LSTM this version computes "
-                f"{', '.join(_LAYERS)} and activations"
+                Message(
+                    f"{child} is a {kind}: behind an LSTM this version computes "
+                    f"{', '.join(_LAYERS)} and activations",
+                    *follow_it(modules, [kind]),
+                )
             )
         seen.add(child)
     return tail, seen
@@ -192,7 +200,7 @@ def check_lstm(modules: Modules, root: str) -> None:
     if kind in ("GRU", "GRUCell", "RNN", "RNNCell"):
         cell = "a GRU" if kind.startswith("GRU") else "a plain RNN"
         raise UnsupportedModelError(f"layer 0 is {cell}, not an LSTM: {root or 'it'} is a {kind}")
-    if kind not in ("LSTM", "LSTMCell") or not _is_torchs(module):
+    if kind not in ("LSTM", "LSTMCell") or not is_torchs(module):
         raise UnsupportedModelError(
             f"{root.removesuffix('.') or 'the module'} is a {kind}, not torch's nn.LSTM, and may "
             "compute something else; if it does not, pass its state_dict()"
@@ -210,7 +218,7 @@ def check_embedding(modules: Modules, name: str) -> None:
     if name not in modules:
         return
     kind = kind_of(modules[name])
-    if kind != "Embedding" or not _is_torchs(modules[name]):
+    if kind != "Embedding" or not is_torchs(modules[name]):
         raise UnsupportedModelError(
             Message(
                 Option("embedding", name),
@@ -227,7 +235,7 @@ def check_embedding(modules: Modules, name: str) -> None:
 def _is_named(module: Any, hint: Activation | str) -> bool:
     """Whether a module is the activation that the caller has named."""
     kind = kind_of(module)
-    if not _is_torchs(module):
+    if not is_torchs(module):
         return False
     try:
         if kind == "Softmax":
@@ -278,11 +286,11 @@ def refuse_modules(modules: Modules, mine: set[str], hinted: Sequence[Activation
         If there are some.
     """
     rest = _unnamed(
-        {name: k for name, k in modules.items() if name not in mine and not _is_inert(k)}, hinted
+        {name: k for name, k in modules.items() if name not in mine and not is_inert(k)}, hinted
     )
     if not rest:
         return
-    said: list[str | Option] = [
+    said: list[str | Option | Line] = [
         f"the module computes more than an LSTM and a dense head: {_listed(rest)}"
     ]
     kinds = [k.lower() for k in rest.values() if k in _ACTIVATIONS or k == "Softmax"]
@@ -298,6 +306,7 @@ def refuse_modules(modules: Modules, mine: set[str], hinted: Sequence[Activation
         ". Only modules of another branch, which are not on the way from the inputs to the "
         "outputs, may be left out by name, with ",
         Option("ignore"),
+        *follow_it(modules, rest.values()),
     ]
     raise UnsupportedModelError(Message(*said))
 
@@ -320,7 +329,7 @@ def refuse_in_front(modules: Modules, behind: set[str]) -> None:
     rest = {
         name: kind_of(module)
         for name, module in modules.items()
-        if not _is_inert(module) and not any(parent in behind for parent in parents_of(name))
+        if not is_inert(module) and not any(parent in behind for parent in parents_of(name))
     }
     if rest:
         raise UnsupportedModelError(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.budget import charge
-from fastlstm.formats.torch.state import Holder
+from fastlstm.formats.torch.state import Holder, is_option
 
 __all__ = ["DType", "Named", "Pickled", "Stranger", "Unread", "numpys", "settled"]
 
@@ -197,11 +197,7 @@ def _settled(stranger: Stranger) -> Any:
         return stranger.items or stranger
     state = stranger.state
     # Whatever else a module has, such as tensors that are no parameters, its state_dict lacks.
-    attributes = {
-        name: value
-        for name, value in state.items()
-        if isinstance(value, (str, int, float, type(None)))
-    }
+    attributes = {name: value for name, value in state.items() if is_option(value)}
     buffers, fleeting = state.get("_buffers"), state.get("_non_persistent_buffers_set")
     for named in (state["_parameters"], buffers if _names(buffers) else {}, state["_modules"]):
         attributes.update((name, value) for name, value in named.items() if value is not None)

@@ -10,11 +10,17 @@ from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.budget import charge
 from fastlstm.formats.trust import Tensors
 
-__all__ = ["Holder", "parts_of"]
+__all__ = ["Holder", "is_option", "parts_of"]
 
 MAX_DEPTH = 16  # of mappings inside of mappings
 MAX_NAME = 4096  # letters of a full name
 AGAIN = 4  # more steps for each part of what is there twice
+
+
+def is_option(value: Any) -> bool:
+    """Whether an attribute of a module in a file is one of its options, such as a kernel's size."""
+    parts = value if isinstance(value, tuple) and len(value) < 8 else (value,)
+    return all(isinstance(part, (str, int, float, type(None))) for part in parts)
 
 
 class Holder:
@@ -34,7 +40,7 @@ class Holder:
 
     def __getattr__(self, name: str) -> Any:
         value = self.__dict__.get("attributes", {}).get(name, self)
-        if not isinstance(value, (str, int, float, type(None))):
+        if not is_option(value):
             raise AttributeError(f"no {name}")
         return value
 

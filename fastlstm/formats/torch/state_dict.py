@@ -13,6 +13,8 @@ import numpy as np
 
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.found import Found
+from fastlstm.formats.torch.advice import follow_it
+from fastlstm.formats.torch.chain import chain_of
 from fastlstm.formats.torch.hints import Hints, refuse_decoder
 from fastlstm.formats.torch.left_over import Place, names_before, refuse_left_over, which_read
 from fastlstm.formats.torch.modules import (
@@ -56,7 +58,10 @@ def network_of(source: Any, hints: Hints) -> Found:
     TypeError, ValueError, UnsupportedModelError
         As `fastlstm.from_torch`.
     """
-    model = _Model(source, hints.checked())
+    hints = hints.checked()
+    if hints.parts:
+        return chain_of(source, hints)
+    model = _Model(source, hints)
     model.take_lstms()
     if hints.embedding is not None:
         model.take_embedding(hints.embedding)
@@ -88,8 +93,11 @@ class _Model:
 
     def take_lstms(self) -> None:
         """The LSTM, or the chain of them."""
-        self.roots = find_lstms(self.tensors, self.hints.prefix)
-        refuse_decoder(self.hints.prefix, self.hints.chain)
+        try:
+            self.roots = find_lstms(self.tensors, self.hints.prefix)
+            refuse_decoder(self.hints.prefix, self.hints.chain)
+        except WrongChoice as error:
+            raise WrongChoice(Message(message_of(error), *follow_it(self.modules))) from None
         for root in self.roots:
             check_lstm(self.modules, root)
             self.layers += layers_from(self.tensors, root, self.of_cell)
@@ -236,7 +244,7 @@ class _Model:
             read = hints.read
             if denses and self.place.both and read is None:
                 if not hints.return_sequences:
-                    raise WrongChoice(which_read(hints))
+                    raise WrongChoice(which_read(hints, self.modules))
                 read = "last"  # a call that asks for one output gets that of the last step
             return Network.of(
                 self.layers, denses, hints.return_sequences, read=read or "final", skip=hints.skip
