@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from bench import networks, trace
+from bench import trace
 from bench.compare import command as compare
 from bench.loop import command as loop
+from bench.networks import command as networks
 from bench.scoring import command as score
 
 COMMANDS: dict[str, ModuleType] = {

@@ -224,14 +224,14 @@ class _Run:
     def at_every_step(self, n_parts: int, left_out: int | None = None) -> Array:
         """Return the sequences that the first parts give, with zeros past each length.
 
-        There are as many steps as the parts would give of sequences without padding.
+        There are as many steps as the parts would give of a sequence of all T steps, or more.
         """
         value = self.through(n_parts, left_out)
         assert value.lengths is not None
         padded = Steps(self.network.parts[:n_parts], np.array([self.x.shape[1]]))
         of_all = padded.value(n_parts - 1 if left_out is None else left_out - 1)
         T = value.numbers.shape[1]
-        if of_all is not None and not padded.refused:
+        if of_all is not None:
             T = max(T, int(of_all[0]))
         whole = np.zeros((len(self.x), T, value.numbers.shape[2]), value.numbers.dtype)
         whole[:, : value.numbers.shape[1]] = value.numbers

@@ -222,6 +222,9 @@ WITH_PARTS: dict[str, Callable[[Maker], LSTM]] = {
         m.dense(5, 3),
         every=True,
     ),
+    "autoencoder, last step": lambda m: chain(
+        m.both(3, 5), Read("last"), Repeat(4), m.layer(10, 4), m.dense(4, 3), every=True
+    ),
     "autoencoder, both": lambda m: chain(
         m.both(3, 5), Read(), m.dense(10, 4, "relu"), Repeat(7), m.both(4, 4), m.dense(8, 3)
     ),
@@ -371,6 +374,15 @@ WITH_PARTS: dict[str, Callable[[Maker], LSTM]] = {
         m.layer(9, 5),
         Read(),
         m.dense(5, 1),
+    ),
+    "last steps side by side": lambda m: chain(
+        m.both(3, 5),
+        Read("last"),
+        From(-1),
+        m.layer(3, 4, direction="reverse"),
+        Read("last"),
+        Join("concatenate", (1, 4)),
+        m.dense(14, 2),
     ),
     "layers side by side": lambda m: chain(
         m.layer(3, 5),

@@ -10,19 +10,24 @@ from bench_results import cells, missed, result, timed, workload_row
 from helpers import some_of
 
 from bench import __main__ as bench
-from bench import networks, show
+from bench import show
 from bench.harness import accuracy
 from bench.harness.engines import ENGINES
 from bench.harness.internals import predict_by_reference
-from bench.networks import KINDS, NetworkWorkload
-from fastlstm import Bidirectional, Embedding
+from bench.harness.onnx_graph import WRITERS, input_layout, model_bytes
+from bench.harness.parts import Activate, Join, Network, Read, Repeat, called, operations
+from bench.harness.ways import laid_out
+from bench.networks import command as networks
+from bench.networks.kinds import KINDS, NetworkWorkload
+from fastlstm import LSTM, Bidirectional, Embedding
+from fastlstm.network.steps import Slice
 
 
 def small(name, dtype="float64", N=5):
     return NetworkWorkload(name, N, 6, 3, 8, KINDS[name].sizes[4], dtype)
 
 
-@pytest.mark.parametrize("name", some_of(KINDS, "bidir_tag", "embedding"))
+@pytest.mark.parametrize("name", some_of(KINDS, "bidir_tag", "embedding", "attention"))
 @pytest.mark.parametrize("label", ["fastlstm", "NumPy"])
 def test_an_engine_agrees_with_the_reference(label, name):
     workload = small(name)
@@ -39,6 +44,9 @@ def test_each_network_is_of_its_kind(name):
     """Its results are not those of the plain network, but for an embedding's vectors."""
     workload = small(name)
     x, model, plain = workload.inputs(), workload.model(), workload.plain()
+    if plain is None:
+        assert not model.network.usual
+        return
     assert not any(isinstance(k, Bidirectional | Embedding) for k in plain.layers)
     found = predict_by_reference(model, x)
     other = predict_by_reference(plain, workload.plain_inputs(x))
@@ -71,6 +79,62 @@ def test_the_work_of_a_network():
     assert projection.plain_flops == projection.steps * 8 * 8 * (3 + 8)
 
 
+def test_the_work_of_whole_networks():
+    def work(name):
+        found = small(name)
+        assert found.flops == found.N * operations(found.model(), found.T)
+        return found.flops / (2 * found.N)
+
+    # T, I, H = 6, 3, 8
+    assert work("cnn_lstm") == 2 * 8 * 5 * 3 + 1 * 4 * 8 * (8 + 8) + 8 * 6
+    assert work("cnn_bilstm") == 6 * (8 * 3 * (3 + 8) + 2 * 4 * 8 * (8 + 8) + 16 * 30)
+    up, down = 4 * 4 * (4 + 4) + 4 * 8 * (4 + 8) + 8 * 3, 4 * 8 * (3 + 8) + 4 * 4 * (8 + 4)
+    assert work("autoencoder") == 6 * (up + down)
+    assert work("attention") == 6 * (2 * 4 * 8 * (3 + 8) + 16 * 8 + 8) + 16
+    assert work("layer_norm") == 6 * 4 * 8 * (3 + 8 + 8 + 8)
+
+
+def test_the_parts_of_a_call():
+    """What is read at last is a part, and is left out where every step is wanted."""
+
+    def names(name):
+        return [type(part).__name__ for part in called(small(name).model())]
+
+    assert names("bidir_tag") == ["Bidirectional"]
+    assert names("bidir_last") == ["Bidirectional", "Read"]
+    assert names("autoencoder")[2:4] == ["Read", "Repeat"]
+    assert {type(part) for name in KINDS for part in called(small(name).model())} == {*WRITERS} - {
+        Activate
+    }
+
+
+def test_a_convolution_gets_its_input_steps_last():
+    assert input_layout(small("cnn_lstm").model()) == "NKT"
+    assert input_layout(small("bidir_tag").model()) == "TNK"
+    x = np.arange(24).reshape(2, 3, 4)
+    assert laid_out(x, "NKT").tolist() == x.swapaxes(1, 2).tolist()
+    assert laid_out(x, "TNK").tolist() == x.swapaxes(0, 1).tolist()
+    assert laid_out(x[:, :, 0], "TNK").tolist() == x[:, :, 0].T.tolist()
+
+
+def test_what_is_not_written_is_refused():
+    """The table then says `-`; a part is never left out."""
+    pytest.importorskip("onnx")
+    model = small("layer_norm").model()
+    parts = model.network.parts
+    sliced = LSTM.from_network(Network([parts[0], Slice(1, None), *parts[1:]]))
+    with pytest.raises(NotImplementedError, match="Slice is not written"):
+        model_bytes(sliced, 5, 6)
+    curved = LSTM.from_network(Network([*parts, Activate("gelu")]))
+    with pytest.raises(NotImplementedError, match="gelu is not written"):
+        model_bytes(curved, 5, 6)
+    with pytest.raises(NotImplementedError, match="nothing but layers of one direction"):
+        model_bytes(model, 5, 6, state=True)
+    twice = [parts[0], Read("final"), Repeat(6), Join("add", (0, 2)), *parts[2:]]
+    with pytest.raises(NotImplementedError, match="last states beside outputs of every step"):
+        model_bytes(LSTM.from_network(Network(twice)), 5, 6)
+
+
 # --- costs, goals, tables ----------------------------------------------------------------------
 
 
@@ -99,6 +163,13 @@ def test_a_cost_has_a_goal(name, own, wanted):
     (goal,) = networks.goals(found(stored_row(name, own, 1.0)))
     assert (goal.wanted, goal.met) == (wanted, False)
     assert not missed(networks, found(stored_row(name, 0.9 * own, 1.0)))
+
+
+def test_a_whole_network_has_a_goal_beside_the_best_other_engine():
+    row = stored_row("attention", 1.0, {"failed": "not asked"}, PyTorch=1.4, JAX=3.0)
+    (goal,) = networks.goals(found(row))
+    assert (goal.what, goal.wanted, goal.met) == ("attention: against PyTorch", ">= 1.5 x", False)
+    assert not missed(networks, found(stored_row("attention", 0.9, {"failed": ""}, PyTorch=1.4)))
 
 
 def test_a_cost_is_taken_within_each_round():

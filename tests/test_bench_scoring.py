@@ -14,11 +14,9 @@ from bench_results import cells, result, timed, workload_row
 from bench import __main__ as bench
 from bench.harness import accuracy, limits, own, resident, run, turns
 from bench.harness.engines import ENGINES
-from bench.harness.onnx_graph import model_bytes
 from bench.rivals import onnx_runtime
 from bench.scoring import command, files, memory, report
 from bench.scoring.files import FileWorkload
-from fastlstm import LSTM, Dense
 
 NPY, PARQUET = (FileWorkload(name, 50, 6, 1, 4, 1, "float32") for name in ("npy_32", "parquet_32"))
 EITHER = pytest.mark.parametrize("workload", [NPY, PARQUET], ids=lambda workload: workload.name)
@@ -128,16 +126,6 @@ def test_onnx_runtime_scores_chunks(workload, tmp_path, monkeypatch):
     call, settings = ENGINES["ONNX Runtime, chunks"].build(workload, workload.write(tmp_path), 1)
     np.testing.assert_allclose(call(), exact(workload), rtol=0, atol=1e-6)
     assert settings in ("1 threads, chunks of 7", "1 threads, chunks of 20")
-
-
-def test_a_head_that_is_not_written_is_refused():
-    model = NPY.model()
-    curved = LSTM(model.layers, Dense(np.ones((1, 4), "f"), np.zeros(1, "f"), activation="tanh"))
-    with pytest.raises(NotImplementedError, match="a head with an activation"):
-        model_bytes(curved, "N", 6)
-    every = LSTM(model.layers, model.head, True)
-    with pytest.raises(NotImplementedError, match="anything but the last states"):
-        model_bytes(every, "N", 6)
 
 
 def test_of_a_long_file_only_some_sequences_are_timed_with_onnx_runtime():

@@ -27,7 +27,7 @@ def test_ways_that_differ_are_refused():
 def test_large_batches_are_cut_into_equal_slices():
     assert ways.slice_size(100_000) == 1_000
     assert ways.slice_size(8_192) == 1_024
-    assert ways.slice_size(8_191) is None
+    assert ways.slice_size(2_047) is None
 
 
 def test_slices_at_once_are_one_a_thread_or_small_ones():

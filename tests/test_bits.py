@@ -379,7 +379,9 @@ def test_a_tile_of_every_kind_is_used(dtype):
     """Some number of rows of some network is fastest in each kind of tile."""
     used = set()
     for size in (1, 4, 8, 20, 40, 64, 128, 200):
-        (stack,) = (k.of for k in make_chain(make_model(1 if size == 1 else 16, (size,), 0, dtype).layers))
+        (stack,) = (
+            k.of for k in make_chain(make_model(1 if size == 1 else 16, (size,), 0, dtype).layers)
+        )
         for n in range(1, 300):
             for threads in (1, 2):
                 used.add(cost.choose_tile(stack, n, threads, False).kind)

@@ -7,9 +7,12 @@ import math
 import numpy as np
 import pytest
 from model_files import random, tensors
+from networks import Maker, chain
 
 from fastlstm import LSTM, UnsupportedModelError, from_keras, from_torch, reference
-from fastlstm.check import allowed_error, check_keras, compare, verify
+from fastlstm.check import _require, allowed_error, check_keras, compare, verify
+from fastlstm.network.reading import Read
+from fastlstm.network.steps import Flatten
 
 pytestmark = pytest.mark.usefixtures("few_kernels")
 
@@ -50,6 +53,18 @@ def test_what_float32_explains():
     wide = model.astype("float64")
     assert allowed_error(wide, x, y) < 1e-13
     assert allowed_error(wide, x, y, np.float32) == pytest.approx(allowed, rel=0.5)
+
+
+def test_what_would_agree_is_said_of_networks_of_any_parts():
+    make = Maker(0, "float64")
+    model = chain(make.conv(3, 4, 2), make.layer(4, 5), Read(), make.norm(5))
+    x = random(5, 20, 3)
+    other = LSTM.from_network(model.network.reading("max")).predict(x)
+    with pytest.raises(UnsupportedModelError, match='; they agree with read="max"'):
+        _require(model, x, [other], "the model")
+    flat = chain(make.layer(3, 4), Flatten(20))
+    with pytest.raises(UnsupportedModelError, match="rounding in float64 explains only"):
+        _require(flat, x, [flat.predict(x) + 1], "the model")
 
 
 # --- torch ----------------------------------------------------------------------------------

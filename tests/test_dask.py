@@ -29,6 +29,9 @@ from networks import MASKED, NETWORKS, Maker, make_network, make_values
 
 from fastlstm import LSTM, Dense, Layer
 from fastlstm.engine.run import engine as run
+from fastlstm.network.network import Network
+from fastlstm.network.reading import Read
+from fastlstm.network.steps import Flatten
 
 ROOT = Path(__file__).resolve().parents[1]
 N, T = 29, 11
@@ -121,6 +124,26 @@ def test_nothing_to_score(shape, every, model):
     for lazy in (da.from_array(values), da.from_array(values, chunks=(10, -1, -1))):
         scores = model.predict(lazy, return_sequences=every)
         same_bits(scores, model.predict(values, return_sequences=every))
+
+
+def test_other_steps_than_those_of_the_inputs():
+    """Outputs of every step have those of the network; what it does not take is said."""
+    m = Maker(0, "float32")
+    parts = m.conv(3, 4, 3), m.layer(4, 5), Read(), m.dense(5, 2)
+    model = LSTM.from_network(Network(parts))
+    x = np.random.default_rng(0).normal(size=(N, T, 3)).astype("float32")
+    lengths = np.random.default_rng(1).integers(3, T + 1, N)
+    for every in (False, True):
+        for of_rows in (None, lengths):
+            lazy = model.predict(da.from_array(x, (7, 5, 3)), of_rows, return_sequences=every)
+            same_bits(lazy, model.predict(x, of_rows, return_sequences=every))
+    with pytest.raises(ValueError, match="part 0, Conv, leaves no step of a short sequence"):
+        model.predict(da.from_array(x[:, :2]))
+    flat = LSTM.from_network(Network((m.layer(3, 5), Flatten(4), m.dense(20, 1))))
+    with pytest.raises(ValueError, match=f"takes exactly 4 steps, and gets {T}"):
+        flat.predict(da.from_array(x))
+    four = np.full(N, 4)
+    same_bits(flat.predict(da.from_array(x, (7, T, 3)), four), flat.predict(x, four))
 
 
 def test_blocks_without_rows(model, x, lengths):

@@ -72,7 +72,7 @@ def test_states_are_those_of_a_call(name, change, tmp_path):
         (with_states("LSTM", outputs=(3,)), "the model has 2 outputs beside final states"),
         (with_states("LSTM", outputs=(0,)), "the model has 2 outputs beside final states"),
         (with_states("Dense", inputs=0), "the model has 3 outputs beside final states"),
-        (with_states("Dense", outputs=()), "is called with initial_state"),
+        (with_states("Dense", outputs=()), "the model has 3 inputs beside initial states"),
     ],
 )
 def test_other_states(change, message, tmp_path):

@@ -68,11 +68,14 @@ def test_parts_of_the_same_weights_in_another_order():
     walks = flow.Flow()
     weights = {"W": weights_of("W"), "R": weights_of("R")}
     found = operator.read_operator({}, weights, {})
-    x = walks.add(2, 3, 2).ids.transpose(1, 0, 2)  # (T, N, I)
-    for ids in (x, x[..., ::-1], x):
-        walks.lstm(ids, found, None, ())
-    outputs = [k for k in walks.sources if k.layers and k.read is None]
-    straight, turned, again = (k.layers[0] for k in outputs)
+    x = walks.whole(walks.add(2, 3, 2))
+    x = x.moved(x.array.transpose(1, 0, 2))  # (T, N, I)
+    tops = [
+        walks.lstm(x.moved(places), found, None, ())["Y"].value
+        for places in (x.array, x.array[..., ::-1], x.array)
+    ]
+    straight, turned, again = (k.part for k in tops)
+    assert tops[0] is tops[2]
     assert straight is again
     np.testing.assert_array_equal(turned.w_ih, straight.w_ih[:, ::-1])
 
@@ -365,8 +368,13 @@ def test_graphs_that_run_for_certain_sizes():
         from_onnx(model)
     nodes = [lstm("x", ["a"]), node("Gather", "a six", "y", axis=0)]
     model = cases.model(nodes, X, Y, cases.constants(**ONE, six=np.array(6)))
-    with pytest.raises(UnsupportedModelError, match="index 6 is out of bounds"):
-        from_onnx(model)
+    steps = np.random.default_rng(3).normal(size=(2, 9, I)).astype("f4")
+    np.testing.assert_array_equal(
+        reference.predict(from_onnx(model).network, steps),
+        reference.predict(from_onnx(cases.chain("every step")).network, steps)[:, 6],
+    )
+    with pytest.raises(ValueError, match="leaves no step of a short sequence"):
+        reference.predict(from_onnx(model).network, steps[:, :6])
 
 
 def test_a_graph_that_mixes_sequences_is_not_taken_one_by_one():

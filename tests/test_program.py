@@ -75,7 +75,9 @@ def test_operations(name):
 
 @pytest.mark.parametrize("every", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_what_is_read_was_written_by_the_operation_before_and_nobody_since(name, every, monkeypatch):
+def test_what_is_read_was_written_by_the_operation_before_and_nobody_since(
+    name, every, monkeypatch
+):
     """No buffer is given to another value as long as one is read there."""
     model = make_network(name, "float64")
     if name == "embedding, dense":  # which the engine looks up in one

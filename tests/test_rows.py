@@ -147,7 +147,7 @@ def test_activations_of_windows(outputs, dtype):
         out = guarded(rows * outputs, dtype)
         DenseRows(dense).run(guarded(x, dtype), out)
         wide = Dense(dense.weight.astype("float64"), activation=activation)
-        true = reference._dense(wide, x.astype("float64"))
+        true = reference._pointwise(wide, x.astype("float64"))
         eps = np.finfo(dtype).eps
         np.testing.assert_allclose(out.reshape(rows, -1), true, rtol=40 * eps, atol=40 * eps)
 

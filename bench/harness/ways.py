@@ -13,6 +13,10 @@ from bench.harness.engine import Call, Ready
 
 Array = npt.NDArray[Any]
 
+# Layouts: the order of the axes of sequences N, steps T and numbers K.
+STEPS_FIRST, STEPS_SECOND, STEPS_LAST = "TNK", "NTK", "NKT"
+VECTOR = "NK"
+
 MOST_APART = 1e-4  # between the results of two ways
 MOST_SECONDS = 1.0  # for the trial of one way, after its first call
 
@@ -52,9 +56,15 @@ def trial(call: Call) -> float:
     return min(times)
 
 
+def laid_out(x: Array, layout: str) -> Array:
+    """``(N, T, K)``, or ids ``(N, T)``, as a fresh array with its axes in another order."""
+    order = [STEPS_SECOND.index(axis) for axis in layout[: x.ndim]]
+    return np.array(x.transpose(order), order="C")
+
+
 def time_first(x: Array) -> Array:
     """``(N, T, ...)`` as a fresh array ``(T, N, ...)``."""
-    return np.ascontiguousarray(x.swapaxes(0, 1))
+    return laid_out(x, STEPS_FIRST)
 
 
 def batch_first(y: Array) -> Array:
@@ -62,7 +72,7 @@ def batch_first(y: Array) -> Array:
     return y.swapaxes(0, 1) if y.ndim == 3 else y
 
 
-def slice_size(N: int, most: int = 1024, least: int = 8192) -> int | None:
+def slice_size(N: int, most: int = 1024, least: int = 2048) -> int | None:
     """How many sequences each slice of a large batch gets, so that it stays in cache.
 
     All slices are equal. None for a batch of fewer than `least` sequences.

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.harness.engine import Call, Engine, FirstScore, Ready, Slices
-from bench.harness.onnx_graph import model_bytes
+from bench.harness.onnx_graph import model_bytes, model_input
 from bench.harness.ways import batch_first, fastest_way, slice_size, time_first
 from bench.harness.workload import Workload
 from fastlstm import LSTM
@@ -39,10 +39,11 @@ def build(workload: Workload, x: Array, threads: int) -> Ready:
 
 
 def in_slices(workload: Workload, x: Array, threads: int, size: int) -> Call:
-    run = session(model_bytes(workload.model(), size, workload.T), threads)
+    model = workload.model()
+    run = session(model_bytes(model, size, workload.T), threads)
     bindings, found = [], Slices()
     for start in range(0, len(x), size):
-        steps, out = time_first(x[start : start + size]), empty_result(run, workload)
+        steps, out = model_input(model, x[start : start + size]), empty_result(run, workload)
         bindings.append((bind(run, steps, out), steps))  # keeps the memory of the steps
         found.append(batch_first(out))
 
@@ -56,8 +57,9 @@ def in_slices(workload: Workload, x: Array, threads: int, size: int) -> Call:
 
 def bound(workload: Workload, x: Array, threads: int) -> Call:
     """Calls that read and write NumPy's memory in place."""
-    run = session(model_bytes(workload.model(), len(x), workload.T), threads)
-    out, steps = empty_result(run, workload), time_first(x)
+    model = workload.model()
+    run = session(model_bytes(model, len(x), workload.T), threads)
+    out, steps = empty_result(run, workload), model_input(model, x)
     binding = bind(run, steps, out), steps  # keeps the memory of the steps
 
     def call() -> Array:

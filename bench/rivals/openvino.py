@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.harness.engine import Call, Engine, Ready, Slices
-from bench.harness.onnx_graph import model_bytes
-from bench.harness.ways import batch_first, fastest_way, slice_sizes, time_first
+from bench.harness.onnx_graph import model_bytes, model_input
+from bench.harness.ways import batch_first, fastest_way, slice_sizes
 from bench.harness.workload import Workload
 
 Array = npt.NDArray[Any]
@@ -31,11 +31,11 @@ def compile_model(workload: Workload, N: int, threads: int, streams: int) -> Any
     )
 
 
-def tensor(x: Array) -> tuple[Any, Array]:
+def tensor(workload: Workload, x: Array) -> tuple[Any, Array]:
     """Input for a request, and its memory, which the request does not keep alive."""
     import openvino as ov
 
-    steps = time_first(x)
+    steps = model_input(workload.model(), x)
     return ov.Tensor(steps, shared_memory=True), steps
 
 
@@ -50,7 +50,7 @@ def result(compiled: Any) -> tuple[Any, Array]:
 def latency(workload: Workload, x: Array, threads: int) -> Call:
     """One request, on all threads."""
     request = compile_model(workload, len(x), threads, 1).create_infer_request()
-    kept = tensor(x)
+    kept = tensor(workload, x)
     request.set_input_tensor(kept[0])
 
     def call(kept: object = kept) -> Array:
@@ -64,7 +64,10 @@ def streams(workload: Workload, x: Array, threads: int, size: int) -> Call:
     """Slices of the batch, as many at once as there are threads."""
     compiled = compile_model(workload, size, threads, threads)
     requests = [compiled.create_infer_request() for _ in range(threads)]
-    work = [(tensor(x[start : start + size]), result(compiled)) for start in range(0, len(x), size)]
+    work = [
+        (tensor(workload, x[start : start + size]), result(compiled))
+        for start in range(0, len(x), size)
+    ]
     found = Slices(batch_first(out) for _, (_, out) in work)
 
     def call() -> Slices:

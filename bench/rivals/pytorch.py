@@ -1,4 +1,4 @@
-"""PyTorch: `nn.LSTM` in inference mode."""
+"""PyTorch: `nn.LSTM` and functions in inference mode."""
 
 from __future__ import annotations
 
@@ -7,96 +7,54 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from bench.harness.engine import Call, Engine, FirstScore, Ready, Slices
-from bench.harness.ways import fastest_way, slice_sizes, time_first
+from bench.harness.torch_parts import function, input_layout, lstm
+from bench.harness.ways import STEPS_FIRST, STEPS_SECOND, fastest_way, laid_out, slice_sizes
 from bench.harness.workload import Workload
-from fastlstm import LSTM, Embedding, Layer
-from fastlstm.network.activations import STANDARD
+from fastlstm import LSTM
 
 Array = npt.NDArray[Any]
 
 
-def module(model: LSTM, threads: int, batch_first: bool = True) -> Any:
-    """A network of equal layers as an `nn.LSTM`, without its embedding.
-
-    Raises
-    ------
-    NotImplementedError
-        `nn.LSTM` lacks something that the network has.
-    """
+def module(model: LSTM, threads: int) -> Any:
+    """A network of nothing but equal layers as an `nn.LSTM`."""
     import torch
 
     torch.set_num_threads(threads)
-    first = model.recurrent[0].cells[0]
-    refuse(first)
-    made = torch.nn.LSTM(
-        first.input_size,
-        first.hidden_size,
-        model.num_layers,
-        batch_first=batch_first,
-        bidirectional=len(model.recurrent[0].cells) == 2,
-        proj_size=0 if first.w_hr is None else first.output_size,
-        dtype=getattr(torch, model.dtype.name),
-    )
-    names = {"weight_ih": "w_ih", "weight_hh": "w_hh", "bias_ih": "b_ih", "bias_hh": "b_hh"}
-    names |= {} if first.w_hr is None else {"weight_hr": "w_hr"}
-    weights = {
-        f"{theirs}_l{k}{direction}": torch.from_numpy(np.array(getattr(cell, ours)))
-        for k, layer in enumerate(model.recurrent)
-        for direction, cell in zip(("", "_reverse"), layer.cells, strict=False)
-        for theirs, ours in names.items()
-    }
-    made.load_state_dict(weights)
-    return made.eval()
+    return lstm(model.recurrent)
 
 
-def refuse(layer: Layer) -> None:
-    lacks = {
-        "peepholes": layer.peepholes is not None,
-        "other activations": layer.activations != STANDARD,
-        "coupled gates": layer.coupled,
-    }
-    if any(lacks.values()):
-        raise NotImplementedError(f"nn.LSTM has no {', '.join(k for k in lacks if lacks[k])}")
-
-
-def result(workload: Workload, x: Array, threads: int, batch_first: bool) -> Call:
-    """What the network gives: last states of its top layer, or the outputs of every step."""
+def result(workload: Workload, x: Array, threads: int, layout: str) -> Call:
+    """What the network gives, its recurrent layers in a layout."""
     import torch
 
+    torch.set_num_threads(threads)
     model = workload.model()
-    made = module(model, threads, batch_first)
-    steps = torch.from_numpy(np.ascontiguousarray(x) if batch_first else time_first(x))
-    below = model.layers[0]
-    table = torch.from_numpy(np.array(below.weight)) if isinstance(below, Embedding) else None
-    directions = len(model.recurrent[-1].cells)
+    run = function(model, layout)
+    steps = torch.from_numpy(laid_out(x, input_layout(model, layout)))
 
     def call() -> Array:
         with torch.inference_mode():
-            taken = steps if table is None else torch.nn.functional.embedding(steps, table)
-            every, (h, _) = made(taken)
-            if model.return_sequences:
-                return (every if batch_first else every.transpose(0, 1)).numpy()
-            last = h[-1] if directions == 1 else torch.cat((h[-2], h[-1]), 1)
-        return last.numpy()
+            found = run(steps)
+        found = found.transpose(0, 1) if found.ndim == 3 and layout == STEPS_FIRST else found
+        return found.numpy()
 
     return call
 
 
 def at_once(workload: Workload, x: Array, threads: int, size: int) -> Call:
     """Slices of the batch, as many at once as there are threads, one thread each."""
-    calls = [result(workload, x[k : k + size], 1, False) for k in range(0, len(x), size)]
+    calls = [result(workload, x[k : k + size], 1, STEPS_FIRST) for k in range(0, len(x), size)]
     pool = ThreadPoolExecutor(threads)
     return lambda: Slices(pool.map(lambda call: call(), calls))
 
 
 def build(workload: Workload, x: Array, threads: int) -> Ready:
     ways = {
-        f"{threads} threads, batch first": partial(result, workload, x, threads, True),
-        f"{threads} threads, time first": partial(result, workload, x, threads, False),
+        f"{threads} threads, batch first": partial(result, workload, x, threads, STEPS_SECOND),
+        f"{threads} threads, time first": partial(result, workload, x, threads, STEPS_FIRST),
     }
     for size in slice_sizes(len(x), threads):
         name = f"{threads} calls of 1 thread at once, slices of {size}, time first"
@@ -123,7 +81,7 @@ def build_packed(workload: Workload, x: Array, threads: int) -> Ready:
 
 def build_call(workload: Workload, x: Array, threads: int) -> Ready:
     """Few short sequences: one thread is the fastest."""
-    return Ready(result(workload, x, 1, batch_first=True), "1 thread")
+    return Ready(result(workload, x, 1, STEPS_SECOND), "1 thread")
 
 
 def build_step(workload: Workload, x: Array, threads: int) -> Ready:

@@ -85,10 +85,16 @@ def predict_blocks(
     n_rows, n_steps, n_inputs = padded_shape(
         x.shape, network.input_size, network.recurrent[0].hidden_size
     )
-    sample = 1, 1 if n_steps else 0, n_inputs
-    check_call(network, np.zeros(sample, x.dtype), None, None, threads)
+    steps, taken = np.array([n_steps]), n_steps
+    if network.keeps_steps:
+        taken = 1 if n_steps else 0
+    elif lengths is not None and network.steps(steps).refused[0]:
+        taken = network.step_limits[0]  # of these steps there need not be a row
+    check_call(network, np.zeros((1, taken, n_inputs), x.dtype), None, None, threads)
     if x.ndim == 1 or (x.ndim == 2 and n_inputs > 1):
         x = x[np.newaxis]
+    found = network.steps(steps).value(network.read_at - 1) if every else None
+    of_outputs = n_steps if found is None else int(found[0])
     axes = "nti"[: x.ndim]
     if lengths is not None:
         lengths = _blocks_of_lengths(lengths, x, n_rows, n_steps)
@@ -101,7 +107,7 @@ def predict_blocks(
         *(dask.delayed(model, pure=True, traverse=False), None),
         *(every, None),
         *(1 if threads is None else threads, None),
-        new_axes={"o": network.output_size} | ({"s": n_steps} if every else {}),
+        new_axes={"o": network.output_size} | ({"s": of_outputs} if every else {}),
         dtype=network.dtype,
         meta=np.empty((0,) * (3 if every else 2), network.dtype),
         align_arrays=False,  # they are aligned; blocks of unknown size could not be

@@ -111,6 +111,17 @@ def compile_kernel(function: Callable[..., None], variant: str, signature: Any) 
     return dispatcher
 
 
+def compile_entry(function: Callable[..., None], variant: str, signature: Any) -> Any:
+    """Compile as `compile_kernel` does, and return what Numba's dispatcher calls in the end.
+
+    The dispatcher finds out the types of all arguments, which takes microseconds. This entry checks
+    only the element size of an array: the caller is responsible for the rest.
+    """
+    dispatcher = compile_kernel(function, variant, signature)
+    (compiled,) = dispatcher.overloads.values()
+    return compiled.entry_point
+
+
 def cache_folder(function: Callable[..., Any]) -> str | None:
     """Return the cache folder of the kernels in the file of `function`, or None."""
     if os.environ.get("FASTLSTM_CACHE", "1") == "0":

@@ -354,6 +354,12 @@ class Network(Weights):
             )
         if not self.masks:
             return
+        for i, part in enumerate(self.parts):
+            if isinstance(part, StepSoftmax | From | Join):
+                raise UnsupportedModelError(
+                    f"part {i}, {type(part).__name__}: with a mask, its outputs are not computed "
+                    "for every step"
+                )
         top = self.recurrent[-1]
         if isinstance(top, Layer) and top.direction != "forward":
             raise UnsupportedModelError(

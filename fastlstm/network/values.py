@@ -88,7 +88,8 @@ def _given(part: Any, below: Shape, inputs: Shape) -> Shape:
         raise ValueError(f"expected {size} numbers, got {below}")
     if isinstance(part, AddInputs) and not part.size == below.size <= inputs.size:
         raise ValueError(
-            f"expected one of the {inputs.size} inputs for each of {part.size} numbers, got {below}"
+            f"expected one of the {inputs.size} inputs for each of the {below.size} outputs, "
+            f"got {part.size}"
         )
     every = below.every if part.gives == "either" else part.gives == "sequence"
     if isinstance(part, Flatten):

@@ -14,7 +14,7 @@ from fastlstm.calls.sources import convert_into
 from fastlstm.calls.windows import Windows
 from fastlstm.messages import Message, Option
 from fastlstm.model import LSTM
-from fastlstm.network.embedding import Embedding
+from fastlstm.network.network import Network
 from fastlstm.scoring.chunk import MISSING_CHUNK, WINDOW, Chunk
 
 __all__ = [
@@ -35,6 +35,10 @@ NOT_FINITE = "NaN or infinity"
 TOO_LARGE = "a number beyond {}"
 LONGEST_ID = 60  # characters of an id that a message shows
 TOO_LONG = "more than {} steps"
+TOO_SHORT_FOR = "fewer steps than the {} that the model needs"
+TOO_LONG_FOR = "more steps than the {} that the model takes"
+OTHER_STEPS = "other than the {} steps that the model takes"
+NOT_TAKEN = "a number of steps that the model does not take"
 NO_ID = "an id outside 0 ... {}"
 
 
@@ -94,21 +98,23 @@ def find_bad_rows(model: LSTM, chunk: Chunk, most_steps: int | None) -> dict[int
     model
         What will score the chunk.
     chunk
-        As it was read. Ids outside the model's embedding become 0; sequences that are too long
-        become empty; the series of windows gets the model's dtype.
+        As it was read. Ids outside the model's embedding become 0; sequences of more than
+        `most_steps` become empty; the series of windows gets the model's dtype.
     most_steps
         The most steps that a sequence may have, None for any number.
     """
     bad = dict(chunk.broken)
     if most_steps is not None:
-        too_long = np.flatnonzero(_lengths(chunk) > most_steps)
+        too_long = np.flatnonzero(chunk.steps > most_steps)
         if len(too_long):
             bad.update(dict.fromkeys(too_long.tolist(), TOO_LONG.format(most_steps)))
             _empty(chunk, too_long)
-    first = model.layers[0]
-    if isinstance(first, Embedding):
-        rows = _unknown_ids(chunk, first.ids)
-        found = dict.fromkeys(rows.tolist(), NO_ID.format(first.ids - 1))
+    for row, reason in _not_taken(model.network, chunk.steps).items():
+        bad.setdefault(row, reason)
+    embedding = model.network.embedding
+    if embedding is not None:
+        rows = _unknown_ids(chunk, embedding.ids)
+        found = dict.fromkeys(rows.tolist(), NO_ID.format(embedding.ids - 1))
     else:
         found = _not_finite(chunk, model.dtype)
     for row, reason in found.items():
@@ -129,6 +135,24 @@ def named_rows(chunk: Chunk, bad: dict[int, str]) -> dict[int, BadRow]:
         )
         for row, reason in bad.items()
     }
+
+
+def _not_taken(network: Network, steps: npt.NDArray[np.int64]) -> dict[int, str]:
+    """Return the rows of numbers of steps that a network does not take, and why."""
+    if network.keeps_steps:
+        return {}
+    fewest, most = network.step_limits
+    found: dict[int, str] = {}
+    for row in np.flatnonzero(network.steps(steps).refused).tolist():
+        if fewest == most:
+            found[row] = OTHER_STEPS.format(most)
+        elif steps[row] < fewest:
+            found[row] = TOO_SHORT_FOR.format(fewest)
+        elif most is not None and steps[row] > most:
+            found[row] = TOO_LONG_FOR.format(most)
+        else:
+            found[row] = NOT_TAKEN
+    return found
 
 
 def _plain(value: Any) -> Any:
@@ -239,16 +263,6 @@ def _values(sequences: Any) -> Array:
     return np.asarray(sequences.series if isinstance(sequences, Windows) else sequences)
 
 
-def _lengths(chunk: Chunk) -> npt.NDArray[np.int64]:
-    sequences = chunk.sequences
-    if chunk.lengths is not None:
-        return chunk.lengths
-    if isinstance(sequences, Ragged):
-        return sequences.lengths
-    steps = sequences.steps if isinstance(sequences, Windows) else sequences.shape[1]
-    return np.full(chunk.count, steps)
-
-
 def _empty(chunk: Chunk, rows: npt.NDArray[np.int64]) -> None:
     """Leave out all steps of some rows."""
     if isinstance(chunk.sequences, Ragged):
@@ -263,6 +277,6 @@ def _empty(chunk: Chunk, rows: npt.NDArray[np.int64]) -> None:
     else:
         if isinstance(chunk.sequences, Windows):
             return  # all windows have one length, which was checked before any was read
-        lengths = _lengths(chunk).copy()
+        lengths = chunk.steps.copy()
         lengths[rows] = 0
         chunk.lengths = lengths

@@ -52,6 +52,34 @@ class Chunk:
     broken: dict[int, str] = field(default_factory=dict)
     own: bool = False  # nothing else uses or frees the memory of the sequences
 
+    @property
+    def equal(self) -> bool:
+        """Whether all sequences have the same number of steps, whatever is in them."""
+        return self.lengths is None and not isinstance(self.sequences, Ragged)
+
+    @property
+    def steps(self) -> npt.NDArray[np.int64]:
+        """How many steps each sequence has (n,)."""
+        sequences = self.sequences
+        if self.lengths is not None:
+            return np.asarray(self.lengths).astype(np.int64, copy=False)
+        if isinstance(sequences, Ragged):
+            return sequences.lengths
+        steps = sequences.steps if isinstance(sequences, Windows) else sequences.shape[1]
+        return np.full(self.count, steps, np.int64)
+
+    def rows(self, chosen: npt.NDArray[np.int64]) -> tuple[Any, Array | None]:
+        """Return some of the sequences, and their lengths."""
+        sequences = self.sequences
+        if isinstance(sequences, Windows):
+            return Windows(sequences.series, sequences.starts[chosen], sequences.steps), None
+        if isinstance(sequences, Ragged):
+            kept = np.isin(np.arange(self.count), chosen)
+            inside = sequences.values[sequences.offsets[0] : sequences.offsets[-1]]
+            ends = np.cumsum(sequences.lengths[chosen])
+            return Ragged(inside[np.repeat(kept, sequences.lengths)], np.append(0, ends)), None
+        return sequences[chosen], None if self.lengths is None else self.lengths[chosen]
+
     def detach(self) -> None:
         """Copy the sequences, unless that was done already, so that their file may be closed."""
         if self.own:

@@ -91,7 +91,7 @@ def dry_run(run: Run) -> DryRun:
     shapes: dict[str, list[int | None]] = {}
     total = 0
     for field in run.fields:
-        shape = [count, *([run.steps] if field.stepwise else []), field.width]
+        shape = [count, *([run.results.steps] if field.stepwise else []), field.width]
         shapes[field.name] = shape
         total += field.dtype.itemsize * _product(shape)
     known = all(None not in shape for shape in shapes.values())

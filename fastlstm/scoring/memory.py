@@ -47,7 +47,12 @@ def as_bytes(size: int | float | str) -> int:
 
 
 def chunk_bytes(
-    memory: int, taken: int, reader: Reader, fields: Sequence[Field], scratch: int = 0
+    memory: int,
+    taken: int,
+    reader: Reader,
+    fields: Sequence[Field],
+    written_steps: int,
+    scratch: int = 0,
 ) -> int:
     """Return how many bytes of input a chunk may have.
 
@@ -58,8 +63,11 @@ def chunk_bytes(
     reader, fields
         What is read and written. The mean length of unequal sequences is not known, so that the
         results of each step count with its inputs.
+    written_steps
+        The steps of the results for each sequence, or for each step of one where the reader does
+        not know how many there are.
     scratch
-        Further bytes for each step while a chunk is computed.
+        Further bytes likewise while a chunk is computed.
 
     Raises
     ------
@@ -69,13 +77,13 @@ def chunk_bytes(
     steps = max(reader.steps or 1, 1)
     read = reader.row_bytes or steps * reader.inputs * reader.dtype.itemsize
     written = sum(
-        field.dtype.itemsize * max(field.width, 1) * (steps if field.stepwise else 1)
+        field.dtype.itemsize * max(field.width, 1) * (written_steps if field.stepwise else 1)
         for field in fields
     )
     # what is read may be in memory twice: as read, and as decoded
     share = STAGES * (2 + (SEQUENCE + written) / max(read, 1))
     # results are copied twice when they are written: to columns, and to bytes
-    share += (2 * written + scratch * steps) / max(read, 1)
+    share += (2 * written + scratch) / max(read, 1)
     # some readers hold more than a chunk, such as the stored chunks that they decode
     reserve = taken + RESERVE + reader.held
     size = int((memory - reserve) / share)

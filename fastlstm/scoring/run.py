@@ -28,7 +28,14 @@ from fastlstm.scoring.destinations.open import make_writer, open_stream
 from fastlstm.scoring.destinations.writer import Results
 from fastlstm.scoring.ledger import Entry, Ledger
 from fastlstm.scoring.memory import as_bytes, chunk_bytes, resident_bytes, work_bytes
-from fastlstm.scoring.outputs import Wanted, fields_of, scratch_bytes
+from fastlstm.scoring.outputs import (
+    Wanted,
+    check_wanted,
+    fields_of,
+    most_steps,
+    scratch_bytes,
+    steps_of_all,
+)
 from fastlstm.scoring.partial import Partial, changes, partial_folder
 from fastlstm.scoring.scorer import Scorer
 from fastlstm.scoring.sources.layout import Layout, check_count
@@ -103,16 +110,45 @@ class Run:
         self.unscored: deque[Chunk] = deque()  # chunks that were read and not scored yet
         self.layout = layout
         self.fields = fields_of(self.model, wanted)
+        check_wanted(self.model, wanted)
+        fewest, _ = self.model.network.step_limits
+        if not fewest:
+            raise ValueError("the model's parts do not fit together for any number of steps")
         # compile now, so that the memory it takes is counted before chunks are sized
-        self.model.predict(np.zeros((1, 1, self.model.input_size), self.model.input_dtype))
+        self.model.predict(np.zeros((1, fewest, self.model.input_size), self.model.input_dtype))
         if dask is not None:
             check_source(self.source, layout)
         self.reader = open_source(self.source, layout, self.model)
         try:
+            self._check_steps()
             self.seen = self._source_identity()
         except BaseException:
             self.reader.close()
             raise
+
+    def _check_steps(self) -> None:
+        """Raise an error if the model takes none of the sequences of a source.
+
+        Raises
+        ------
+        ValueError
+            All of them have a number of steps that it does not take.
+        """
+        network, steps = self.model.network, self.reader.steps
+        if not self.reader.equal or steps is None or self.reader.count == 0:
+            return
+        found = network.steps(np.array([steps]))
+        if not found.refused[0]:
+            return
+        fewest, most = network.step_limits
+        taken = f"at least {fewest}" if most is None else f"{fewest} to {most}"
+        said: list[str | Option] = [
+            f"{self.source}: all sequences have {steps} steps; the model takes "
+            f"{fewest if fewest == most else taken}: {found.why}"
+        ]
+        if most is not None and steps > most:
+            said += ["; ", Option("window", most), " scores windows of them"]
+        raise ValueError(Message(*said))
 
     @property
     def steps(self) -> int | None:
@@ -123,13 +159,24 @@ class Run:
     @property
     def results(self) -> Results:
         """What is known of the results before any is computed."""
-        return Results(self.suffix, self.fields, self.steps, self.reader.equal, self.reader.kept)
+        steps, equal = self.steps, self.reader.equal
+        if (of_all := steps_of_all(self.model, self.wanted)) is not None:
+            steps, equal = of_all, True
+        elif steps is not None:
+            steps = most_steps(self.model, self.wanted, steps)
+        return Results(self.suffix, self.fields, steps, equal, self.reader.kept)
 
     def chunk_bytes(self) -> int:
         """Return how many bytes of input are read at a time."""
         taken = max(0, resident_bytes() - self.held)
-        scratch = scratch_bytes(self.model, self.wanted)
-        size = chunk_bytes(self.memory, taken, self.reader, self.fields, scratch)
+        known = self.reader.steps
+        # where it is not known, a step counts with its share of a long sequence
+        steps, share = (known, 1) if known else (1024, 1024)
+        written = -(-most_steps(self.model, self.wanted, steps) // share)
+        if not known and (of_all := steps_of_all(self.model, self.wanted)) is not None:
+            written = of_all  # however short the sequences are
+        scratch = -(-scratch_bytes(self.model, self.wanted, steps) // share)
+        size = chunk_bytes(self.memory, taken, self.reader, self.fields, written, scratch)
         return min(size, work_bytes(self.model._engine.work_a_step, self.reader))
 
     def identity(self) -> dict[str, Any]:

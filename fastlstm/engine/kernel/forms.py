@@ -21,7 +21,8 @@ class Form(NamedTuple):
     """What the layers of a stack have in common.
 
     A `scalar` network is one layer with one input and one hidden unit: its state stays in
-    registers. The inputs of a `repeated` one are one vector, which is read at every step.
+    registers. The inputs of a `repeated` one are one vector, which is read at every step. In a
+    `normed` one, layer norms stand between layers.
     """
 
     cell: Cell = Cell()
@@ -29,21 +30,24 @@ class Form(NamedTuple):
     embedded: bool = False
     scalar: bool = False
     repeated: bool = False
+    normed: bool = False
 
     def __str__(self) -> str:
-        names = ("projected", "embedded", "scalar", "repeated")
+        names = ("projected", "embedded", "scalar", "repeated", "normed")
         options = [name for name in names if getattr(self, name)]
         return "_".join([str(self.cell), *options])
 
 
-def form_of(layers: Sequence[Layer], embedded: bool, repeated: bool = False) -> Form:
+def form_of(
+    layers: Sequence[Layer], embedded: bool, repeated: bool = False, normed: bool = False
+) -> Form:
     """Return the form of layers that are all of one cell and one direction."""
     first = layers[0]
     projected = first.w_hr is not None
     small = len(layers) == 1 and first.input_size == first.hidden_size == 1
     cell = cell_of(first)
     scalar = small and not projected and not embedded and not repeated
-    return Form(cell, projected, embedded, scalar, repeated)
+    return Form(cell, projected, embedded, scalar, repeated, normed)
 
 
 class Kind(NamedTuple):

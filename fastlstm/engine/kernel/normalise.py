@@ -22,7 +22,7 @@ import numpy as np
 
 from fastlstm.engine import cpu
 from fastlstm.engine.compiling import compiled_once
-from fastlstm.engine.jit import compile_kernel, function, helper
+from fastlstm.engine.jit import compile_entry, function, helper
 from fastlstm.engine.kernel.sums import BLOCK
 from fastlstm.engine.simd.activations import exp_of_minus, log
 from fastlstm.engine.simd.arithmetic import (
@@ -81,34 +81,83 @@ def largest(memory: Any, n: int, like: Any) -> Any:
 @function
 def layer_norm(memory: Any, n: int, numbers: Any, like: Any) -> None:
     """Subtract the mean of every lane's numbers and normalise the rest, in memory."""
+    norm_lanes(memory, 0, 0, n, numbers, 0, like)
+
+
+@function
+def norm_lanes(memory: Any, at: int, to: int, n: int, numbers: Any, p: int, like: Any) -> None:
+    """Do that with the numbers of every lane from `at` on, into memory from `to` on.
+
+    The table of numbers begins at `p`.
+    """
     lanes, total = lane_count(like), zeros(like)
     for first in range(0, n, BLOCK):
         s = zeros(like)
         for k in range(first, min(first + BLOCK, n)):
-            s = s + load(memory, k * lanes, like)
+            s = s + load(memory, at + k * lanes, like)
         total = total + s
-    mean = total / load_splat(numbers, COUNT, like)
+    mean = total / load_splat(numbers, p + COUNT, like)
     for k in range(n):
-        store(memory, k * lanes, load(memory, k * lanes, like) - mean)
-    rms_norm(memory, n, numbers, like)
+        store(memory, to + k * lanes, load(memory, at + k * lanes, like) - mean)
+    rms_lanes(memory, to, n, numbers, p, like)
 
 
 @function
 def rms_norm(memory: Any, n: int, numbers: Any, like: Any) -> None:
     """Divide every lane's numbers by the square root of the mean of their squares, in memory."""
+    rms_lanes(memory, 0, n, numbers, 0, like)
+
+
+@function
+def rms_lanes(memory: Any, at: int, n: int, numbers: Any, p: int, like: Any) -> None:
+    """Do that with the numbers of every lane from `at` on; the table of numbers begins at `p`."""
     lanes, total = lane_count(like), zeros(like)
     for first in range(0, n, BLOCK):
         s = zeros(like)
         for k in range(first, min(first + BLOCK, n)):
-            x = load(memory, k * lanes, like)
+            x = load(memory, at + k * lanes, like)
             s = fma(x, x, s)
         total = total + s
-    variance = total / load_splat(numbers, COUNT, like)
-    size = square_root(variance + load_splat(numbers, EPSILON, like))
+    variance = total / load_splat(numbers, p + COUNT, like)
+    size = square_root(variance + load_splat(numbers, p + EPSILON, like))
     for k in range(n):
-        scale = load_splat(numbers, FIRST_SCALE + k, like)
-        shift = load_splat(numbers, FIRST_SCALE + n + k, like)
-        store(memory, k * lanes, fma(load(memory, k * lanes, like) / size, scale, shift))
+        scale = load_splat(numbers, p + FIRST_SCALE + k, like)
+        shift = load_splat(numbers, p + FIRST_SCALE + n + k, like)
+        x = load(memory, at + k * lanes, like)
+        store(memory, at + k * lanes, fma(x / size, scale, shift))
+
+
+@function
+def norm_row(
+    memory: Any, at: int, to: int, n: int, numbers: Any, p: int, wide: int, vector: Any
+) -> None:
+    """Do the same with n numbers side by side, for which there is room for `wide`.
+
+    So many scales and shifts are in the table, which begins at `p`. Sums are added up in order, in
+    all lanes of a vector alike.
+    """
+    lanes, total = lane_count(vector), zeros(vector)
+    for first in range(0, n, BLOCK):
+        s = zeros(vector)
+        for k in range(first, min(first + BLOCK, n)):
+            s = s + load_splat(memory, at + k, vector)
+        total = total + s
+    mean = total / load_splat(numbers, p + COUNT, vector)
+    for k in range(0, n, lanes):
+        store(memory, to + k, load(memory, at + k, vector) - mean)
+    total = zeros(vector)
+    for first in range(0, n, BLOCK):
+        s = zeros(vector)
+        for k in range(first, min(first + BLOCK, n)):
+            x = load_splat(memory, to + k, vector)
+            s = fma(x, x, s)
+        total = total + s
+    variance = total / load_splat(numbers, p + COUNT, vector)
+    size = square_root(variance + load_splat(numbers, p + EPSILON, vector))
+    for k in range(0, n, lanes):
+        scale = load(numbers, p + FIRST_SCALE + k, vector)
+        shift = load(numbers, p + FIRST_SCALE + wide + k, vector)
+        store(memory, to + k, fma(load(memory, to + k, vector) / size, scale, shift))
 
 
 FUNCTIONS = {
@@ -151,4 +200,4 @@ def normalise_kernel(dtype: str, what: str) -> Any:
     lanes = cpu.lanes(dtype)
     signature = (types.int64,) * 2 + (number,) * 4 + (integers,)
     run_rows = make_normalise_kernel(lanes, what)
-    return compile_kernel(run_rows, f"{dtype}_{lanes}x{VECTORS}_{what}", signature)
+    return compile_entry(run_rows, f"{dtype}_{lanes}x{VECTORS}_{what}", signature)

@@ -22,7 +22,7 @@ import numpy as np
 
 from fastlstm.engine import cpu
 from fastlstm.engine.compiling import compiled_once
-from fastlstm.engine.jit import compile_kernel, helper
+from fastlstm.engine.jit import compile_entry, helper
 from fastlstm.engine.simd.activations import exp_of_minus
 from fastlstm.engine.simd.arithmetic import (
     at_least,
@@ -296,4 +296,4 @@ def steps_kernel(dtype: str, what: str, weighted: bool, sequences_in_lanes: bool
             "sequences" if sequences_in_lanes else "numbers",
         ]
     )
-    return compile_kernel(run_steps, variant, signature)
+    return compile_entry(run_steps, variant, signature)

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastlstm.engine import cpu
 from fastlstm.engine.compiling import compiled_once
-from fastlstm.engine.jit import compile_kernel, helper
+from fastlstm.engine.jit import compile_entry, helper
 from fastlstm.engine.simd.activations import FUNCTIONS
 from fastlstm.engine.simd.arithmetic import (
     empty_pack,
@@ -111,4 +111,4 @@ def pointwise_kernel(dtype: str, what: str, activation: str) -> Any:
     lanes = cpu.lanes(dtype)
     signature = (types.int64,) * 2 + (number,) * 4
     run_numbers = make_pointwise_kernel(lanes, what, activation)
-    return compile_kernel(run_numbers, f"{dtype}_{lanes}_{what}_{activation}", signature)
+    return compile_entry(run_numbers, f"{dtype}_{lanes}_{what}_{activation}", signature)

@@ -19,6 +19,7 @@ LAYER = np.dtype([
     ("hidden_panel", np.int64),  # units: the weights of the last hidden state
     ("cell_panel", np.int64),  # the cell's numbers and peepholes
     ("projection_panel", np.int64),
+    ("norm_panel", np.int64),  # of the layer norm of what it reads; -1: there is none
     # in the flat states that come in and go out, for each of their rows
     ("state_h_at", np.int64),
     ("state_c_at", np.int64),

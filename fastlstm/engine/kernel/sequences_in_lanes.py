@@ -31,6 +31,7 @@ from fastlstm.engine.jit import function, helper
 from fastlstm.engine.kernel.cells import PEEPHOLES, make_cell
 from fastlstm.engine.kernel.forms import Kind
 from fastlstm.engine.kernel.layout import FIRST, NOWHERE, Layout, known_id, layer_of, out_step, slot
+from fastlstm.engine.kernel.normalise import norm_lanes
 from fastlstm.engine.kernel.sums import add_products
 from fastlstm.engine.simd.arithmetic import empty_pack, lane_count, vector_lanes, zeros
 from fastlstm.engine.simd.gates import fma_gates, splat_gates, splat_strided, split_gates
@@ -66,6 +67,7 @@ def make_run_layer(kind: Kind) -> Any:
     """
     next_state, traced, units = make_cell(kind.form.cell), kind.traced, kind.group
     embedded, projected, repeated = kind.form.embedded, kind.form.projected, kind.form.repeated
+    normed = kind.form.normed
     n_gates, lanes_of_vector = 4 * units, kind.vector_lanes
     # both units' states at once hide more latency, but three vectors of each do not fit
     state_vectors = kind.vectors * units if kind.vectors <= 2 else kind.vectors
@@ -81,6 +83,8 @@ def make_run_layer(kind: Kind) -> Any:
         if i == 0 and plan.reversed and not embedded:  # x is in the order of the values
             x, x_step = x + (n - 1) * x_step, -x_step
         size = n_outputs * lanes
+        if normed and layer.norm_panel >= 0:
+            norm_inputs(work, i, n, like)
         summed = n_inputs
         if repeated and i == 0:  # b + W_ih x has been summed up for all steps
             summed = 0
@@ -123,6 +127,18 @@ def make_run_layer(kind: Kind) -> Any:
                 gates += n_hidden * lanes
 
     return run_layer
+
+
+@function
+def norm_inputs(work: Any, i: int, n: int, like: Any) -> None:
+    """Write the layer norm of what the layer below has given in n steps to the layer's x."""
+    layer, below, lanes = layer_of(work, i), layer_of(work, i - 1), lane_count(like)
+    step = layer.inputs * lanes
+    for s in range(n):
+        norm_lanes(
+            work.scratch, below.h_at + (s + 1) * step, layer.x_at + s * step, layer.inputs,
+            work.panels, layer.norm_panel, like,
+        )  # fmt: skip
 
 
 @helper

@@ -39,6 +39,7 @@ from fastlstm.engine.jit import function, helper
 from fastlstm.engine.kernel.cells import PEEPHOLES, make_cell
 from fastlstm.engine.kernel.forms import Kind
 from fastlstm.engine.kernel.layout import FIRST, NOWHERE, Layout, known_id, layer_of, out_step, slot
+from fastlstm.engine.kernel.normalise import norm_row
 from fastlstm.engine.kernel.sums import BLOCK, add_products
 from fastlstm.engine.simd.arithmetic import empty_pack, fma, lane_count, one_vector, zeros
 from fastlstm.engine.simd.gates import load_strided, repeat, split_gates, store_strided
@@ -67,7 +68,7 @@ def make_layout(kind: Kind) -> Layout:
 def make_run_layer(kind: Kind) -> Any:
     """Return the helper that runs a layer through some time steps."""
     next_state, projected, traced = make_cell(kind.form.cell), kind.form.projected, kind.traced
-    repeated = kind.form.repeated
+    repeated, normed = kind.form.repeated, kind.form.normed
     lanes, n_states = kind.vector_lanes, kind.vectors * kind.group
     input_rows = cpu.simd().input_rows
     group_count, states_count, input_count = 4 * kind.vectors, 4 * n_states, 4 * input_rows
@@ -75,6 +76,8 @@ def make_run_layer(kind: Kind) -> Any:
     @helper
     def run_layer(work: Any, i: int, values: Any, ahead: int, n: int, like: Any) -> None:
         plan, layer, scratch = work.plan, layer_of(work, i), work.scratch
+        if normed and layer.norm_panel >= 0:
+            norm_inputs(work, i, n, one_vector(like))
         z, z_step = plan.z_at, 4 * layer.padded * plan.sequences
         if repeated and i == 0:  # b + W_ih x has been summed up for all steps
             z, z_step = plan.sums_at, 0
@@ -93,6 +96,18 @@ def make_run_layer(kind: Kind) -> Any:
         )  # fmt: skip
 
     return run_layer
+
+
+@function
+def norm_inputs(work: Any, i: int, n: int, vector: Any) -> None:
+    """Write the layer norm of what the layer below has given in n steps to the layer's x."""
+    layer, below, sequences = layer_of(work, i), layer_of(work, i - 1), work.plan.sequences
+    wide = layer.x_step
+    for row in range(n * sequences):
+        norm_row(
+            work.scratch, below.h_at + (sequences + row) * wide, layer.x_at + row * wide,
+            layer.inputs, work.panels, layer.norm_panel, wide, vector,
+        )  # fmt: skip
 
 
 @helper

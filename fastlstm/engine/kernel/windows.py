@@ -21,7 +21,8 @@ import numpy as np
 
 from fastlstm.engine import cpu
 from fastlstm.engine.compiling import compiled_once
-from fastlstm.engine.jit import compile_kernel, helper
+from fastlstm.engine.jit import compile_entry, helper
+from fastlstm.engine.kernel.normalise import LOG_SOFTMAX, SOFTMAX, log_softmax, softmax
 from fastlstm.engine.kernel.pointwise import activate_all
 from fastlstm.engine.kernel.sums import BLOCK, add_products
 from fastlstm.engine.simd.activations import FUNCTIONS
@@ -36,6 +37,9 @@ VECTORS = 2
 CHUNK = 96
 # After alpha and beta: a whole number of vectors, so that weights do not cross cache lines.
 FIRST_PANEL = 16
+
+# With windows in the lanes, these are computed there; elsewhere, of whole rows afterwards.
+OVER_OUTPUTS = {SOFTMAX: softmax, LOG_SOFTMAX: log_softmax}
 
 
 class Shape(NamedTuple):
@@ -138,7 +142,9 @@ def make_outputs_kernel(lanes: int, shape: Shape, activation: str) -> Callable[.
 
 def make_windows_kernel(lanes: int, shape: Shape, activation: str) -> Callable[..., None]:
     """Return the kernel's Python function with windows in the lanes."""
-    activate, activated = FUNCTIONS[activation], activation != "linear"
+    normalised, over_outputs = activation in OVER_OUTPUTS, OVER_OUTPUTS.get(activation, softmax)
+    activate = FUNCTIONS["linear" if normalised else activation]
+    activated = not normalised and activation != "linear"
     vectors, units, together = shape.vectors, shape.rows // 4, shape.rows
 
     def run_windows(
@@ -182,6 +188,8 @@ def make_windows_kernel(lanes: int, shape: Shape, activation: str) -> Callable[.
                     )
                     store(scratch, z_at + output * size, z)
                     p += together * (1 + terms)
+                if normalised:
+                    over_outputs(pointer_of(memory[z_at:]), n_outputs, panel, like)
                 lanes_to_rows(scratch, z_at, n_outputs, y, target, group * n_outputs, like)
             if activated:
                 n = min(size, n_rows - first) * n_groups * n_outputs
@@ -201,4 +209,4 @@ def windows_kernel(dtype: str, shape: Shape, activation: str) -> Any:
     lanes = cpu.lanes(dtype)
     signature = (types.int64,) * 6 + (number, number, integers, number, number, integers)
     run_windows = make(lanes, shape, activation)
-    return compile_kernel(run_windows, f"{dtype}_{lanes}_{shape}_{activation}", signature)
+    return compile_entry(run_windows, f"{dtype}_{lanes}_{shape}_{activation}", signature)

@@ -16,6 +16,7 @@ from fastlstm.lazy import lazy
 from fastlstm.network.embedding import Embedding
 from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.network import Part
+from fastlstm.network.normalisation import LayerNorm
 from fastlstm.network.steps import Repeat
 from fastlstm.network.values import referenced
 
@@ -34,11 +35,13 @@ class Stack:
     place: int = 0  # of its outputs beside those of other directions
     places: int = 1
     repeated: bool = False  # the inputs are one vector, which is read at every step
+    norms: tuple[LayerNorm | None, ...] = (None,)  # in front of each of the layers
 
     @lazy
     def form(self) -> Form:
         """What a kernel is specialised for."""
-        return form_of(self.layers, self.embedding is not None, self.repeated)
+        normed = any(norm is not None for norm in self.norms)
+        return form_of(self.layers, self.embedding is not None, self.repeated, normed)
 
     @property
     def reversed(self) -> bool:
@@ -99,19 +102,24 @@ def make_chain(parts: Sequence[Part]) -> tuple[Link, ...]:
 def _links(parts: Sequence[Part]) -> Iterator[Link]:
     asked_for = referenced(parts)
     embedding: Embedding | None = None
+    norm: LayerNorm | None = None
     open_stack: Stack | None = None
     first_h = first_c = 0
     for i, part in enumerate(parts):
         repeated = i > 0 and isinstance(parts[i - 1], Repeat)
         if isinstance(part, Layer):
             if open_stack is not None and i - 1 not in asked_for and _continues(open_stack, part):
-                open_stack = replace(open_stack, layers=(*open_stack.layers, part))
+                layers, norms = (*open_stack.layers, part), (*open_stack.norms, norm)
+                open_stack, norm = replace(open_stack, layers=layers, norms=norms), None
             else:
                 if open_stack is not None:
                     yield Link(open_stack, i - 1)
                 open_stack = Stack((part,), embedding, first_h, first_c, repeated=repeated)
                 embedding = None
             first_h, first_c = first_h + part.output_size, first_c + part.hidden_size
+            continue
+        if open_stack is not None and _norms_between(open_stack, parts, i, asked_for):
+            norm = part  # type: ignore[assignment]
             continue
         if open_stack is not None:
             yield Link(open_stack, i - 1)
@@ -133,12 +141,24 @@ def _links(parts: Sequence[Part]) -> Iterator[Link]:
         yield Link(open_stack, len(parts) - 1)
 
 
+def _norms_between(stack: Stack, parts: Sequence[Part], i: int, asked_for: set[int]) -> bool:
+    """Tell whether part i is a layer norm between a stack and a layer that continues it."""
+    part, behind = parts[i], parts[i + 1] if i + 1 < len(parts) else None
+    return (
+        isinstance(part, LayerNorm)
+        and part.centered
+        and isinstance(behind, Layer)
+        and not asked_for & {i - 1, i}
+        and _continues(stack, behind)
+    )
+
+
 def _is_recurrent(parts: Sequence[Part], i: int) -> bool:
     return i < len(parts) and isinstance(parts[i], Layer | Bidirectional)
 
 
 def _continues(stack: Stack, layer: Layer) -> bool:
     first = stack.layers[0]
-    return layer.direction == first.direction != "go_backwards" and form_of(
-        [layer], False
-    )._replace(scalar=False) == stack.form._replace(embedded=False, scalar=False, repeated=False)
+    own = stack.form._replace(embedded=False, scalar=False, repeated=False, normed=False)
+    form = form_of([layer], False)._replace(scalar=False)
+    return layer.direction == first.direction != "go_backwards" and form == own

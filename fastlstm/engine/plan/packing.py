@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from fastlstm.engine.kernel.cells import cell_numbers
 from fastlstm.network.dense import Dense
 from fastlstm.network.layers import Layer
+from fastlstm.network.normalisation import LayerNorm
 
 Panel = NDArray[np.floating]
 
@@ -68,6 +69,14 @@ def _peepholes(layer: Layer, padded: int) -> Panel:
     if layer.peepholes is not None:
         peepholes[:, : layer.hidden_size] = layer.peepholes
     return peepholes
+
+
+def pack_norm(norm: LayerNorm, wide: int) -> Panel:
+    """Return the numbers of a layer norm: epsilon, K, and `wide` scales and shifts."""
+    table = np.zeros((2, wide), norm.dtype)
+    table[:, : norm.input_size] = norm.scale, norm.shift
+    numbers = np.array([norm.epsilon, norm.input_size], norm.dtype)
+    return np.concatenate([numbers, table.ravel()])
 
 
 def pack_table(sums: Panel, units: int) -> Panel:

@@ -22,6 +22,7 @@ from fastlstm.engine.plan.packing import (
     pack_cell,
     pack_dense,
     pack_layer,
+    pack_norm,
     pack_row_dense,
     pack_unit_cell,
     pack_unit_layer,
@@ -61,6 +62,7 @@ class Places:
         if stack.looks_up_sums:
             self.layers["inputs"][0] = 0
         self.layers["outputs"], self.layers["hidden"] = outputs, hidden
+        self.layers["norm_panel"] = -1
         self.layers["kept"] = 1  # for the layer above
         self.layers["kept"][-1] = every_step
         self.layers["state_h_at"] = stack.first_h + np.cumsum([0, *outputs[:-1]])
@@ -132,6 +134,9 @@ def _lay_out_sequences(places: Places, stack: Stack, head: Dense | None, tile: T
         plan["sums_at"] = place(sums_width)
     for i, (at, layer) in enumerate(zip(places.layers, layers, strict=True)):
         n_hidden, n_outputs = layer.hidden_size, layer.output_size
+        if (norm := stack.norms[i]) is not None:
+            at["norm_panel"] = places.pack(pack_norm(norm, layer.input_size))
+            x_at = place(block_steps * layer.input_size)
         at["panel"] = places.pack(pack_layer(layer, kind.group, summed and i == 0))
         at["cell_panel"] = places.pack(pack_cell(layer, n_hidden + kind.group))
         at["x_at"] = x_at
@@ -169,7 +174,10 @@ def _lay_out_units(places: Places, stack: Stack, head: Dense | None, tile: Tile)
     if stack.repeated:
         plan["sums_at"] = places.place((n + input_rows) * 4 * padded[0])
     plan["x_width"] = 4 * padded[0] if stack.looks_up_sums else x_step
-    for at, layer, size in zip(places.layers, layers, padded, strict=True):
+    for at, layer, size, norm in zip(places.layers, layers, padded, stack.norms, strict=True):
+        if norm is not None:  # with rows as wide as those of the layer below
+            at["norm_panel"] = places.pack(pack_norm(norm, x_step))
+            x_at = place_rows(x_step)
         of_inputs, of_hidden = pack_unit_layer(layer, kind.vector_lanes, kind.vectors)
         at["panel"], at["hidden_panel"] = places.pack(of_inputs), places.pack(of_hidden)
         at["cell_panel"] = places.pack(pack_unit_cell(layer, size))

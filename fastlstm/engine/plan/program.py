@@ -225,11 +225,11 @@ class Program:
 
     @lazy
     def whole(self) -> Walk | None:
-        """The walk over all steps, if it is the only operation."""
+        """The walk over all steps of the inputs, if it is the only operation."""
         first = self.operations[0]
-        if isinstance(first, Walk) and len(self.operations) == 1 and not first.only_last:
-            return first
-        return None
+        if not isinstance(first, Walk) or len(self.operations) > 1 or first.only_last:
+            return None
+        return first if first.reads[0].axis == 0 else None
 
     @lazy
     def direct(self) -> bool:
@@ -281,9 +281,13 @@ def make_program(network: Network, chain: Sequence[Link], every: bool) -> Progra
         at = len(links) - isinstance(links[-1].of, AddInputs)
         links.insert(at, Link(Read(), None))
     links = _read_early(links, build.asked_for)
-    for link, behind in zip(links, [*links[1:], None], strict=True):
+    ending = max((i for i, k in enumerate(links) if isinstance(k.of, Read)), default=0)
+    for i, (link, behind) in enumerate(zip(links, [*links[1:], None], strict=True)):
         alone = link.number not in build.asked_for
         read = behind.of.how if alone and behind and isinstance(behind.of, Read) else None
+        if read == "last" and not (network.read == "last" and i + 1 == ending):
+            # walked over one step, a reverse direction would have no final state, which calls give
+            read = None if getattr(link.of, "out_reversed", isinstance(link.of, Both)) else read
         lower(link.of, build, read)
         build.given[link.number] = build.value, link.of
     result = build.written_out(build.value)

@@ -16,7 +16,6 @@ from fastlstm.engine.kernel.normalise import (
     VECTORS,
     normalise_kernel,
 )
-from fastlstm.engine.plan.plan import aligned_empty
 
 __all__ = ["NormRows", "SoftmaxRows"]
 
@@ -36,7 +35,7 @@ class _Rows:
 
     def run(self, values: Array, out: Array) -> None:
         """Fill `out` (R * K,) from `values` (R * K,), which may be the same array."""
-        scratch = aligned_empty((self.size + self.lanes) * self.lanes, self.dtype)
+        scratch = np.empty((self.size + self.lanes) * self.lanes, self.dtype)
         lane_table = np.empty(2 * self.lanes, np.int64)
         self.compile()(
             len(out) // self.size, self.size, self.table, values, out, scratch, lane_table

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from fastlstm.engine import cpu
 from fastlstm.engine.kernel.over_steps import SOFTMAX, VECTORS, steps_kernel
-from fastlstm.engine.plan.plan import aligned_empty
 
 __all__ = ["prepare_steps", "reduce_steps", "softmax_steps"]
 
@@ -98,7 +97,7 @@ def _run(
     kernel = prepare_steps(what, dtype, steps, size, weights is not None)
     kernel(
         n, steps, size, lengths, values, values[:0] if weights is None else weights, out,
-        aligned_empty(memory, dtype), np.empty(2 * places, np.int64),
+        np.empty(memory, dtype), np.empty(2 * places, np.int64),
     )  # fmt: skip
 
 

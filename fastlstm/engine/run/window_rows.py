@@ -9,10 +9,17 @@ import numpy.typing as npt
 
 from fastlstm.engine import cpu
 from fastlstm.engine.kernel.cells import alpha_beta
-from fastlstm.engine.kernel.normalise import LOG_SOFTMAX, SOFTMAX
-from fastlstm.engine.kernel.windows import CHUNK, FIRST_PANEL, VECTORS, Shape, windows_kernel
+from fastlstm.engine.kernel.normalise import LOG_SOFTMAX
+from fastlstm.engine.kernel.windows import (
+    CHUNK,
+    FIRST_PANEL,
+    OVER_OUTPUTS,
+    VECTORS,
+    Shape,
+    windows_kernel,
+)
 from fastlstm.engine.plan.packing import pack_rows
-from fastlstm.engine.plan.plan import aligned_empty, aligned_zeros
+from fastlstm.engine.plan.plan import aligned_zeros
 from fastlstm.engine.run.normalise_rows import SoftmaxRows
 from fastlstm.network.activations import LINEAR, Activation, as_activation
 from fastlstm.network.dense import Dense
@@ -55,14 +62,16 @@ class WindowRows:
         self.groups, self.input_size = groups, groups * of_group
         self.tap_step = self.input_size if tap_step is None else tap_step
         self.dtype = weight.dtype
+        self.shape = choose_shape(self.dtype, self.output_size // groups)
         self.softmax: SoftmaxRows | None = None
-        if activation in (SOFTMAX, LOG_SOFTMAX):
+        if activation in OVER_OUTPUTS and (self.shape.outputs_in_lanes or groups > 1):
             logarithm = activation == LOG_SOFTMAX
             self.softmax = SoftmaxRows(self.output_size, self.dtype, logarithm=logarithm)
             activation = LINEAR
-        activation = as_activation(activation)
-        self.name, numbers = activation.name, alpha_beta(activation)
-        self.shape = choose_shape(self.dtype, self.output_size // groups)
+        self.name, numbers = str(activation), [0.0, 0.0]
+        if activation not in OVER_OUTPUTS:
+            activation = as_activation(activation)
+            self.name, numbers = activation.name, [*alpha_beta(activation)]
         size = self.shape.rows
         if self.shape.outputs_in_lanes:
             size = self.shape.vectors * cpu.lanes(self.dtype.name)
@@ -102,7 +111,7 @@ class WindowRows:
         self.compile()(
             len(out) // self.output_size, self.taps, self.tap_step, of_group, self.groups, outputs,
             self.panel, values, starts, out,
-            aligned_empty(memory, self.dtype), np.empty(integers, np.int64),
+            np.empty(memory, self.dtype), np.empty(integers, np.int64),
         )  # fmt: skip
         if self.softmax is not None:
             self.softmax.run(out, out)

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any
+from typing import Any, Final
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.network.activations import LINEAR, Activation
-from fastlstm.network.dense import SOFTMAX
+from fastlstm.network.pointwise import OVER_NUMBERS
 
 __all__ = ["LAYERS", "from_config"]
 
 # Those of the same name and meaning in every version.
 SAME = ("linear", "relu", "sigmoid", "silu", "softplus", "softsign", "tanh", "elu", "gelu")
+# Others, as this package's: the name, and its numbers.
+OTHERS: Final[dict[str, tuple[Any, ...]]] = {
+    "celu": ("elu", 1.0),
+    "exponential": ("exp",),
+    "hard_silu": ("hard_silu",),
+    "hard_swish": ("hard_silu",),
+    "hard_tanh": ("clip", -1.0, 1.0),
+    "log_sigmoid": ("log_sigmoid",),
+    "mish": ("mish",),
+    "relu6": ("clip", 0.0, 6.0),
+    "selu": ("selu",),
+    "swish": ("silu",),
+}
 LAYERS = ("Activation", "ELU", "LeakyReLU", "ReLU", "Softmax", "ThresholdedReLU")
 
 
 def from_config(value: Any, where: str, version: int | None) -> Activation | str:
-    """An activation as a config has it: a name, a function or a layer; ``"softmax"`` too.
+    """An activation as a config has it: a name, a function or a layer.
+
+    ``"softmax"`` and ``"log_softmax"``, over the numbers, are returned as text.
 
     Parameters
     ----------
@@ -54,10 +69,10 @@ def from_config(value: Any, where: str, version: int | None) -> Activation | str
 def _named(name: str, where: str, version: int | None) -> Activation | str:
     if name in SAME:
         return Activation(name)
-    if name == "swish":
-        return Activation("silu")
-    if name == SOFTMAX:
-        return SOFTMAX
+    if name in OVER_NUMBERS:
+        return name
+    if name in OTHERS:
+        return Activation(*OTHERS[name])
     if name == "leaky_relu" and version is not None:
         return Activation("leaky_relu", 0.2)
     if name == "hard_sigmoid" and version is not None:
@@ -72,19 +87,27 @@ def _layer(kind: str, config: dict[str, Any], where: str, version: int | None) -
     if kind == "Softmax":
         if config.get("axis", -1) not in (-1, [-1]):
             raise UnsupportedModelError(f"{where}: axis={config['axis']!r}; only -1 is computed")
-        return SOFTMAX
+        return "softmax"
     if kind == "ELU":
         return Activation("elu", _number(config, where, "alpha", default=1.0))
     if kind == "LeakyReLU":
         return Activation("leaky_relu", _number(config, where, "negative_slope", "alpha"))
     if kind == "ThresholdedReLU":
         return Activation("thresholded_relu", _number(config, where, "theta"))
-    if config.get("max_value") is not None or config.get("threshold"):
-        raise UnsupportedModelError(
-            f"{where}: max_value={config.get('max_value')!r}, "
-            f"threshold={config.get('threshold')!r} are not computed"
-        )
     slope = _number(config, where, "negative_slope", default=0.0)
+    threshold = _number(config, where, "threshold", default=0.0)
+    most = None
+    if config.get("max_value") is not None:
+        most = _number(config, where, "max_value")
+    if sum((slope != 0, threshold != 0, most is not None)) > 1:
+        raise UnsupportedModelError(
+            f"{where}: of max_value={most!r}, negative_slope={slope!r} and threshold={threshold!r} "
+            "only one is computed at a time"
+        )
+    if most is not None:
+        return Activation("clip", 0.0, most)
+    if threshold:
+        return Activation("thresholded_relu", threshold)
     return Activation("leaky_relu", slope) if slope else Activation("relu")
 
 

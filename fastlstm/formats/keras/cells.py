@@ -215,7 +215,9 @@ def _cell(layer: KerasLayer, options: Options, inside: str, weights: Store) -> L
     gates = options.activation("recurrent_activation", "inner_activation")
     candidate = options.activation("activation")
     if isinstance(gates, str) or isinstance(candidate, str):
-        raise UnsupportedModelError(f"{options.where}: softmax in a cell is not computed")
+        raise UnsupportedModelError(
+            f"{options.where}: softmax in a cell is not computed, nor is log_softmax"
+        )
     names = WEIGHTS if options.flag("use_bias", default=True) else WEIGHTS[:2]
     kernel, recurrent_kernel, *bias = weights.take(layer, inside, names)
     _check_shapes(options.where, kernel, recurrent_kernel, bias, units, len(bias))

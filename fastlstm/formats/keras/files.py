@@ -117,7 +117,7 @@ def _listed(groups: Node, named: bool) -> Store:
     top = "top_level_model_weights"
     if top in groups and (extra := groups.group(top).names("weight_names")):
         raise ModelFormatError(f"weights that belong to no layer: {extra}")
-    return Listed(listed, named)
+    return Listed(listed, named, groups.text("backend") == "theano")
 
 
 class _Arrays(Mapping[str, Array]):

@@ -1,7 +1,8 @@
-"""A Keras model's config as a chain of layers; a model that is not a chain is refused."""
+"""A Keras model's config as a graph: which layer is called on what, in an order to compute it in."""
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,42 +10,103 @@ from typing import Any, Final, NamedTuple
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 
-__all__ = ["KerasLayer", "chain", "unique_names", "version_of"]
+__all__ = [
+    "MODELS",
+    "STATES",
+    "Call",
+    "Graph",
+    "KerasLayer",
+    "Ref",
+    "graph_of",
+    "refs_in",
+    "unique_names",
+    "version_of",
+]
 
 Config = dict[str, Any]
 
 MODELS: Final = ("Sequential", "Functional", "Model")
-MASK_OPERATIONS: Final = ("NotEqual", "Any")
 # Layers that take states at the start and give those at the end, h and c of each direction.
 STATES: Final = {"LSTM": 2, "CuDNNLSTM": 2, "Bidirectional": 4}
+OTHER_TENSORS: Final = ("mask", "initial_state")  # options that are not what is computed with
+FIRST: Final = "(first)"  # what a Sequential without an InputLayer begins with
+# Functions of TensorFlow as the operations of Keras 3.
+FUNCTIONS: Final = {
+    "__operators__.add": "Add",
+    "__operators__.getitem": "GetItem",
+    "add": "Add",
+    "concat": "Concatenate",
+    "expand_dims": "ExpandDims",
+    "identity": "Identity",
+    "keras.backend.squeeze": "Squeeze",
+    "keras.backend.sum": "Sum",
+    "linalg.matmul": "Matmul",
+    "math.add": "Add",
+    "math.divide": "TrueDivide",
+    "math.exp": "Exp",
+    "math.multiply": "Multiply",
+    "math.reduce_max": "Max",
+    "math.reduce_mean": "Mean",
+    "math.reduce_sum": "Sum",
+    "math.sigmoid": "Sigmoid",
+    "math.subtract": "Subtract",
+    "math.tanh": "Tanh",
+    "math.truediv": "TrueDivide",
+    "nn.relu": "Relu",
+    "nn.softmax": "Softmax",
+    "repeat": "Repeat",
+    "reshape": "Reshape",
+    "reverse": "Flip",
+    "squeeze": "Squeeze",
+    "stack": "Stack",
+    "tile": "Tile",
+    "transpose": "Transpose",
+}
 
 
 class KerasLayer(NamedTuple):
-    """One layer of the chain."""
+    """One layer of a model, or an operation such as ``x[:, -1]``."""
 
-    kind: str  # its class
+    kind: str  # its class; of an operation ops.GetItem
     name: str
     config: Config
     path: str  # where its weights are: layers/lstm_1
     top: str  # the name of the layer of the outermost model that it is, or is in
-    arguments: Sequence[Any] = ()  # beside the tensor that it reads
     inside: str = ""  # where its weights are in there, if another layer wraps it
 
     def __str__(self) -> str:
-        return f"layer {self.name!r} ({self.kind})"
+        return f"layer {self.name!r} ({self.kind.removeprefix('ops.')})"
 
 
-class _Node(NamedTuple):
-    """One call of a layer."""
+class Ref(NamedTuple):
+    """A tensor of a graph: what a layer gives."""
 
-    reads: str  # the layer whose output is its argument
-    arguments: list[Any]  # the rest of them
-    masks: list[str]  # the layers that it reads a mask from
-    starts: list[Any]  # the tensors of its initial state
+    layer: str
+    output: int = 0
 
 
-def chain(model: Config, path: str = "", top: str = "") -> list[KerasLayer]:
-    """The layers from the input to the output; models inside are unfolded.
+class Call(NamedTuple):
+    """A call of a layer. In its arguments a `Ref` stands for each tensor."""
+
+    layer: KerasLayer
+    entry: Config  # what the config has about the layer
+    arguments: list[Any]
+    options: dict[str, Any]  # given by name
+
+
+class Graph(NamedTuple):
+    """The calls of a model."""
+
+    calls: list[Call]  # each reads only what those before it give
+    inputs: list[Ref]
+    outputs: list[Ref]
+    masks: dict[str, Call]  # the operations that only compute masks, by name
+    starts: list[Ref]  # inputs that are initial states
+    uses: Counter[Ref]  # how many calls and outputs read each tensor
+
+
+def graph_of(model: Config, path: str = "", top: str = "") -> Graph:
+    """The graph of a model. Models inside it are calls, too.
 
     Parameters
     ----------
@@ -56,40 +118,33 @@ def chain(model: Config, path: str = "", top: str = "") -> list[KerasLayer]:
     Raises
     ------
     UnsupportedModelError
-        If it is not a chain: it has branches, several inputs or outputs, shared layers, or states
-        that are handed from one layer to another.
+        If it is no graph of Keras' own layers, or a layer is called more than once.
     ModelFormatError
         If it is not the config of a model.
     """
     kind, config = _kind(model), model.get("config")
     if kind not in MODELS:
         raise UnsupportedModelError(
-            f"the model is a {kind}: only Sequential and functional models are read"
+            f"the model is a {kind}: only Sequential and functional models are read, because a "
+            f"class of its own may compute anything; build the same layers with keras.Model("
+            "inputs, outputs), and give it the weights with set_weights"
         )
     entries = config if isinstance(config, list) else _of(dict, config, "config").get("layers")
     if not entries or not all(isinstance(entry, dict) for entry in _of(list, entries, "layers")):
         raise ModelFormatError(f"expected a list of layers in the config of the {kind}")
-    parts = {}
-    paths = unique_names([_kind(entry) for entry in entries])
-    for entry, own in zip(entries, paths, strict=True):
-        settings = _of(dict, entry.get("config"), f"a config of {_kind(entry)}")
-        name = entry.get("name") or settings.get("name") or own
+    parts: dict[str, tuple[KerasLayer, Config]] = {}
+    kinds = [_kind(entry) for entry in entries]
+    own = iter(unique_names([k for k in kinds if not k.startswith("ops.")]))
+    for entry, each in zip(entries, kinds, strict=True):
+        place = each if each.startswith("ops.") else next(own)
+        settings = _of(dict, entry.get("config"), f"a config of {each}")
+        name = entry.get("name") or settings.get("name") or place
         if _of(str, name, "a layer's name") in parts:
             raise ModelFormatError(f"two layers are named {name!r}")
-        where = f"{path}layers/{own}"
-        parts[name] = KerasLayer(_kind(entry), name, settings, where, top or name), entry
+        parts[name] = KerasLayer(each, name, settings, f"{path}layers/{place}", top or name), entry
     if kind == "Sequential":
-        line = [part for part, _ in parts.values()]
-    else:
-        line = _functional(parts, _of(dict, config, "config"))
-    return [inner for part in line for inner in _unfolded(part, parts[part.name][1])]
-
-
-def _unfolded(part: KerasLayer, entry: Config) -> Iterator[KerasLayer]:
-    if part.kind in MODELS:
-        yield from chain(entry, f"{part.path}/", part.top)
-    else:
-        yield part
+        return _sequential(parts)
+    return _functional(parts, _of(dict, config, "config"))
 
 
 def _kind(entry: Config) -> str:
@@ -102,9 +157,31 @@ def _kind(entry: Config) -> str:
         name = entry.get("name") or (config.get("name") if isinstance(config, dict) else None)
         raise UnsupportedModelError(
             f"layer {name!r} ({kind}): a class of {module if foreign else registered!r}, "
-            "not of Keras"
+            "not of Keras, whose code is not in the file and never run; build the model of Keras' "
+            "own layers, and give it the weights with set_weights"
         )
+    if re.match(r"(tf_)?keras\.src\.ops\.", str(module)) or _is_operation(kind, entry):
+        return f"ops.{kind}"
+    if kind == "SlicingOpLambda":
+        return "ops.GetItem"
+    if kind == "TFOpLambda":
+        config = _of(dict, entry.get("config"), "a config of TFOpLambda")
+        function = str(config.get("function")).removeprefix("compat.v1.")
+        if function not in FUNCTIONS:
+            raise UnsupportedModelError(
+                f"layer {config.get('name')!r}: a function of TensorFlow, {function:.80}, which is "
+                "not computed"
+            )
+        return f"ops.{FUNCTIONS[function]}"
     return kind
+
+
+def _is_operation(kind: str, entry: Config) -> bool:
+    """Whether it is no layer but an operation of Keras 3, which in a ``.h5`` does not say so."""
+    config, nodes = entry.get("config"), entry.get("inbound_nodes")
+    bare = isinstance(config, dict) and not {"dtype", "layers", "trainable"} & set(config)
+    called = isinstance(nodes, list) and bool(nodes) and isinstance(nodes[0], dict)
+    return entry.get("module") is None and bare and called and kind not in MODELS
 
 
 def unique_names(kinds: Sequence[str]) -> list[str]:
@@ -119,184 +196,246 @@ def unique_names(kinds: Sequence[str]) -> list[str]:
     return names
 
 
-def _functional(parts: dict[str, tuple[KerasLayer, Config]], config: Config) -> list[KerasLayer]:
-    inputs = _tensors(config, "input_layers")
-    name: str | None = _output(_tensors(config, "output_layers"), parts)
-    line: list[KerasLayer] = []
-    masks: list[tuple[KerasLayer, str]] = []
-    nodes = {}
-    while name is not None:
-        if name not in parts or any(name == part.name for part in line):
+# --- a chain ----------------------------------------------------------------------------------
+
+
+def _sequential(parts: dict[str, tuple[KerasLayer, Config]]) -> Graph:
+    first = next(iter(parts))
+    begin = Ref(first if parts[first][0].kind == "InputLayer" else FIRST)
+    calls, below = [], begin
+    for name, (part, entry) in parts.items():
+        calls.append(Call(part, entry, [] if name == begin.layer else [below], {}))
+        below = Ref(name)
+    return Graph(calls, [begin], [below], {}, [], Counter())
+
+
+# --- a graph ----------------------------------------------------------------------------------
+
+
+def _functional(parts: dict[str, tuple[KerasLayer, Config]], config: Config) -> Graph:
+    inputs = [_ref("the model's inputs", k) for k in _tensors(config, "input_layers")]
+    calls = {name: _call(part, entry) for name, (part, entry) in parts.items()}
+    outputs = _outputs(_tensors(config, "output_layers"), parts)
+    starts = [k for name in calls for k in _starts(calls[name], calls)]
+    needed = _needed(outputs, calls)
+    for name in needed:
+        call = calls[name]
+        if call.layer.kind != "InputLayer" and not call.arguments:
+            raise ModelFormatError(f"expected the graph to begin at an input, got {call.layer}")
+    of_masks = [ref for name in needed for ref in refs_in(calls[name].options.get("mask"))]
+    masks = {name: calls[name] for name in _needed(of_masks, calls) if name not in needed}
+    read = {*needed, *masks, *(ref.layer for ref in starts)}
+    if rest := [str(part) for name, (part, _) in parts.items() if name not in read]:
+        spare = [ref for ref in inputs if ref.layer not in read]
+        if spare:
+            n = len(inputs) - len(starts)
+            raise UnsupportedModelError(
+                f"the model has {n} inputs beside initial states; only one is computed"
+            )
+        raise UnsupportedModelError(
+            f"the model's outputs do not need all of its layers: {rest[0]} stands beside it"
+        )
+    uses = Counter(ref for name in needed for ref in refs_in(calls[name].arguments))
+    uses.update(outputs)
+    return Graph(_ordered(needed, calls), inputs, outputs, masks, starts, uses)
+
+
+def _needed(refs: Sequence[Ref], calls: dict[str, Call]) -> dict[str, None]:
+    """The layers that these tensors are computed from, without those of masks and states."""
+    found: dict[str, None] = {}
+    left = list(refs)
+    while left:
+        name = left.pop().layer
+        if name not in calls:
             raise ModelFormatError(f"the graph is broken at {name!r}")
-        part, entry = parts[name]
-        calls = _of(list, entry.get("inbound_nodes"), f"inbound_nodes of {part}")
-        if len(calls) > 1:
-            raise UnsupportedModelError(f"{part} is shared: it is called {len(calls)} times")
-        node = nodes[name] = _node(part, calls[0]) if calls else None
-        line.append(part._replace(arguments=node.arguments) if node else part)
-        masks += [(part, mask) for mask in node.masks] if node else []
-        name = node.reads if node else None
-    line.reverse()
-    starts = _starts(parts, nodes)
-    begin = [k for k in map(_input, inputs) if k not in starts]
-    if len(begin) != 1:
-        raise UnsupportedModelError(
-            f"the model has {len(begin)} inputs beside initial states; only one is computed"
-        )
-    if line[0].name != begin[0] or line[0].kind != "InputLayer":
-        raise ModelFormatError(f"expected the graph to begin at {begin[0]!r}, got {line[0]}")
-    used = {part.name for part in line} | starts
-    for part, mask in masks:
-        used |= _check_mask(part, mask, parts, {n.name: n for n in line}, nodes)
-    if rest := [str(part) for name, (part, _) in parts.items() if name not in used]:
-        raise UnsupportedModelError(
-            f"the model is not a chain of layers: {rest[0]} stands beside it"
-        )
-    return line
+        if name not in found:
+            found[name] = None
+            given = {k: v for k, v in calls[name].options.items() if k not in OTHER_TENSORS}
+            left += refs_in([calls[name].arguments, given])
+    return {name: None for name in calls if name in found}
+
+
+def _ordered(names: dict[str, None], calls: dict[str, Call]) -> list[Call]:
+    """The calls in the order of the config, as far as each reads only what is before it.
+
+    Weights are stored in that order.
+    """
+    order = list(names)
+    reads = {name: {ref.layer for ref in _reads(calls[name])} for name in order}
+    readers: dict[str, list[int]] = {}
+    for k, name in enumerate(order):
+        for other in reads[name]:
+            readers.setdefault(other, []).append(k)
+    ready = [k for k, name in enumerate(order) if not reads[name]]
+    found = []
+    while ready:
+        name = order[heapq.heappop(ready)]
+        found.append(calls[name])
+        for k in readers.get(name, ()):
+            reads[order[k]].discard(name)
+            if not reads[order[k]]:
+                heapq.heappush(ready, k)
+    if len(found) < len(order):
+        left = next(name for name in order if reads[name])
+        raise ModelFormatError(f"the graph is broken at {left!r}: it reads what it gives")
+    return found
+
+
+def _reads(call: Call) -> list[Ref]:
+    options = {k: v for k, v in call.options.items() if k not in OTHER_TENSORS}
+    return list(refs_in([call.arguments, options]))
+
+
+def refs_in(value: Any) -> Iterator[Ref]:
+    """The tensors in an argument."""
+    if isinstance(value, Ref):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for k in value:
+            yield from refs_in(k)
+    elif isinstance(value, dict):
+        yield from refs_in(list(value.values()))
 
 
 def _tensors(config: Config, which: str) -> list[Any]:
     """The model's inputs or outputs."""
-    found: list[Any] = _of(list, config.get(which), which)
+    value = config.get(which)
+    if isinstance(value, dict):  # named, as the arguments of a call may be
+        value = list(value.values())
+    found: list[Any] = _of(list, value, which)
     return [found] if found and isinstance(found[0], str) else found
 
 
-def _input(tensor: Any) -> str:
-    return _tensor("the model's inputs", tensor)
-
-
-def _output(tensors: list[Any], parts: dict[str, tuple[KerasLayer, Config]]) -> str:
-    """The layer whose output is the model's. Other outputs may only be final states of layers."""
+def _outputs(tensors: list[Any], parts: dict[str, tuple[KerasLayer, Config]]) -> list[Ref]:
+    """The model's outputs. Other outputs may be final states of layers: a call gives them."""
     mains = []
     for tensor in tensors:
         name, _, output, *_ = _of(list, tensor, "a tensor of the model's outputs")
         kind = parts[name][0].kind if isinstance(name, str) and name in parts else ""
-        if output not in range(1, STATES.get(kind, 0) + 1):  # a call gives states by itself
-            mains.append(tensor)
+        if output not in range(1, STATES.get(kind, 0) + 1):
+            mains.append(_ref("the model's outputs", tensor))
     if not mains:
         raise UnsupportedModelError(
             "all outputs of the model are final states; add the layer's output as the first one: "
             "Model(inputs, [output, h, c])"
         )
-    if len(mains) != 1:
-        raise UnsupportedModelError(
-            f"the model has {len(mains)} outputs beside final states; only one is computed"
+    return mains
+
+
+def _starts(call: Call, calls: dict[str, Call]) -> list[Ref]:
+    """The inputs that are initial states of a layer: `state` of a call gives them."""
+    given = call.options.get("initial_state")
+    part = call.layer
+    if given is None or part.kind not in STATES:
+        return []
+    given = _of(list, given, f"initial states of {part}")
+    refs = [k if isinstance(k, Ref) else _ref(str(part), k) for k in given]
+    if len(refs) != STATES[part.kind]:
+        raise ModelFormatError(
+            f"{part}: expected {STATES[part.kind]} initial states, got {len(given)}"
         )
-    return _tensor("the model's outputs", mains[0])
-
-
-def _starts(
-    parts: dict[str, tuple[KerasLayer, Config]], nodes: dict[str, _Node | None]
-) -> set[str]:
-    """The inputs that are initial states: `state` of a call gives them."""
-    found: set[str] = set()
-    for reader, node in nodes.items():
-        part = parts[reader][0]
-        if node is None or not node.starts:
-            continue
-        if len(node.starts) != STATES[part.kind]:
-            raise ModelFormatError(
-                f"{part}: expected {STATES[part.kind]} initial states, got {len(node.starts)}"
+    for k, ref in enumerate(refs):
+        kind = calls[ref.layer].layer.kind if ref.layer in calls else "?"
+        if kind != "InputLayer" or ref.output != 0 or ref in refs[:k]:
+            raise UnsupportedModelError(
+                f"{part} begins with a state from {ref.layer!r} ({kind}): only initial states "
+                "that are inputs of their own are computed"
             )
-        for tensor in node.starts:
-            name, _, output, *_ = _of(list, _history(tensor), f"an initial state of {part}")
-            kind = parts[name][0].kind if isinstance(name, str) and name in parts else "?"
-            if kind != "InputLayer" or output != 0 or name in found:
-                raise UnsupportedModelError(
-                    f"{part} begins with a state from {name!r} ({kind}): only initial states "
-                    "that are inputs of their own are computed"
-                )
-            found.add(name)
-    return found
+    return refs
 
 
-def _tensor(who: object, history: Any) -> str:
-    """The layer that gives a tensor ``[layer, call, output]``."""
+def _call(part: KerasLayer, entry: Config) -> Call:
+    calls = _of(list, entry.get("inbound_nodes"), f"inbound_nodes of {part}")
+    if len(calls) > 1:
+        raise UnsupportedModelError(
+            f"{part} is shared: it is called {len(calls)} times, which is not computed"
+        )
+    if not calls:
+        return Call(part, entry, [], {})
+    node = calls[0]
+    arguments, options = _keras_3(part, node) if isinstance(node, dict) else _keras_2(part, node)
+    if len(arguments) == 2 and part.kind in STATES and isinstance(arguments[1], list):
+        options = {"initial_state": arguments.pop(), **options}  # lstm(x, [h, c])
+    return Call(part, entry, arguments, options)
+
+
+def _keras_3(part: KerasLayer, node: Config) -> tuple[list[Any], dict[str, Any]]:
+    arguments = _of(list, node.get("args"), f"arguments of {part}")
+    options = _of(dict, node.get("kwargs") or {}, f"options of {part}")
+    found = [_converted(part, value) for value in arguments]
+    named = {str(name): _converted(part, value) for name, value in options.items()}
+    if not found and "inputs" in named:
+        found = [named.pop("inputs")]
+    return found, named
+
+
+def _keras_2(part: KerasLayer, node: Any) -> tuple[list[Any], dict[str, Any]]:
+    """``[[layer, call, output, options], ...]``, one a tensor."""
+    calls = _of(list, node, f"a call of {part}")
+    calls = [calls] if calls and isinstance(calls[0], str) else calls
+    if not calls:
+        raise ModelFormatError(f"{part} reads 0 tensors")
+    options: dict[str, Any] = {}
+    tensors: list[Any] = []
+    for call in calls:
+        if _of(list, call, f"a call of {part}")[:2] == ["_CONSTANT_VALUE", -1]:
+            tensors.append(call[2])
+        else:
+            tensors.append(_ref(str(part), call))
+        if len(call) > 3 and isinstance(call[3], dict):
+            options |= {str(k): _converted_2(part, v) for k, v in call[3].items()}
+    starts = STATES.get(part.kind)
+    if starts is not None and len(tensors) - 1 == starts:  # lstm(x, initial_state=[h, c])
+        options["initial_state"] = tensors[1:]
+        tensors = tensors[:1]
+    if part.kind == "ops.GetItem":
+        return [tensors[0], options.pop("slice_spec", None)], options
+    return [tensors[0] if len(tensors) == 1 else tensors], options
+
+
+def _converted(part: KerasLayer, value: Any) -> Any:
+    """An argument of Keras 3, with a `Ref` for each tensor."""
+    if isinstance(value, list):
+        return [_converted(part, k) for k in value]
+    if not isinstance(value, dict):
+        return value
+    kind, config = value.get("class_name"), value.get("config")
+    if kind == "__keras_tensor__":
+        return _ref(str(part), _of(dict, config, "a tensor").get("keras_history"))
+    if kind == "__slice__":
+        return _slice(_of(dict, config, "a slice"))
+    if kind == "__ellipsis__":
+        return ...
+    return value
+
+
+def _converted_2(part: KerasLayer, value: Any) -> Any:
+    """An argument of Keras 2, where a tensor is ``[layer, call, output]``."""
+    if isinstance(value, list):
+        kinds = [type(k) for k in value[:3]]
+        if kinds == [str, int, int] and len(value) in (3, 4):
+            return _ref(str(part), value)
+        return [_converted_2(part, k) for k in value]
+    if isinstance(value, dict) and {"start", "stop", "step"} <= set(value):
+        return _slice(value)
+    if isinstance(value, dict) and value.get("class_name") == "__ellipsis__":
+        return ...
+    return value
+
+
+def _slice(config: Config) -> slice:
+    return slice(config.get("start"), config.get("stop"), config.get("step"))
+
+
+def _ref(who: str, history: Any) -> Ref:
+    """The tensor ``[layer, call, output]``."""
     name, call, output, *_ = _of(list, history, f"a tensor of {who}")
-    # A layer of the chain has one call. Keras 2 counts the one that built a model inside, too.
-    if output != 0 or call not in (0, 1):
+    # A layer has one call. Keras 2 counts the one that built a model inside, too.
+    if type(output) is not int or call not in (0, 1):
         raise UnsupportedModelError(
             f"{who}: output {output} of call {call} of {name!r} is not computed"
         )
-    return str(_of(str, name, f"a tensor of {who}"))
-
-
-def _node(part: KerasLayer, node: Any) -> _Node:
-    starts: list[Any] = []
-    if isinstance(node, dict):  # Keras 3
-        arguments, options = node.get("args"), node.get("kwargs") or {}
-        reads, *rest = _of(list, arguments, f"arguments of {part}") or [None]
-        if rest and part.kind in STATES and isinstance(rest[0], list):  # lstm(x, [h, c])
-            options = {"initial_state": rest.pop(0), **options}
-    else:  # [[layer, call, output, options]], one a tensor
-        calls = _of(list, node, f"a call of {part}")
-        calls = [calls] if calls and isinstance(calls[0], str) else calls
-        starts = calls[1:] if len(calls) - 1 == STATES.get(part.kind) else []
-        reads, rest = (calls[0], []) if len(calls) == 1 or starts else (calls, [])
-        options = dict(reads[3]) if len(reads) > 3 and isinstance(reads[3], dict) else {}
-        if "slice_spec" in options:  # x[...]
-            rest = [options.pop("slice_spec")]
-    if isinstance(reads, list) and not (reads and isinstance(reads[0], str)):
-        raise UnsupportedModelError(
-            f"{part} reads {len(reads)} tensors: the model is not a chain of layers"
-        )
-    masks = []
-    for name, value in _of(dict, options, f"options of {part}").items():
-        if name == "mask" and value is not None:
-            masks.append(_tensor(part, _history(value)))
-        elif name == "initial_state" and value is not None and part.kind in STATES:
-            starts = _of(list, value, f"initial states of {part}")
-        elif name != "training" and value is not None:
-            raise UnsupportedModelError(f"{part} is called with {name}, which is not computed")
-    if any(isinstance(_history(value), list) and _is_tensor(value) for value in rest):
-        raise UnsupportedModelError(
-            f"{part} reads several tensors: the model is not a chain of layers"
-        )
-    return _Node(_tensor(part, _history(reads)), rest, masks, starts)
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
-
-
-def _history(value: Any) -> Any:
-    return value["config"]["keras_history"] if _is_tensor(value) else value
-
-
-def _check_mask(
-    part: KerasLayer,
-    mask: str,
-    parts: dict[str, tuple[KerasLayer, Config]],
-    line: dict[str, KerasLayer],
-    nodes: dict[str, _Node | None],
-) -> set[str]:
-    """Refuse a mask that does not come from an Embedding or Masking of the chain.
-
-    Keras 3 writes down where a mask comes from: ``Any(NotEqual(inputs, mask_value))``. Returns
-    the operations of the mask.
-    """
-    operations = set()
-    value = source = None
-    any_of = False
-    name = mask
-    while name in parts and name not in line and parts[name][0].kind in MASK_OPERATIONS:
-        operation, entry = parts[name]
-        operations.add(name)
-        calls = _of(list, entry.get("inbound_nodes"), f"inbound_nodes of {operation}")
-        node = _node(operation, calls[0])
-        any_of |= operation.kind == "Any"
-        value = node.arguments[0] if node.arguments else value
-        name = source = node.reads
-    for reader in line.values():
-        node_of_reader = nodes[reader.name]
-        if node_of_reader is None or node_of_reader.reads != source or len(operations) > 2:
-            continue
-        config = reader.config
-        if reader.kind == "Embedding" and config.get("mask_zero") and not any_of and value == 0:
-            return operations
-        if reader.kind == "Masking" and any_of and value == config.get("mask_value"):
-            return operations
-    raise UnsupportedModelError(f"{part} reads a mask of its own, from {mask!r}")
+    return Ref(str(_of(str, name, f"a tensor of {who}")), output)
 
 
 def version_of(text: Any) -> int | None:

@@ -23,14 +23,34 @@ Array = npt.NDArray[Any]
 
 GATES_OF_KERAS_1: Final = "icfo"
 KERAS_1: Final = {"kernel": "W", "recurrent_kernel": "U", "bias": "b", "embeddings": "W"}
-KINDS: Final = "|".join(KERAS_1)
+# Other names of a weight, in other versions.
+ALSO: Final = {
+    **{name: (old,) for name, old in KERAS_1.items()},
+    "alpha": ("alphas",),
+    "beta": (),
+    "count": (),
+    "depthwise_kernel": ("kernel",),
+    "gamma": (),
+    "mean": (),
+    "moving_mean": ("running_mean",),
+    "moving_variance": ("running_std",),
+    "pointwise_kernel": (),
+    "variance": (),
+}
+NAMES: Final = "|".join(sorted({*ALSO, *(old for names in ALSO.values() for old in names)}))
+NOT_TRAINED: Final = ("count", "mean", "moving_mean", "moving_variance", "variance")
 
 
 class Store(Protocol):
     """The weights of a model."""
 
-    def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
-        """Return the weights with these names of a layer, or of its ``"cell"`` or another part."""
+    def take(
+        self, layer: KerasLayer, inside: str, names: Sequence[str], unread: Sequence[str] = ()
+    ) -> list[Array]:
+        """Return the weights with these names of a layer, or of its ``"cell"`` or another part.
+
+        Those that are `unread` stand behind them, or are missing. They count as taken.
+        """
 
     def rest(self) -> list[str]:
         """Return the names of the weights that were not taken."""
@@ -43,7 +63,9 @@ class Tree:
         self._arrays = arrays
         self._rest = dict.fromkeys(arrays)
 
-    def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
+    def take(
+        self, layer: KerasLayer, inside: str, names: Sequence[str], unread: Sequence[str] = ()
+    ) -> list[Array]:
         """As `Store`."""
         group = "/".join(filter(None, (layer.path, inside, "vars")))
         found = [f"{group}/{k}" for k in range(len(names))]
@@ -51,6 +73,8 @@ class Tree:
             if name not in self._rest:
                 raise ModelFormatError(f"{layer}: there is no {what} under {name}")
             del self._rest[name]
+        for k in range(len(names), len(names) + len(unread)):
+            self._rest.pop(f"{group}/{k}", None)
         return [widened(name, self._arrays[name]) for name in found]
 
     def rest(self) -> list[str]:
@@ -70,21 +94,33 @@ class Listed:
         The layers that have weights, in order.
     named : bool
         Whether the names of the layers must fit.
+    backward_taps : bool
+        Whether the taps of convolutions are in the opposite order, as Theano had them.
     """
 
-    def __init__(self, groups: Sequence[tuple[str, Mapping[str, Any]]], named: bool) -> None:
+    def __init__(
+        self,
+        groups: Sequence[tuple[str, Mapping[str, Any]]],
+        named: bool,
+        backward_taps: bool = False,
+    ) -> None:
         self._groups = iter(groups)
+        self._reversed = backward_taps
         self._named = named
         self._top: str | None = None
         self._name = ""
         self._arrays: Mapping[str, Any] = {}
         self._left: list[str] = []
 
-    def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
+    def take(
+        self, layer: KerasLayer, inside: str, names: Sequence[str], unread: Sequence[str] = ()
+    ) -> list[Array]:
         """As `Store`."""
         if layer.top != self._top:
             self._enter(layer)
         left = list(self._left)
+        whole = re.compile(rf"(^|/){re.escape(layer.name)}(/|$)")
+        left = [name for name in left if whole.search(name)] or left
         for hint in (layer.name, *re.findall("forward_|backward_", inside)):
             left = [name for name in left if hint in name] or left
         if (
@@ -95,7 +131,10 @@ class Listed:
             and len(left) >= 4 * len(names)
         ):
             return self._gates(layer, left, names)
-        return [self._array(layer, *pair) for pair in self._pairs(layer, left, names)]
+        taken = [self._array(layer, *pair) for pair in self._pairs(layer, left, names)]
+        for name in [k for k in left if k in self._left and _said(k) in unread]:
+            self._left.remove(name)
+        return taken
 
     def _enter(self, layer: KerasLayer) -> None:
         if self._left:
@@ -113,15 +152,21 @@ class Listed:
     ) -> Iterator[tuple[str, str]]:
         if len(left) < len(names):
             raise ModelFormatError(f"{layer}: expected weights {list(names)}, got {left}")
-        for name, what in zip(left, names, strict=False):
-            said = re.search(rf"(?:^|/)({KINDS})(?:_\d+)?(?::0)?$|_([WUb])(?::0)?$", name)
-            if said and said[1] != what and said[2] != KERAS_1[what]:
+        left = list(left)
+        for what in names:
+            fits = (what, None, *ALSO.get(what, ()))
+            name = left[0]
+            if what in NOT_TRAINED:  # a model inside stores these behind all others
+                name = next((k for k in left if _said(k) in fits), name)
+            if _said(name) not in fits:
                 raise ModelFormatError(f"{layer}: expected the {what}, got {name!r}")
+            left.remove(name)
             yield name, what
 
     def _array(self, layer: KerasLayer, name: str, what: str) -> Array:
         self._left.remove(name)
-        return widened(f"{layer}, {what}", self._arrays[name])
+        array = widened(f"{layer}, {what}", self._arrays[name])
+        return array[::-1] if self._reversed and array.ndim == 3 and what == "kernel" else array
 
     def _gates(self, layer: KerasLayer, left: list[str], names: Sequence[str]) -> list[Array]:
         """Keras 1 stored each gate by itself: W_i, U_i, b_i, then those of c, f and o."""
@@ -139,6 +184,12 @@ class Listed:
         return self._left + [f"{group}/{name}" for group, arrays in self._groups for name in arrays]
 
 
+def _said(name: str) -> str | None:
+    """Which weight a name says that it is, if it says so."""
+    said = re.search(rf"(?:^|[/_])({NAMES})(?:_\d+)?(?::0)?$", name)
+    return said[1] if said else None
+
+
 class Live:
     """The layers of a live model, by their attributes."""
 
@@ -146,7 +197,9 @@ class Live:
         self._model = model
         self._taken = 0
 
-    def take(self, layer: KerasLayer, inside: str, names: Sequence[str]) -> list[Array]:
+    def take(
+        self, layer: KerasLayer, inside: str, names: Sequence[str], unread: Sequence[str] = ()
+    ) -> list[Array]:
         """As `Store`."""
         found: Any = self._model
         for step in filter(None, f"{layer.path}/{inside}".split("/")):
@@ -156,13 +209,13 @@ class Live:
             else:
                 found = getattr(found, step)
         arrays = [np.asarray(array) for array in found.get_weights()]
-        if len(arrays) != len(names):
+        if len(arrays) not in (len(names), len(names) + len(unread)):
             raise ValueError(
                 f"{layer}: expected weights {list(names)}, got {len(arrays)} arrays"
                 + ("" if arrays else "; is the model built?")
             )
         self._taken += len(arrays)
-        return [widened(f"{layer}, {what}", a) for what, a in zip(names, arrays, strict=True)]
+        return [widened(f"{layer}, {what}", a) for what, a in zip(names, arrays, strict=False)]
 
     def rest(self) -> list[str]:
         """As `Store`."""

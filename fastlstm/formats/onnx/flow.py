@@ -1,438 +1,604 @@
-"""Where each number of an ONNX graph comes from: every number is replaced by an id.
+"""What tensors of an ONNX graph are to the parts that read them: sequences, vectors, rows.
 
-A graph is followed with a batch of a few sequences of a few steps. The tensors that depend on its
-input hold ids: which sequence, which step, which output of which layer. Nodes that move numbers
-(Transpose, Reshape, Slice, Concat ...) move the ids, with the corresponding functions of NumPy. A
-layer then finds in the ids which steps it reads, and in which order; a permutation that mixes up
-axes cannot be mistaken for another one.
+The places of a tensor's numbers (see `tape`) say which steps of which value it holds. What is not a
+whole value becomes parts by itself: some steps are a `Slice`, steps again and again an `Upsample`
+or a `Pad`, one vector at every step a `Repeat`, a vector in pieces an `Unflatten`, the numbers of
+several steps in one row a `Flatten`, numbers of several values in one row a `Join`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import UnsupportedModelError
-from fastlstm.formats.budget import charge, lent
+from fastlstm.formats.budget import charge
 from fastlstm.formats.onnx.operator import Operator
-from fastlstm.network.activations import LINEAR, Activation
-from fastlstm.network.dense import Dense
-from fastlstm.network.embedding import Embedding
+from fastlstm.formats.onnx.tape import (
+    Choice,
+    Ids,
+    Located,
+    Product,
+    Scale,
+    Start,
+    Tape,
+    TooShort,
+    Value,
+    varies,
+)
+from fastlstm.network.joints import Join
 from fastlstm.network.layers import Bidirectional, Layer
-from fastlstm.network.network import AnyLayer
+from fastlstm.network.pointwise import Activate, PReLU
+from fastlstm.network.reading import Read
+from fastlstm.network.steps import Flatten, Pad, Repeat, Slice, Unflatten, Upsample
 
-__all__ = ["Flow", "Ids", "PartsBuilt", "Values"]
+__all__ = ["Flow", "Rows"]
 
 Array = npt.NDArray[Any]
-P = TypeVar("P")
 
-MAX_IDS = (1 << 31) - 1
-
-
-@dataclass(frozen=True)
-class Ids:
-    """A tensor that depends on the input: the ids of its numbers."""
-
-    array: Array  # of int32
+DEEPEST = 8  # joints of joints, in front of which a step is read
 
 
-# Which rows (N, H) of which inputs h and c are at the start; None for zeros or learned ones.
-Start = tuple[tuple[str, int] | None, tuple[str, int] | None]
+class Rows(NamedTuple):
+    """A tensor whose last axis holds the numbers of one value, each row of one sequence and step."""
 
-
-@dataclass(eq=False)
-class Values:
-    """The K numbers of each sequence at each step, or of each sequence, that a layer gives.
-
-    The id of number k of sequence n at step t is ``first + (n * T + t) * K + k``; there is only
-    one step (T = 1) if `read` says what was read of all of them.
-    """
-
-    first: int
-    N: int
-    T: int
-    K: int
-    layers: tuple[AnyLayer, ...] = ()  # from the input on, at each step
-    head: tuple[Dense, ...] = ()  # of what was read
-    read: str | None = None  # None: all steps; "cells": the last cell states
-    parent: Values | None = None  # before the last layer
-    lengths: str | None = None  # the graph's input of them
-    states: dict[str, Array] = field(default_factory=dict)  # ids of h and c (D, N, H) at the end
-    starts: tuple[Start, ...] = ()  # of each direction, if they are inputs of the graph
-
-    @property
-    def ids(self) -> Array:
-        """The ids (N, T, K)."""
-        size = self.N * self.T * self.K
-        with lent(4 * size):
-            charge(elements=size)
-        ids = np.arange(self.first, self.first + size, dtype=np.int32)
-        return ids.reshape(self.N, self.T, self.K)
-
-    @property
-    def top(self) -> Layer | Bidirectional | None:
-        """The last recurrent layer."""
-        found = [k for k in self.layers if isinstance(k, Layer | Bidirectional)]
-        return found[-1] if found else None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of K ids as a layer reads them: each from one sequence and step of one source."""
-
-    source: Values
-    n: Array  # of each row
+    value: Value
+    n: Array  # (..., 1), or what can be broadcast to the rows
     t: Array
-    order: Array  # (K,) which numbers of the source
+    order: Array  # (K',) which numbers of the value
 
 
-class PartsBuilt:
-    """The parts of a network that have been built, by what they were built from.
+class Flow(Tape):
+    """The tape, and how tensors are read from it."""
 
-    A graph is followed several times. Its parts are built the first time, and found again later as
-    long as the numbers that they are built from are the same.
-    """
+    # --- tensors of several values -----------------------------------------------------------
 
-    def __init__(self) -> None:
-        self._built: dict[Hashable, list[tuple[Sequence[Array | None], Any]]] = {}
+    def located(self, x: Ids) -> Located:
+        """Where the numbers of a tensor come from, as in `Tape.located`, of joined values too."""
+        return super().located(self.one(x))
 
-    def get(self, key: Hashable, arrays: Sequence[Array | None], build: Callable[[], P]) -> P:
-        """The part of these options and numbers."""
-        alike = self._built.setdefault(key, [])
-        for before, part in alike:
-            if len(before) == len(arrays) and all(map(_same, before, arrays)):
-                found: P = part
-                return found
-        part = build()
-        alike.append((arrays, part))
-        return part
+    def concatenated(self, tensors: Sequence[Ids], join: Callable[..., Array]) -> Ids:
+        """Tensors side by side, as `join` puts their arrays."""
+        if len({id(x.value) for x in tensors}) == 1:
+            return Ids(join([x.array for x in tensors]), tensors[0].value)
+        charge(memory=8 * sum(x.array.size for x in tensors))
+        return Ids(join([x.ids for x in tensors]), None)
 
-    def dense(
-        self, weight: Array, bias: Array | None = None, activation: Activation | str = LINEAR
-    ) -> Dense:
-        """A dense layer."""
-        return self.get(
-            ("dense", activation),
-            (weight, bias),
-            lambda: Dense(weight, bias, activation=activation),
-        )
-
-
-def _same(a: Array | None, b: Array | None) -> bool:
-    if a is None or b is None or a is b:
-        return a is b
-    return a.dtype == b.dtype and np.array_equal(a, b)
-
-
-class Flow:
-    """The values that flow through a graph, and the layers between them."""
-
-    def __init__(self, dtype: npt.DTypeLike = np.float32, parts: PartsBuilt | None = None) -> None:
-        self.dtype = np.dtype(dtype)  # of the input
-        self.parts = PartsBuilt() if parts is None else parts
-        self.sources: list[Values] = []
-        self.firsts: list[int] = []  # the first id of each
-        self.largest = 0  # numbers of one source
-        self.joined: dict[tuple[Values, Values], Values] = {}
-        self.read: dict[tuple[Values, str], Values] = {}
-
-    def add(self, N: int, T: int, K: int, **about: Any) -> Values:
-        """A new source."""
-        first = 0
-        if self.sources:
-            last = self.sources[-1]
-            first = last.first + last.N * last.T * last.K
-        if first + N * T * K > MAX_IDS:
-            raise UnsupportedModelError(f"its tensors hold more than {MAX_IDS} numbers in all")
-        source = Values(first, N, T, K, **about)
-        self.sources.append(source)
-        self.firsts.append(first)
-        self.largest = max(self.largest, N * T * K)
-        return source
-
-    @property
-    def sizes(self) -> str:
-        """The sizes with which the graph is followed, for errors."""
-        return f"a batch of {self.sources[0].N}, {self.sources[0].T} steps"
-
-    # Reading
-
-    def rows(self, ids: Array) -> Rows:
-        """What the last axis of `ids` holds, in each of the rows.
+    def one(self, x: Ids) -> Ids:
+        """The same tensor as places of one value: what it holds is joined, if need be.
 
         Raises
         ------
         UnsupportedModelError
-            If the rows mix sequences, steps or layers, or hold less than a layer's outputs.
+            If that is not computed.
         """
-        flat = ids.reshape(-1, ids.shape[-1]) if ids.ndim else ids.reshape(1, 1)
-        if not flat.size:
+        if x.value is not None:
+            return x
+        if not x.array.size:
             raise UnsupportedModelError("reads no numbers at all")
-        source, n, t, k = self.located(flat)
-        if (k != k[0]).any() or (n != n[:, :1]).any():
-            raise UnsupportedModelError("reads numbers of several sequences or outputs as one row")
-        if not np.array_equal(np.sort(k[0]), np.arange(source.K)):
+        charge(steps=len(self.firsts) / 10, elements=20 * x.array.size)
+        index = np.searchsorted(np.array(self.firsts), x.array, side="right") - 1
+        axes = [axis for axis in range(index.ndim) if varies(index, axis)]
+        if not axes:
+            value = self.values[int(index.flat[0])]
+            return Ids(np.asarray(x.array - value.first, np.int32), value)
+        if len(axes) > 1:
             raise UnsupportedModelError(
-                f"reads {k.shape[1]} of the {source.K} numbers of a layer; this version computes "
-                "layers that read each of them once"
+                f"joins the outputs of {len(np.unique(index))} layers along several axes"
             )
-        if (t != t[:, :1]).any():
-            if not self._ends(source, t, k):
-                raise UnsupportedModelError("reads numbers of several steps as one row")
-            source, t = self.reading(source, "final"), t * 0
-        return Rows(source, n[:, 0], t[:, 0], k[0])
+        (axis,) = axes
+        line = np.moveaxis(index, axis, 0).reshape(index.shape[axis], -1)[:, 0]
+        ends = [0, *(np.flatnonzero(np.diff(line)) + 1).tolist(), len(line)]
+        pieces = []
+        for begin, end in zip(ends, ends[1:], strict=False):
+            value = self.values[int(line[begin])]
+            charge(steps=20 + len(pieces) / 20)
+            places = x.array.take(range(begin, end), axis) - value.first
+            pieces.append(Ids(np.asarray(places, np.int32), value))
+        return self._side_by_side(pieces, axis)
 
-    def located(self, ids: Array) -> tuple[Values, Array, Array, Array]:
-        """The source of all ids, and of each the sequence, the step and the number."""
-        if not ids.size:
-            raise UnsupportedModelError("reads no numbers at all")
-        charge(elements=4 * ids.size)
-        with lent(4 * ids.nbytes):
-            return self._located(ids)
+    def _side_by_side(self, pieces: list[Ids], axis: int) -> Ids:
+        """Numbers of several values next to each other, along an axis."""
+        found = [super(Flow, self).located(x) for x in pieces]
+        values = list(dict.fromkeys(at.value for at in found))
+        if pair := self._two_directions(values):
+            joined, shifts = pair
+            ids = [self.placed(joined, a.n, a.t, a.k + shifts[a.value]).array for a in found]
+            return Ids(np.concatenate(ids, axis), joined)
+        if any(varies(at.n, axis) for at in found):
+            raise UnsupportedModelError("puts sequences of several layers one after the other")
+        if any(varies(at.t, axis) for at in found):
+            raise UnsupportedModelError("puts steps of several layers one after the other")
+        found = self._of_the_same_steps([_first(at, axis) for at in found], found)
+        values = list(dict.fromkeys(at.value for at in found))
+        sizes = [k.K for k in values]
+        shift = dict(zip(values, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+        value = values[0]
+        if len(values) > 1:
+            value = self.joined("concatenate", values, sum(sizes))
+        t = next((at.t for at in found if at.value.every), np.zeros_like(found[0].t))
+        t = _first_of(t, axis)
+        ids = []
+        for at, x in zip(found, pieces, strict=True):
+            placed = self.placed(value, at.n, t, at.k + shift[at.value])
+            ids.append(np.broadcast_to(placed.array, x.shape))
+        return Ids(np.concatenate(ids, axis), value)
 
-    def _located(self, ids: Array) -> tuple[Values, Array, Array, Array]:
-        first, last = (bisect_right(self.firsts, int(k)) - 1 for k in (ids.min(), ids.max()))
-        if first == last:
-            source = self.sources[first]
-            n = ids - source.first
-            k = n % source.K
-            n //= source.K
-            t = n % source.T
-            n //= source.T
-            return source, n, t, k
-        index = np.searchsorted(np.array(self.firsts), ids, side="right") - 1
-        charge(steps=len(self.firsts) / 10, elements=20 * ids.size)
-        found = [self.sources[i] for i in np.unique(index)]
-        if len(found) > 2:
-            raise UnsupportedModelError(f"joins the outputs of {len(found)} layers")
-        parts = [self.located(ids[index == i]) for i in np.unique(index)]
-        source, shifts = self._join(*found)
-        n, t, k = (np.empty_like(ids) for _ in range(3))
-        for i, (_, n_i, t_i, k_i), shift in zip(np.unique(index), parts, shifts, strict=True):
-            at = index == i
-            n[at], t[at], k[at] = n_i, t_i, k_i + shift
-        return source, n, t, k
+    def _of_the_same_steps(self, contexts: list[Located], found: list[Located]) -> list[Located]:
+        """The same tensors of sequences whose steps agree, and of vectors."""
+        first = contexts[0].n
+        if any(not _equal(first, at.n) for at in contexts):
+            raise UnsupportedModelError("joins numbers of different sequences")
+        along = [at for at in contexts if at.value.every]
+        if len(along) < len(contexts) and all(_is_one_step(at) for at in found):
+            return [self._at_its_step(at) for at in found]
+        if all(_equal(along[0].t, at.t) and along[0].value.T == at.value.T for at in along[1:]):
+            return found
+        fixed = [_is_one_step(at) for at in found]
+        moving = [at for at, alone in zip(contexts, fixed, strict=True) if not alone]
+        for other in moving[1:]:
+            if not _equal(moving[0].t, other.t) or moving[0].value.T != other.value.T:
+                raise UnsupportedModelError("joins different steps of several layers")
+        return [self._at_its_step(at) if k else at for at, k in zip(found, fixed, strict=True)]
 
-    def _join(self, a: Values, b: Values) -> tuple[Values, tuple[int, int]]:
-        """Join two layers that read the same, one from each end; say where their numbers begin."""
-        tops = [source.layers[-1] if source.layers else None for source in (a, b)]
-        same = a.parent is b.parent and a.read == b.read and a.lengths == b.lengths
-        directions = [top.direction for top in tops if isinstance(top, Layer)]
-        if not same or sorted(directions) != ["forward", "reverse"] or a.head or b.head:
-            raise UnsupportedModelError(
-                "joins two tensors that are not the two directions of one layer"
-            )
+    def _at_its_step(self, at: Located) -> Located:
+        """A tensor that holds one step of a value, as numbers of a vector."""
+        if not at.value.every:
+            return at
+        return Located(self.step(at.value, int(at.t.flat[0])), at.n, np.zeros_like(at.t), at.k)
+
+    def joined(self, how: str, values: Sequence[Value], K: int) -> Value:
+        """A joint of values of the same steps."""
+        every = any(k.every for k in values)
+        T = max((k.T for k in values if k.every), default=1)
+        join = self.part(Join, how, tuple(range(len(values))))
+        return self.derive(values, join, T, K, every)
+
+    def _two_directions(self, values: list[Value]) -> tuple[Value, dict[Value, int]] | None:
+        """Two layers that read the same, one from each end, and where their numbers begin."""
+        if len(values) != 2:
+            return None
+        a, b = values
+        same = a.parents == b.parents and a.lengths == b.lengths
+        if isinstance(a.part, Read) and a.part is b.part and not (a.flaw or b.flaw):
+            below = self._two_directions([*a.parents, *b.parents])
+            if below is None:
+                return None
+            joined, shifts = below
+            return self.reading(joined, a.part.how), {k: shifts[k.parents[0]] for k in values}
+        cells = [k.part for k in values]
+        if not same or not all(isinstance(k, Layer) for k in cells):
+            return None
+        directions = [k.direction for k in cells]
+        if sorted(directions) != ["forward", "reverse"] or a.K != b.K:
+            return None
         if directions == ["reverse", "forward"]:
-            joined, (to_b, to_a) = self._join(b, a)
-            return joined, (to_a, to_b)
-        if (a, b) not in self.joined:
-            layer = Bidirectional(a.layers[-1], b.layers[-1])  # type: ignore[arg-type]
-            states = {name: np.concatenate([a.states[name], b.states[name]]) for name in a.states}
-            self.joined[a, b] = self.add(
-                a.N,
-                a.T,
-                a.K + b.K,
-                layers=(*a.layers[:-1], layer),
-                parent=a.parent,
-                read=a.read,
-                lengths=a.lengths,
-                states=states,
-                starts=a.starts + b.starts,
-            )
-        return self.joined[a, b], (0, a.K)
+            a, b = b, a
+        if cells[0].hidden_size != cells[1].hidden_size or cells[0].dtype != cells[1].dtype:
+            return None
+        layer = self.parts.get(
+            ("both", id(a.part), id(b.part)), (), lambda: Bidirectional(a.part, b.part)
+        )
+        states = {}
+        for name in a.states:
+            both = [k.states[name] for k in (a, b)]
+            states[name] = self.concatenated(both, np.concatenate)
+        value = self.derive(
+            a.parents, layer, a.T, a.K + b.K, True, states=states, starts=a.starts + b.starts,
+            lengths=a.lengths,
+        )
+        return value, {a: 0, b: a.K}
 
-    def _ends(self, source: Values, t: Array, k: Array) -> bool:
+    # --- whole values ------------------------------------------------------------------------
+
+    def sequence(self, x: Ids) -> tuple[Value, Array]:
+        """A tensor (N, T', K') as a value: its number k is number ``order[k]`` of the value.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If it is not a sequence that this version computes from the values.
+        """
+        at = self.located(x)
+        N, T, K = x.shape
+        value, t, k = at.value, at.t, at.k
+        self._check_sequences(at, N)
+        if varies(k, 0) or varies(t, 0):
+            raise UnsupportedModelError("reads other steps or numbers of each sequence")
+        if value.every and not varies(t, 1, 2) and max(T, value.T) > 1:
+            value, t = self.step(value, int(t.flat[0])), np.zeros_like(t)
+        if value.every and (varies(t, 2) or varies(k, 1)):
+            place = t[:1] * value.K + k[:1]  # in a row of all steps
+            value, k = self.flat(value), place
+            t = np.zeros_like(t)
+            self.regrouped = self.regrouped or varies(k, 1)
+        if value.every:
+            steps = np.broadcast_to(t[0, :, 0], (T,))
+            return self.steps(value, steps), self._line(k, K)
+        if not varies(k, 1):
+            return self.repeated(value, T), self._line(k, K)
+        charge(elements=4 * T * K)
+        pieces = np.broadcast_to(k[0], (T, K))
+        order = pieces[0] if pieces[0].max() < K else np.arange(K)
+        if not np.array_equal(pieces, np.arange(T)[:, None] * K + order) or T * K != value.K:
+            value, order = self.selected(value, pieces.ravel()), np.arange(K)
+        part = self.part(Unflatten, T)
+        return self.derive([value], part, T, K, True), order
+
+    def vector(self, x: Ids) -> tuple[Value, Array]:
+        """A tensor (N, K') as a value, as in `sequence`."""
+        rows = self.rows(x)
+        self._check_sequences(Located(rows.value, rows.n, rows.t, rows.order), len(x.array))
+        if varies(rows.t, 0):
+            raise UnsupportedModelError("reads another step of each sequence")
+        return self.step(rows.value, int(rows.t.flat[0])), rows.order
+
+    def _check_sequences(self, at: Located, N: int) -> None:
+        n = at.n
+        straight = np.arange(at.value.N).reshape((-1,) + (1,) * (n.ndim - 1))
+        if at.value.N != N or varies(n, *range(1, n.ndim)) or not _equal(n[(slice(None), *([slice(0, 1)] * (n.ndim - 1)))], straight):
+            raise UnsupportedModelError(
+                "expected all sequences, in their order, along an axis of their own"
+            )
+
+    @staticmethod
+    def _line(k: Array, K: int) -> Array:
+        return np.broadcast_to(k[(0,) * (k.ndim - 1)], (K,))
+
+    def rows(self, x: Ids) -> Rows:
+        """A tensor (..., K') as rows of numbers of one value.
+
+        Raises
+        ------
+        UnsupportedModelError
+            If the rows mix sequences, or differ in which numbers they hold.
+        """
+        if not x.array.ndim:
+            x = x.moved(x.array.reshape(1))
+        at = self.located(x)
+        value, n, t, k = at
+        last = x.array.ndim - 1
+        others = range(last)
+        if varies(n, last):
+            raise UnsupportedModelError("reads numbers of several sequences or outputs as one row")
+        n = n[..., :1]
+        if varies(t, last):
+            if self._ends(at):
+                read = self.hoisted(value, lambda below: self.reading(below, "final"))
+                return self._complete(Rows(read, n, t[..., :1] * 0, self._line(k, x.shape[-1])))
+            if varies(t, *others) or varies(k, *others):
+                raise UnsupportedModelError(
+                    "reads numbers of several sequences, steps or outputs as one row"
+                )
+            place = (t * value.K + k)[(0,) * last]
+            value, t = self.flat(value), np.zeros_like(t)
+            return self._complete(Rows(value, n, t[..., :1], np.broadcast_to(place, x.shape[-1:])))
+        if varies(k, *others):
+            pieces = self._pieces(x, at)
+            if pieces is None:
+                raise UnsupportedModelError("reads numbers of several sequences or outputs as one row")
+            return pieces
+        return self._complete(Rows(value, n, t[..., :1], self._line(k, x.shape[-1])))
+
+    def _complete(self, rows: Rows) -> Rows:
+        """The same rows of a value that has no other numbers."""
+        K = rows.value.K
+        if len(rows.order) == K and np.array_equal(np.sort(rows.order), np.arange(K)):
+            return rows
+        return rows._replace(
+            value=self.selected(rows.value, rows.order), order=np.arange(len(rows.order))
+        )
+
+    def _pieces(self, x: Ids, at: Located) -> Rows | None:
+        """Rows that are pieces of a vector: the steps of a sequence that is made of it."""
+        last = x.array.ndim - 1
+        along = [axis for axis in range(last) if varies(at.k, axis)]
+        batch = [axis for axis in range(last) if varies(at.n, axis)]
+        if len(along) != 1 or len(batch) > 1 or along == batch:
+            return None
+        if batch == [] and at.value.N > 1:
+            return None
+        (s,) = along
+        places = x.array
+        for axis in range(last):
+            if axis not in (s, *batch):
+                if places.shape[axis] > 1:
+                    return None
+        first = np.moveaxis(places, s, -2).reshape(-1, places.shape[s], places.shape[-1])
+        value, order = self.sequence(Ids(first, self.one(x).value))
+        shape = [1] * x.array.ndim
+        shape[s] = places.shape[s]
+        steps = np.arange(places.shape[s]).reshape(shape)
+        return self._complete(Rows(value, at.n[..., :1], steps, order))
+
+    def _ends(self, at: Located) -> bool:
         """Whether each direction is read at the step where it ends."""
-        if source.read is not None or not isinstance(top := source.top, Bidirectional):
+        value = at.value
+        while value.elementwise and value.flaw is None:
+            charge(steps=1)
+            value = value.parents[0]
+        if not isinstance(value.part, Bidirectional) or value.lengths is not None:
             return False
-        if source.layers[-1] is not top or source.lengths is not None:
-            return False
-        return np.array_equal(t, np.where(k < source.K // 2, source.T - 1, 0))
+        return _equal(at.t, np.where(at.k < value.K // 2, value.T - 1, 0))
 
-    def reading(self, source: Values, read: str) -> Values:
-        """One vector for each sequence, read from all steps of a source."""
-        if (source, read) not in self.read:
-            self.read[source, read] = self.add(
-                source.N,
-                1,
-                source.K,
-                layers=source.layers,
-                parent=source.parent,
-                read=read,
-                lengths=source.lengths,
-                states=source.states,
-                starts=source.starts,
+    # --- parts that tensors are, without an operator -----------------------------------------
+
+    def flat(self, value: Value) -> Value:
+        """All steps of a value in one row."""
+        if not value.every:
+            return value
+        if isinstance(value.part, Unflatten):
+            return value.parents[0]
+        return self.derive([value], self.part(Flatten, value.T), 1, value.T * value.K, False)
+
+    def repeated(self, value: Value, T: int) -> Value:
+        """A vector at every step: of a fixed number, or of as many as another value has."""
+        if not self.exact and self.values[0].T == T:
+            for below in self.chain(value):
+                if below.every and below.T == T and below.flaw is None and below.part is not None:
+                    zeros = self.applied(below, self.product(np.zeros((1, below.K), below.dtype)), 1)
+                    return self.joined("add", [value, zeros], value.K)
+        return self.derive([value], self.part(Repeat, T), T, value.K, True)
+
+    def step(self, value: Value, t: int, depth: int = 0) -> Value:
+        """One step of a value: where it is read before other parts, these compute a vector."""
+        if not value.every:
+            return value
+        if isinstance(value.part, Repeat):
+            return value.parents[0]
+
+        def read(below: Value) -> Value:
+            if not below.every:
+                return below
+            if isinstance(below.part, Join) and depth < DEEPEST and below.flaw is None:
+                read = [self.step(k, t, depth + 1) for k in below.parents]
+                return self.derive(read, below.part, 1, below.K, False)
+            ways: list[tuple[Any, ...]] = []
+            top, T = below.part, below.T
+            last = self.part(Read, "last")
+            ends = T - 1
+            if isinstance(top, Layer) and top.direction == "reverse":
+                ends = 0
+            if isinstance(top, Layer) and t == ends:
+                ways.append((self.part(Read, "final"),))
+            if t == T - 1:
+                ways.append((last,))
+            for start, stop in ((t, t + 1), (t - T, t - T + 1 or None)):
+                ways.append((self.part(Slice, start, stop), last))
+            about = {}
+            if ways[0][0].how == "final" if isinstance(ways[0][0], Read) else False:
+                about = {"states": below.states, "starts": below.starts}
+            return self.derive([below], self.choice(*ways), 1, below.K, False, **about)
+
+        return self.hoisted(value, read)
+
+    def steps(self, value: Value, steps: Array) -> Value:
+        """Some steps of a value, in any order that is a part of a network."""
+        T, places = value.T, np.asarray(steps)
+        if np.array_equal(places, np.arange(T)):
+            return value
+        if (places == places[0]).all() and len(places) > 1:
+            return self.repeated(self.step(value, int(places[0])), len(places))
+        ways: list[tuple[Any, ...]] = []
+        stride = int(places[1] - places[0]) if len(places) > 1 else 1
+        if stride and np.array_equal(places, places[0] + stride * np.arange(len(places))):
+            for part in _slices(int(places[0]), stride, len(places), T):
+                if np.array_equal(np.arange(T)[slice(*part)], places):
+                    ways.append((self.part(Slice, *part),))
+        times = len(places) // T
+        if len(places) % T == 0 and np.array_equal(places, np.repeat(np.arange(T), times)):
+            ways.append((self.part(Upsample, times),))
+        real = np.flatnonzero(np.diff(places) == 1)
+        if not ways and len(real) and len(places) > T:
+            for mode, name in (("edge", "edge"), ("reflect", "reflect")):
+                for before in range(len(places) - T + 1):
+                    after = len(places) - T - before
+                    charge(steps=2, elements=len(places))
+                    if mode == "reflect" and max(before, after) >= T:
+                        continue
+                    if np.array_equal(np.pad(np.arange(T), (before, after), mode), places):  # type: ignore[call-overload]
+                        ways.append((self.part(Pad, before, after, name),))
+        if not ways:
+            shown = ", ".join(str(k) for k in places[:8].tolist())
+            raise UnsupportedModelError(
+                f"reads the steps {shown}{' ...' if len(places) > 8 else ''} of {T}, in an order "
+                "that this version does not compute"
             )
-        return self.read[source, read]
+        if len(places) < (1 if self.exact else 2):
+            raise TooShort(f"it does not run for {self.sizes}: one step is left")
+        return self.derive([value], self.choice(*ways), len(places), value.K, True)
 
-    # Layers
+    def selected(self, value: Value, order: Array) -> Value:
+        """Some numbers of each step, in any order: a product with zeros and ones, if need be."""
+        order = np.asarray(order)
+        passed: list[Value] = []
+        while True:
+            K = value.K
+            charge(steps=5, elements=order.size)
+            if np.array_equal(order, np.arange(K)):
+                break
+            if (half := self._half(value, order)) is not None:
+                value, order = half, order % half.K
+            elif value.elementwise and value.flaw is None:
+                passed.append(value)
+                value = value.parents[0]
+            else:
+                value = self._one_hot(value, order)
+                break
+        for k in reversed(passed):
+            value = self.applied(value, self._ordered(k.part, order), len(order))
+        return value
+
+    def _one_hot(self, value: Value, order: Array) -> Value:
+        dense = isinstance(value.part, Product) and value.part.windows is None
+        if dense and value.flaw is None:
+            charge(memory=8 * len(order) * value.part.weight.shape[1])
+            weight = value.part.weight[order]
+            return self.applied(value.parents[0], self.product(weight), len(order))
+        charge(memory=8 * len(order) * value.K, elements=len(order) * value.K)
+        weight = np.zeros((len(order), value.K), value.dtype)
+        weight[np.arange(len(order)), order] = 1
+        return self.applied(value, self.product(weight), len(order))
+
+    def _ordered(self, part: Any, order: Array) -> Any:
+        """An elementwise part of some numbers."""
+        if isinstance(part, Activate):
+            return part
+        if isinstance(part, PReLU):
+            slope = part.slope[order]
+            return self.parts.get("prelu", (slope,), lambda: PReLU(slope))
+        arrays = (part.center, part.scale, part.shift)
+        return self.scale(*(None if k is None else k[order] for k in arrays))
+
+    def _half(self, value: Value, order: Array) -> Value | None:
+        """One direction of a bidirectional layer, if these are numbers of it alone."""
+        of, read = value, None
+        if isinstance(value.part, Read) and value.part.how in ("final", "max", "mean", "sum"):
+            of, read = value.parents[0], value.part.how
+        if not isinstance(of.part, Bidirectional) or value.K < 2 or value.flaw:
+            return None
+        H = value.K // 2
+        d = int(order[0]) // H
+        if not (np.asarray(order) // H == d).all():
+            return None
+        found = self.derive(
+            of.parents,
+            of.part.cells[d],
+            of.T,
+            H,
+            True,
+            lengths=of.lengths,
+            states={k: x.moved(x.array[d : d + 1]) for k, x in of.states.items()},
+            starts=of.starts[d : d + 1],
+        )
+        return found if read is None else self.reading(found, read)
+
+    # --- LSTM --------------------------------------------------------------------------------
 
     def lstm(
-        self, ids: Array, operator: Operator, lengths: str | None, starts: tuple[Start, ...]
-    ) -> dict[str, Array]:
-        """The ids of Y, Y_h and Y_c for those of X."""
-        if ids.ndim != 3:
-            raise UnsupportedModelError(f"expected X of three axes, got {ids.ndim}")
-        x = ids.transpose(1, 0, 2) if operator.batch_first else ids  # (T, N, I)
-        rows = self.rows(x)
-        source = rows.source
-        n, t = rows.n.reshape(x.shape[:2]), rows.t.reshape(x.shape[:2])
-        N, T = source.N, source.T
-        steps = np.arange(T)[:, None]
-        flipped = T > 1 and np.array_equal(t, np.broadcast_to(steps[::-1], (T, N)))
-        straight = np.array_equal(t, np.broadcast_to(steps, (T, N)))
-        whole = x.shape[:2] == (T, N) and np.array_equal(n, np.broadcast_to(np.arange(N), (T, N)))
-        if source.read is not None or not whole or not (straight or flipped):
+        self, x: Ids, operator: Operator, lengths: str | None, starts: tuple[Start, ...]
+    ) -> dict[str, Ids]:
+        """Y, Y_h and Y_c for X."""
+        if x.array.ndim != 3:
+            raise UnsupportedModelError(f"expected X of three axes, got {x.array.ndim}")
+        axes = (0, 1, 2) if operator.batch_first else (1, 0, 2)
+        x = x.moved(x.array.transpose(axes)) if x.value else Ids(x.array.transpose(axes), None)
+        at = self.located(x)
+        if at.value.N != x.shape[0]:
             raise UnsupportedModelError(
-                "expected X to hold all steps of all sequences, in their order or the reverse: "
-                f"axes (steps, batch, inputs){' after layout 1' * operator.batch_first}"
+                "expected X to hold all sequences, in their order: axes (steps, batch, inputs)"
+                f"{' after layout 1' * operator.batch_first}"
             )
-        if source.top is not None and source.lengths != lengths:
+        flipped = len(operator.directions) == 1 and _is_reversed(at, x.shape[1])
+        if flipped:
+            x = x.moved(x.array[:, ::-1]) if x.value else Ids(x.array[:, ::-1], None)
+        value, order = self.sequence(x)
+        rows = self._complete(Rows(value, at.n, at.t, order))
+        value, order = rows.value, rows.order
+        if value.recurrent and value.lengths != lengths:
             raise UnsupportedModelError(
-                f"expected the sequence_lens {source.lengths!r} of the layer before, got {lengths}"
+                f"expected the sequence_lens {value.lengths!r} of the layer before, got {lengths}"
             )
-        if flipped and lengths is not None:
+        if lengths is not None and flipped:
             raise UnsupportedModelError("steps in reverse order, with sequence_lens")
-        layer = self._layer(operator, rows.order, flipped)
-        D, H = len(layer.cells), layer.hidden_size
-        about = {"layers": (*source.layers, layer), "parent": source, "lengths": lengths}
-        top = self.add(N, T, D * H, starts=starts, **about)
-        y = top.ids.reshape(N, T, D, H).transpose(1, 2, 0, 3)  # (T, D, N, H)
-        if lengths is None:
-            ends = [0 if cell.direction == "reverse" else T - 1 for cell in layer.cells]
-            h = np.stack([y[end, d] for d, end in enumerate(ends)])
-        else:
-            h = self.reading(top, "final").ids.reshape(N, D, H).transpose(1, 0, 2)
-        c = self.reading(top, "cells").ids.reshape(N, D, H).transpose(1, 0, 2)
-        top.states.update(h=h, c=c)
-        y = y[::-1] if flipped else y
-        if operator.batch_first:
-            return {"Y": y.transpose(2, 0, 1, 3), "Y_h": h.swapaxes(0, 1), "Y_c": c.swapaxes(0, 1)}
-        return {"Y": y, "Y_h": h, "Y_c": c}
-
-    def _layer(self, operator: Operator, order: Array, flipped: bool) -> Layer | Bidirectional:
+        if lengths is not None and any(_moves(k.part) for k in self.chain(value)):
+            raise UnsupportedModelError(
+                "sequence_lens of an LSTM whose steps are not those of the graph's input"
+            )
         if len(order) != operator.input_size:
             raise UnsupportedModelError(
                 f"expected {operator.input_size} inputs as W has, got {len(order)}"
             )
-        if flipped and len(operator.directions) == 2:
-            raise UnsupportedModelError("a bidirectional operator on steps in reverse order")
-        return self.parts.get(
+        layer = self.parts.get(
             (*operator.options, flipped),
             (*operator.arrays, order),
             lambda: operator.layer(order, flipped),
         )
-
-    def embedding(self, table: Array, ids: Array) -> Array:
-        """The ids of the vectors of a table, for those of the input."""
-        rows = self.rows(ids[..., None])
-        if rows.source.layers:
-            raise UnsupportedModelError("a table that is not read by the input's integers")
-        charge(2 * table.nbytes)
-        layer = self.parts.get("embedding", (table,), lambda: Embedding(table))
-        return self._derived(rows, ids.shape, layer)
-
-    def dense(self, weight: Array, ids: Array) -> Array:
-        """The ids of ``x @ weight.T`` over the last axis."""
-        rows = self.rows(ids)
-        if weight.ndim != 2 or weight.shape[1] != rows.source.K:
-            raise UnsupportedModelError(
-                f"a product of {rows.source.K} numbers with weights of shape {weight.shape}"
+        N, T, D, H = value.N, value.T, len(layer.cells), layer.hidden_size
+        about = {"starts": starts, "lengths": lengths}
+        top = self.derive([value], layer, T, D * H, True, **about)
+        y = self.whole(top).array.reshape(N, T, D, H).transpose(1, 2, 0, 3)  # (T, D, N, H)
+        if lengths is None:
+            ends = [0 if cell.direction == "reverse" else T - 1 for cell in layer.cells]
+            h = Ids(np.stack([y[end, d] for d, end in enumerate(ends)]), top)
+        else:
+            h = self._of_directions(self.reading(top, "final"), D)
+        cells = self.part(Read, "last")
+        flaw = "the cell state Y_c"
+        of_cells = ("cells", top)
+        if of_cells not in self._made:
+            self._made[of_cells] = self.add(
+                N, 1, D * H, every=False, parents=(top,), part=cells, flaw=flaw, recurrent=True,
+                lengths=lengths, starts=starts,
             )
-        charge(2 * weight.nbytes)
-        layer = self.parts.dense(weight[:, np.argsort(rows.order)])
-        return self._derived(rows, ids.shape[:-1], layer)
+        c = self._of_directions(self._made[of_cells], D)
+        top.states.update(h=h, c=c)
+        y = y[::-1] if flipped else y
+        if operator.batch_first:
+            turned = {"Y": y.transpose(2, 0, 1, 3), "h": h.array.swapaxes(0, 1)}
+            return {
+                "Y": Ids(turned["Y"], top),
+                "Y_h": h.moved(turned["h"]),
+                "Y_c": c.moved(c.array.swapaxes(0, 1)),
+            }
+        return {"Y": Ids(y, top), "Y_h": h, "Y_c": c}
 
-    def affine(self, ids: Array, scale: Array | None, shift: Array | None) -> Array:
-        """The ids of ``scale * x`` or ``x + shift``, given in the shape of ids."""
-        rows = self.rows(ids)
-        scale, shift = (
-            None if values is None else _same_in_all_rows(values, rows) for values in (scale, shift)
-        )
-        last = _last(rows.source)
-        if scale is None and last is not None and last.bias is None and last.activation == LINEAR:
-            return self._replacing(rows, ids.shape, self.parts.dense(last.weight, shift))
-        if scale is None:
-            scale = np.ones(rows.source.K, shift.dtype)  # type: ignore[union-attr]
-        charge(24 * rows.source.K**2)  # two, of up to 8 bytes, and one
-        layer = self.parts.dense(np.diag(scale), shift)
-        return self._derived(rows, ids.shape[:-1], layer, rows.order)
-
-    def activation(self, ids: Array, activation: Activation | str) -> Array:
-        """The ids of an activation of each number, or of softmax over the last axis."""
-        rows = self.rows(ids)
-        last = _last(rows.source)
-        if last is not None and last.activation == LINEAR:
-            changed = self.parts.dense(last.weight, last.bias, activation)
-            return self._replacing(rows, ids.shape, changed)
-        dtype = rows.source.layers[-1].dtype if rows.source.layers else self.dtype
-        charge(24 * rows.source.K**2)
-        unit = self.parts.dense(np.eye(rows.source.K, dtype=dtype), None, activation)
-        return self._derived(rows, ids.shape[:-1], unit, rows.order)
-
-    def over_time(self, ids: Array, axis: int, read: str) -> Array:
-        """The ids of the largest number, or of the mean, over an axis that holds all steps."""
-        source, n, t, k = self.located(np.moveaxis(ids, axis, -1))
-        steps = np.arange(source.T)
-        whole = source.read is None and t.shape[-1] == source.T
-        whole = whole and bool((np.sort(t, -1) == steps).all())
-        if not whole or (n != n[..., :1]).any() or (k != k[..., :1]).any():
-            raise UnsupportedModelError("reduces an axis other than that of all steps")
-        if source.lengths is not None:
-            raise UnsupportedModelError(f"a {read} over all steps, with sequence_lens")
-        if source.top is None:
-            raise UnsupportedModelError(f"a {read} of the input over its steps")
-        of_all = self.reading(source, read)
-        return np.asarray(of_all.first + n[..., 0] * source.K + k[..., 0])
-
-    def _replacing(self, rows: Rows, shape: tuple[int, ...], layer: Dense) -> Array:
-        """The ids of the same numbers, given by another last layer."""
-        charge(2 * layer.weight.nbytes)
-        source = rows.source
-        if source.read is None:
-            changed = replace(source, layers=source.layers[:-1], states={})
-        else:
-            changed = replace(source, head=source.head[:-1], states={})
-        return self._derived(replace(rows, source=changed), shape[:-1], layer, rows.order)
-
-    def _derived(
-        self,
-        rows: Rows,
-        shape: tuple[int, ...],
-        layer: Dense | Embedding,
-        order: Array | None = None,
-    ) -> Array:
-        """The ids (*shape, K) of a new source: a layer on the rows, its outputs in `order`."""
-        source = rows.source
-        if source.read == "cells":
-            raise UnsupportedModelError("computes with the cell state Y_c")
-        K = layer.output_size
-        about: dict[str, Any] = {"layers": source.layers, "head": source.head}
-        if source.read is None:
-            about["layers"] += (layer,)
-        else:
-            about["head"] += (layer,)
-        about |= {"read": source.read, "lengths": source.lengths, "parent": source}
-        new = self.add(source.N, source.T, K, **about)
-        places = (rows.n * source.T + rows.t)[:, None] * K
-        ids = new.first + places + (np.arange(K, dtype=np.int32) if order is None else order)
-        return np.asarray(ids.reshape(*shape, K))
+    def _of_directions(self, value: Value, D: int) -> Ids:
+        places = self.whole(value).array
+        return Ids(places.reshape(value.N, D, -1).transpose(1, 0, 2), value)
 
 
-def _last(source: Values) -> Dense | None:
-    """The dense layer that gives the source, if one does."""
-    last = (source.layers if source.read is None else source.head)[-1:]
-    return last[0] if last and isinstance(last[0], Dense) else None
+def _is_one_step(at: Located) -> bool:
+    return not at.value.every or bool((at.t == at.t.flat[0]).all())
 
 
-def _same_in_all_rows(values: Array, rows: Rows) -> Array:
-    """One row (K,) in the source's order, if all are the same."""
-    flat = values.reshape(len(rows.n), -1)
-    if (flat != flat[:1]).any():
-        raise UnsupportedModelError("a constant that differs between sequences or steps")
-    return np.ascontiguousarray(flat[0][np.argsort(rows.order)])
+def _moves(part: Any) -> bool:
+    if isinstance(part, Choice | Flatten | Repeat | Unflatten):
+        return True
+    windows = isinstance(part, Product) and part.windows is not None
+    return windows or (hasattr(part, "steps") and not isinstance(part, Scale))
+
+
+def _is_reversed(at: Located, T: int) -> bool:
+    value, t = at.value, at.t
+    if not value.every or value.T != T or T < 2 or varies(t, 0, 2):
+        return False
+    return np.array_equal(t[0, :, 0], np.arange(T)[::-1])
+
+
+def _slices(start: int, stride: int, count: int, T: int) -> list[tuple[int | None, ...]]:
+    """Ways to say which steps these are, the likeliest first."""
+    last = start + stride * (count - 1)
+    step = None if stride == 1 else stride
+    if stride > 0:
+        starts = [None] if start == 0 else []
+        starts += [start - T, start] if last == T - 1 else [start, start - T]
+        stops = [None] if last + stride >= T else []
+        stops += [last + 1, last + 1 - T or None]
+    else:
+        starts = [None] if start == T - 1 else []
+        starts += [start, start - T]
+        stops = [None] if last + stride < 0 else []
+        stops += [last - 1] if last > 0 else []
+        stops += [last - 1 - T]
+    return [(a, b, step) for a in starts for b in stops]
+
+
+def _equal(a: Array, b: Array) -> bool:
+    """Whether two arrays are the same when they are broadcast."""
+    charge(elements=max(a.size, b.size))
+    try:
+        return bool((a == b).all())
+    except ValueError:
+        return False
+
+
+def _first_of(places: Array, axis: int) -> Array:
+    return places.take([0], axis)
+
+
+def _first(at: Located, axis: int) -> Located:
+    return Located(at.value, *(_first_of(k, axis) for k in at[1:]))

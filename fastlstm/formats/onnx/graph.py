@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.budget import OverBudget, charge
-from fastlstm.formats.onnx.flow import Flow, Ids, PartsBuilt
-from fastlstm.formats.onnx.layers import apply_layer, check_attributes
+from fastlstm.formats.onnx.flow import Flow
+from fastlstm.formats.onnx.layers import apply_layer, check_attributes, padded_with
 from fastlstm.formats.onnx.operator import INPUTS, Operator, read_operator
 from fastlstm.formats.onnx.ops import FOLDED, MOVES, Node, moved_concat
 from fastlstm.formats.onnx.states import read_lengths, read_starts
+from fastlstm.formats.onnx.tape import Ids, PartsBuilt, TooShort
 from fastlstm.formats.onnx.tensors import Folder, to_array
 from fastlstm.formats.onnx.unsupported import why_not
 
@@ -121,6 +122,9 @@ class Walk:
                 raise
             except _Cause as cause:
                 results = [cause.refused] * len(node.output)
+            except TooShort as error:
+                flaw = UnsupportedModelError(f"{name_of(node)}: {error}")
+                results = [Refused(flaw, self.place, not self.exact)] * len(node.output)
             except _OURS as error:
                 flaw = type(error)(f"{name_of(node)}: {error}")
                 results = [Refused(flaw, self.place)] * len(node.output)
@@ -190,26 +194,40 @@ class Walk:
             x = values[0].array if data[0] else values[0]
             return [_shape(seen, x)]
         if op == "Concat":
-            if all(data):
-                parts = [value.array for value in values]
-                return [Ids(moved_concat(seen, parts, 4 * self.flow.largest))]
-            if any(data):
-                raise UnsupportedModelError("joins data and constants")
-            return [moved_concat(seen, values, self.constants.elements)]
+            return [self._concat(seen, values, data)]
         if op in MOVES and not any(data[1:]):
             function, known = MOVES[op]
             check_attributes(attributes, known)
             if not data[0]:
                 return _as_list(function(seen, values[0]))
-            return [Ids(np.asarray(k)) for k in _as_list(function(seen, values[0].array))]
+            x = values[0]
+            return [x.moved(k) for k in _as_list(function(seen, x.array))]
         if any(data):
-            return [Ids(apply_layer(self.flow, seen))]
+            return [apply_layer(self.flow, seen)]
         if op not in FOLDED:
             raise UnsupportedModelError("an operator that this version does not compute")
         fold, known = FOLDED[op]
         check_attributes(attributes, known)
         with np.errstate(all="ignore"):
             return [fold(seen, *values)]
+
+    def _concat(self, node: Node, values: list[Any], data: list[bool]) -> Any:
+        if not any(data):
+            return moved_concat(node, values, self.constants.elements)
+        room = 4 * self.flow.largest
+        if all(data):
+            return self.flow.concatenated(values, lambda k: moved_concat(node, k, room))
+        (x,) = [k for k in values if isinstance(k, Ids)] if sum(data) == 1 else [None]
+        zeros = [k for k in values if not isinstance(k, Ids)]
+        if x is None or any(k.any() or k.ndim != x.array.ndim for k in zeros):
+            raise UnsupportedModelError("joins data and constants")
+        axis = node.axis("axis", 1 if node.opset < 4 else 0, x.array.ndim)
+        before = sum(k.shape[axis] for k in values[: data.index(True)])
+        after = sum(k.shape[axis] for k in values[data.index(True) + 1 :])
+        for k in zeros:
+            if k.shape[:axis] + k.shape[axis + 1 :] != x.shape[:axis] + x.shape[axis + 1 :]:
+                raise ValueError(f"joins tensors of shapes {x.shape} and {k.shape}")
+        return padded_with(self.flow, x, axis, before, after, "constant", np.zeros(1))
 
     def attributes(self, node: Any) -> dict[str, Any]:
         """A node's attributes by name."""
@@ -255,7 +273,7 @@ class Walk:
         operator = self.operator(
             attributes, named, {k: constant[k] for k in states if k in constant}
         )
-        given = {k: named[k].array for k in states if isinstance(named.get(k), Ids)}
+        given = {k: named[k] for k in states if isinstance(named.get(k), Ids)}
         batch, steps = x.array.shape[:2] if operator.batch_first else x.array.shape[1::-1]
         starts = read_starts(self.flow, operator, given, batch)
         for name in constant.keys() & {*states}:
@@ -265,8 +283,8 @@ class Walk:
                     f"{constant[name].shape}"
                 )
         lengths = read_lengths(self.flow, named.get("sequence_lens"), batch, steps)
-        outputs = self.flow.lstm(x.array, operator, lengths, starts)
-        return [Ids(outputs[name]) for name in ("Y", "Y_h", "Y_c")]
+        outputs = self.flow.lstm(x, operator, lengths, starts)
+        return [outputs[name] for name in ("Y", "Y_h", "Y_c")]
 
     def operator(
         self, attributes: dict[str, Any], values: dict[str, Any], state: dict[str, Array]

@@ -17,11 +17,12 @@ import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.budget import charge, lent
+from fastlstm.formats.onnx.tape import TooShort
 
 __all__ = ["FOLDED", "MOVES", "Node", "moved_concat"]
 
 Array = npt.NDArray[Any]
-INT32_MAX: Final = (1 << 31) - 1
+NO_END: Final = 10**9  # from here on, a step is what exporters write for the end
 # Elements of a tensor that is not in the file but computed from it.
 MAX_SIZE: Final = 1 << 22
 MAX_INTS: Final = 1 << 16  # sizes, axes, lengths of a batch: what is read as a list
@@ -135,12 +136,8 @@ def _slice(node: Node, x: Array) -> Array:
     where = [slice(None)] * x.ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         size = x.shape[axis]
-        if not node.exact and any(
-            not -size <= k <= size and abs(k) < INT32_MAX for k in (start, end)
-        ):
-            raise UnsupportedModelError(
-                f"a slice {start} : {end} that shortens only longer sequences or batches"
-            )
+        if not node.exact and any(not -size <= k <= size and abs(k) < NO_END for k in (start, end)):
+            raise TooShort(f"a slice {start} : {end} that shortens only longer sequences or batches")
         backwards = step < 0
         stop = None if end < -size and backwards else end  # NumPy's -1 is the last one
         where[axis] = slice(start, stop, step)

@@ -1,7 +1,8 @@
 """Networks from ONNX: a whole graph that is one chain, or one LSTM operator of any graph.
 
-The graph is never run. It is followed with ids in place of numbers (see `flow`). If it leaves sizes
-open, that is done for two examples of them, which must give the same network.
+The graph is never run. It is followed with places of numbers instead of numbers (see `tape`). If it
+leaves sizes open, that is done for two examples of them, which must give the same network; for
+longer examples, if the graph does not run for these.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import numpy.typing as npt
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.budget import OverBudget, charge, returned
 from fastlstm.formats.found import Found
-from fastlstm.formats.onnx.flow import Flow, Ids
+from fastlstm.formats.onnx.flow import Flow
 from fastlstm.formats.onnx.graph import Constants, Refused, Walk
 from fastlstm.formats.onnx.node import Origins, nodes_of, one_operator
 from fastlstm.formats.onnx.operator import INPUTS
-from fastlstm.formats.onnx.outputs import network_of
+from fastlstm.formats.onnx.outputs import plan_of_outputs
+from fastlstm.formats.onnx.plan import Plan, network_from
+from fastlstm.formats.onnx.tape import Ids, TooShort
 from fastlstm.formats.onnx.tensors import Folder
 from fastlstm.formats.onnx.unsupported import refuse_without_lstm
 from fastlstm.formats.trust import WrongChoice, about, opened
@@ -39,12 +42,13 @@ MAX_BYTES: Final = 1 << 31  # what a protobuf can have
 MAX_OPSET: Final = 26  # later ones may change what an operator means
 MAX_IDS: Final = 1 << 23  # numbers of a tensor of an input of fixed sizes
 MANY_STEPS: Final = 1 << 12  # of all sequences of an input of fixed sizes
-EXAMPLES: Final = ((2, 3), (3, 5))  # sequences and steps, where the graph leaves them open
-ONE_BY_ONE: Final = ((1, 3), (1, 5))  # for graphs that do not run for a larger batch
+# Sequences and steps, where the graph leaves them open; more, if it does not run for so few steps.
+EXAMPLES: Final = tuple(((2, a), (3, b)) for a, b in ((3, 5), (18, 23), (68, 79), (260, 289)))
+ONE_BY_ONE: Final = tuple(((1, a), (1, b)) for (_, a), (_, b) in EXAMPLES)  # for a batch of one
 FLOATS: Final = {1: np.float32, 10: np.float32, 11: np.float64, 16: np.float32}
 INTEGERS: Final = (2, 3, 4, 5, 6, 7, 12, 13)
 # By the number of axes of an input, what they may be: batch, steps, numbers of a step.
-ROLES: Final = {1: ("T",), 2: ("NT", "TN", "TF"), 3: ("NTF", "TNF")}
+ROLES: Final = {1: ("T",), 2: ("NT", "TN", "TF"), 3: ("NTF", "TNF", "NFT")}
 
 
 def read(path: Path, *, node: str | None = None) -> Found:
@@ -137,57 +141,94 @@ def _network_of(model: Any, folder: Folder, node: str | None) -> Network:
     graph, constants = model.graph, Constants(folder)
     if node is not None:
         return Network.of([one_operator(graph, constants, opset, node)])
-    first, *others = _networks(graph, constants, opset)
-    for other in others:
-        if other.parts != first.parts or other.return_sequences != first.return_sequences:
-            raise UnsupportedModelError(
-                "what the graph computes depends on the number of sequences or steps"
-            )
-    return first
+    return network_from(_plans(graph, constants, opset))
 
 
 # The whole graph
 
 
-def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
-    """The network that the graph is for each example of sizes, whatever its input's axes are."""
+def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
+    """What the graph is for each example of sizes, whatever its input's axes are."""
     data, others = _inputs(graph)
     dims = _dims(data)
     ranks = (3, 2) if dims is None else (len(dims),)
     roles = [role for rank in ranks for role in ROLES.get(rank, ())]
-    if any(node.op_type == "LSTM" and data.name == node.input[0] for node in graph.node):
-        roles.reverse()  # ONNX's own order first, so that its flaws are told
+    readers = {node.op_type for node in graph.node if data.name in node.input[:1]}
+    if readers & {"LSTM"}:  # ONNX's own order first, so that its flaws are told
+        roles.sort(key=lambda role: role != "TNF")
+    if readers & {"Conv", "BatchNormalization", "MaxPool", "AveragePool"}:
+        roles.sort(key=lambda role: role != "NFT")
     if not roles:
-        raise UnsupportedModelError(f"input {data.name!r} of {len(dims or ())} axes")
+        raise UnsupportedModelError(
+            f"input {data.name!r} of {len(dims or ())} axes: expected sequences, steps and numbers"
+        )
+    # A size that is known is likelier to be that of the numbers than that of steps.
+    guessed = {
+        role
+        for role in roles
+        if dims is not None
+        and "F" in role
+        and dims[role.index("F")] is None
+        and dims[role.index("T")] is not None
+    }
+    roles.sort(key=guessed.__contains__)
     axes = [(role, k) for role in roles for k in _features(dims, role, graph, constants)]
 
-    def followed(examples: Sequence[tuple[int, int]]) -> list[Network]:
+    def followed(examples: Sequence[tuple[int, int]], last: bool) -> list[Plan]:
         """Follow the graph with the first meaning of its input's axes that fits."""
         refused: list[Refused] = []
+        second: list[Plan] = []  # where steps became other steps: another meaning may fit better
         for role, features in axes:
-            found = []
+            found: list[Plan] = []
+            regrouped = role in guessed
             for example in examples if _open(graph) else examples[:1]:
                 try:
-                    found.append(
-                        _walk(graph, constants, opset, data, others, role, features, example)
-                    )
+                    walked = _walk(graph, constants, opset, data, others, role, features, example)
                 except _NotSo as error:
                     if found:
-                        raise
-                    refused.append(error.refused)
+                        error.refused.by_size = True
+                        refused.append(error.refused)
+                        found = []
+                    else:
+                        refused.append(error.refused)
                     break
-            if found:
+                found.append(walked[0])
+                regrouped = regrouped or walked[1]
+            if found and not _agree(found):  # perhaps only because these sizes are others in it
+                refused.append(Refused(_DISAGREE, 0, True))
+                continue
+            if found and not regrouped:
                 return found
-        raise _NotSo(max(refused, key=lambda k: k.place))
+            second = second or found
+        if second and last:
+            return second
+        if second and not last:
+            refused.append(Refused(UnsupportedModelError("steps become other steps"), 0, True))
+        told = max(refused, key=lambda k: k.place)
+        raise _NotSo(Refused(told.error, told.place, any(k.by_size for k in refused)))
+
+    def tried(examples: Sequence[Sequence[tuple[int, int]]]) -> list[Plan]:
+        """Follow it for more steps, if it does not run for fewer."""
+        told: _NotSo | None = None
+        for pair in examples:
+            try:
+                return followed(pair, pair is examples[-1])
+            except _NotSo as error:
+                if told is None or error.refused.place > told.refused.place:
+                    told = error
+                if not error.refused.by_size:
+                    break
+        assert told is not None
+        raise told
 
     try:
-        return followed(EXAMPLES)
+        return tried(EXAMPLES)
     except _NotSo as error:
         refused = error.refused
     # A graph that runs only for a batch of 1 computes one sequence, as each row does here.
     # A graph that runs for larger batches but mixes their sequences is refused.
     try:
-        found = followed(ONE_BY_ONE)
+        found = tried(ONE_BY_ONE)
     except _NotSo as error:
         raise (error.refused if refused.by_size else refused).error from None
     if refused.by_size:
@@ -197,6 +238,19 @@ def _networks(graph: Any, constants: Constants, opset: int) -> list[Network]:
         "one mixes its sequences: export the model with the batch as an axis of its own all the "
         "way through, or fix the size of that axis at 1"
     )
+
+
+_DISAGREE: Final = UnsupportedModelError(
+    "what the graph computes depends on the number of sequences or steps"
+)
+
+
+def _agree(plans: list[Plan]) -> bool:
+    try:
+        network_from(plans)
+    except UnsupportedModelError:
+        return False
+    return True
 
 
 class _NotSo(Exception):
@@ -216,8 +270,11 @@ def _walk(
     role: str,
     features: int,
     example: tuple[int, int],
-) -> Network:
-    """Follow the graph for an input whose axes mean what `role` says."""
+) -> tuple[Plan, bool]:
+    """Follow the graph for an input whose axes mean what `role` says.
+
+    Returns the plan, and whether steps became other steps.
+    """
     dims = _dims(data) or [None] * len(role)
     sizes = {"N": 1, "T": example[1], "F": 1}
     for letter, size, open_size in zip(role, dims, (0,) * len(role), strict=True):
@@ -229,21 +286,24 @@ def _walk(
         raise UnsupportedModelError(fixed)
     exact = not _open(graph)
     dtype = FLOATS.get(data.type.tensor_type.elem_type, np.float32)
-    flow = Flow(dtype, constants.parts)
-    charge(4 * N * T * F)
-    ids = flow.add(N, T, F).ids  # (N, T, F)
+    fixed_steps = "T" in role and dims[role.index("T")] is not None
+    flow = Flow(dtype, constants.parts, exact=fixed_steps)
+    flow.integers = data.type.tensor_type.elem_type in INTEGERS
+    ids = flow.whole(flow.add(N, T, F))  # (N, T, F)
     order = [("NTF").index(letter) for letter in role]
     rest = [k for k in range(3) if k not in order]  # axes of size 1 that the input lacks
-    ids = ids.transpose([*order, *rest]).reshape([ids.shape[k] for k in order])
-    given: dict[str, Any] = {data.name: Ids(ids)}
+    turned = ids.array.transpose([*order, *rest])
+    given: dict[str, Any] = {
+        data.name: ids.moved(turned.reshape([ids.shape[k] for k in order]))
+    }
     for name, value in others.items():
         shape = [size or N for size in _dims(value) or ()]
         size = int(np.prod(shape, dtype=object))
         if size > MAX_IDS or not size:
             raise UnsupportedModelError(f"input {name!r} of shape {shape}")
-        charge(4 * size)
-        source = flow.add(1, 1, size, read=f"input {name}")
-        given[name] = Ids(source.ids.reshape(shape))
+        source = flow.add(1, 1, size, every=False, origin=f"input {name}")
+        whole = flow.whole(source)
+        given[name] = whole.moved(whole.array.reshape(shape))
     walk = Walk(constants, opset, flow, given, exact)
     try:
         outputs = walk.run(graph)
@@ -257,8 +317,10 @@ def _walk(
         if not isinstance(value, Ids):
             raise UnsupportedModelError(f"output {output.name!r} does not depend on the input")
     try:
-        named = {k.name: v.array for k, v in zip(graph.output, outputs, strict=True)}
-        return network_of(flow, named)
+        named = {k.name: v for k, v in zip(graph.output, outputs, strict=True)}
+        return plan_of_outputs(flow, named), flow.regrouped
+    except TooShort as error:
+        raise _NotSo(Refused(error, walk.place + 1, not exact)) from None
     except UnsupportedModelError as error:
         raise _NotSo(Refused(error, walk.place + 1)) from None
 

@@ -21,16 +21,7 @@ _QUANTISED: Final = {
     "QGemm",
     "QuantizeLinear",
 }
-_CONVOLUTIONS: Final = ("Conv", "ConvTranspose", "DepthwiseConv2D", "FusedConv")
-_NORMS: Final = {
-    "BatchNormalization",
-    "GroupNormalization",
-    "InstanceNormalization",
-    "LayerNormalization",
-    "RMSNormalization",
-    "SimplifiedLayerNormalization",
-    "SkipLayerNormalization",
-}
+_ATTENTION: Final = {"Attention", "MultiHeadAttention", "GroupQueryAttention"}
 
 
 def why_not(op: str, attributes: Mapping[str, Any] | None = None) -> str | None:
@@ -45,11 +36,10 @@ def why_not(op: str, attributes: Mapping[str, Any] | None = None) -> str | None:
     if op in _QUANTISED or op.startswith("QLinear"):
         what = "a quantised LSTM" if "LSTM" in op else "quantised numbers"
         return f"{what}: load the model as it was before it was quantised"
-    if op in _CONVOLUTIONS:
-        axes = len((attributes or {}).get("kernel_shape", ()))
-        return f"a {f'{axes}-D ' if axes else ''}convolution: this version computes none"
-    if op in _NORMS:
-        return "a normalisation: this version computes none"
+    if op == "ConvTranspose":
+        return "a transposed convolution: this version computes convolutions and pooling"
+    if op in _ATTENTION:
+        return "multi-head attention: this version computes attention of one vector to the steps"
     return None
 
 
@@ -57,7 +47,7 @@ def refuse_without_lstm(ops: Iterable[str]) -> str:
     """Why a graph of these operators, none of them an LSTM, is refused."""
     ops = set(ops)
     quantised = sorted(op for op in ops if "LSTM" in op)
-    for op in (*quantised, *_LOOPS, *_RECURRENT, *_CONVOLUTIONS):
+    for op in (*quantised, *_LOOPS, *_RECURRENT):
         if op in ops:
             return f"there is no LSTM operator in the graph, but {why_not(op)}"
     return "there is no LSTM operator in the graph"

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from fastlstm.calls.sources import count_of
 from fastlstm.model import LSTM
-from fastlstm.network.embedding import Embedding
 
 __all__ = ["ModelInput"]
 
@@ -21,8 +20,8 @@ class ModelInput(NamedTuple):
     @classmethod
     def of(cls, model: LSTM) -> ModelInput:
         """Return what a model takes."""
-        first = model.layers[0]
-        ids = first.ids if isinstance(first, Embedding) else None
+        embedding = model.network.embedding
+        ids = None if embedding is None else embedding.ids
         return cls(model.input_size, model.recurrent[0].hidden_size, ids)
 
     def __str__(self) -> str:

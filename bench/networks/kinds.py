@@ -1,41 +1,29 @@
-"""`python -m bench networks`: two directions, peepholes, projections, embeddings, activations.
-
-Each kind of network beside the other engines that compute it, and beside a plain network: what it
-costs.
-"""
+"""The kinds of network: a table, and what makes each of them."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.harness import figures, rounds
-from bench.harness.engines import entrants
-from bench.harness.goals import Goal, at_most
-from bench.harness.own import OWN, PLAIN
-from bench.harness.report import (
-    cell,
-    every_engine,
-    fastest_in_bold,
-    gains,
-    losses,
-    measured_on,
-    of_each_dtype,
-    times_best,
+from bench.harness.internals import ACTIVATION_WORK
+from bench.harness.parts import (
+    Conv,
+    Join,
+    LayerNorm,
+    Network,
+    Pool,
+    Read,
+    Repeat,
+    StepSoftmax,
+    operations,
 )
-from bench.harness.run import Run, add_common_options
-from bench.harness.stored import Result, Row
-from bench.harness.tables import number, sizes, span, table
 from bench.harness.workload import Workload
-from fastlstm import LSTM, Bidirectional, Embedding, Layer
+from fastlstm import LSTM, Bidirectional, Dense, Embedding, Layer
 from tests.shapes import make_input, make_model
-
-ENGINES = (OWN, PLAIN, *entrants("networks"))
 
 Array = npt.NDArray[Any]
 
@@ -44,15 +32,16 @@ SHORTER = 4  # hidden units for each number that a projection gives
 
 
 class Kind(NamedTuple):
-    """A kind of network, the sizes of its workload, and the plain network to hold it against."""
+    """A kind of network, the sizes of its workload, and what to hold it against."""
 
     sizes: tuple[int, int, int, int, int]  # N, T, I, H, layers
     what: str
     beside: str  # what the plain network is
     make: Callable[[Workload], LSTM]
-    plain: Callable[[Workload], LSTM]
+    plain: Callable[[Workload], LSTM] | None = None
     most: float | None = None  # times as long as the plain network that it may take ...
     by_work: bool = False  # ... for as many operations of matrix products
+    least: float | None = None  # times as fast as the fastest other engine that it should be
 
 
 @dataclass(frozen=True)
@@ -68,9 +57,10 @@ class NetworkWorkload(Workload):
     def model(self) -> LSTM:
         return KINDS[self.name].make(self)
 
-    def plain(self) -> LSTM:
-        """The network that it is held against."""
-        return KINDS[self.name].plain(self)
+    def plain(self) -> LSTM | None:
+        """The plain network that it is held against, if there is one."""
+        plain = KINDS[self.name].plain
+        return None if plain is None else plain(self)
 
     def inputs(self) -> Array:
         """Random input ``(N, T, I)``, or ids ``(N, T)`` where the network looks them up."""
@@ -85,20 +75,20 @@ class NetworkWorkload(Workload):
         return first.weight[x] if isinstance(first, Embedding) else x
 
     @property
-    def weights(self) -> int:
-        return count_weights(self.model())
+    def flops(self) -> int:
+        return self.N * operations(self.model(), self.T)
 
     @property
-    def plain_flops(self) -> int:
+    def plain_flops(self) -> int | None:
         """Operations of the plain network's matrix products."""
-        return self.steps * 2 * count_weights(self.plain())
+        plain = self.plain()
+        return None if plain is None else self.N * operations(plain, self.T)
 
-
-def count_weights(model: LSTM) -> int:
-    """The weights of all matrix products, including those with an id's vector."""
-    cells = [cell for layer in model.recurrent for cell in layer.cells]
-    arrays = [a for cell in cells for a in (cell.w_ih, cell.w_hh, cell.w_hr) if a is not None]
-    return sum(array.size for array in arrays)
+    @property
+    def work_a_sequence(self) -> int:
+        model = self.model()
+        units = sum(cell.hidden_size for layer in model.recurrent for cell in layer.cells)
+        return operations(model, self.T) + self.T * units * ACTIVATION_WORK
 
 
 def layer(work: Workload, inputs: int | None = None, seed: int = 0) -> Layer:
@@ -160,7 +150,96 @@ def coupled(work: Workload) -> LSTM:
     return LSTM([replace(layer(work), coupled=True)])
 
 
+# --- whole networks ----------------------------------------------------------------------------
+
+
+def cnn_lstm(work: Workload) -> LSTM:
+    """Sensors: a convolution, pooling, the last state, classes."""
+    return whole(
+        conv(work, work.I, taps=5, padding="valid"),
+        Pool("max", 2),
+        layer(work, work.H),
+        Read("final"),
+        dense(work, work.H, 6, "softmax"),
+    )
+
+
+def cnn_bilstm(work: Workload) -> LSTM:
+    """Frames of speech: two convolutions, two directions, logits of every step."""
+    return whole(
+        conv(work, work.I, taps=3, padding="same"),
+        conv(work, work.H, taps=3, padding="same", seed=1),
+        both(work, work.H),
+        dense(work, 2 * work.H, 30),
+        every=True,
+    )
+
+
+def autoencoder(work: Workload) -> LSTM:
+    """Two layers down to one vector, and from that two layers up to the inputs again."""
+    less = replace(work, H=work.H // 2)
+    return whole(
+        layer(work, work.I),
+        layer(less, work.H, 1),
+        Read("final"),
+        Repeat(work.T),
+        layer(less, less.H, 2),
+        layer(work, less.H, 3),
+        dense(work, work.H, work.I),
+        every=True,
+    )
+
+
+def attention(work: Workload) -> LSTM:
+    """Additive attention: a score for each step, softmax over the steps, the weighted sum."""
+    return whole(
+        both(work, work.I),
+        dense(work, 2 * work.H, work.H, "tanh"),
+        dense(work, work.H, 1, seed=1),
+        StepSoftmax(),
+        Join("multiply", (0, 3)),
+        Read("sum"),
+        dense(work, 2 * work.H, 1, seed=2),
+    )
+
+
+def layer_norm(work: Workload) -> LSTM:
+    scale, shift = normal(work, 2, work.H, 1, 5)
+    norm = LayerNorm(1 + scale / 4, shift / 4)
+    return whole(layer(work), norm, layer(work, work.H, 1), Read("final"))
+
+
+def whole(*parts: Any, every: bool = False) -> LSTM:
+    return LSTM.from_network(Network(parts, every))
+
+
+def both(work: Workload, inputs: int) -> Bidirectional:
+    return Bidirectional(layer(work, inputs), replace(layer(work, inputs, 1), direction="reverse"))
+
+
+def conv(work: Workload, inputs: int, taps: int, padding: Any, seed: int = 0) -> Conv:
+    """A convolution with as many filters as the layers have units, rectified."""
+    weight = normal(work, work.H, inputs * taps, inputs * taps, seed)
+    bias = normal(work, 1, work.H, inputs * taps, seed)[0]
+    shaped = weight.reshape(work.H, taps, inputs)
+    return Conv(shaped, bias, padding=padding, activation="relu")
+
+
+def dense(
+    work: Workload, inputs: int, outputs: int, activation: str = "linear", seed: int = 0
+) -> Dense:
+    weight, bias = normal(work, outputs, inputs, inputs, seed), normal(work, 1, outputs, inputs)
+    return Dense(weight, bias[0], activation=activation)
+
+
+def normal(work: Workload, rows: int, columns: int, fan_in: int, seed: int = 0) -> Array:
+    """Random weights ``(rows, columns)``, of a variance that keeps that of their products."""
+    drawn = make_input(1, rows, columns, work.dtype, seed)[0]
+    return drawn / np.sqrt(fan_in).astype(work.dtype)
+
+
 ONE_LAYER = "one direction"
+LEAST_TIMES = 1.5  # as fast as any other engine
 
 KINDS = {
     "bidir_tag": Kind(
@@ -219,89 +298,40 @@ KINDS = {
     ),
     "relu": Kind((4_096, 100, 8, 32, 1), "relu for tanh", "tanh", relu, one_direction),
     "coupled": Kind((4_096, 100, 8, 32, 1), "forget gate 1 - i", "its own", coupled, one_direction),
+    "cnn_lstm": Kind(
+        (8_192, 128, 9, 64, 1),
+        "64 filters of 5 taps, pooling by 2, 6 classes",
+        "",
+        cnn_lstm,
+        least=LEAST_TIMES,
+    ),
+    "cnn_bilstm": Kind(
+        (512, 400, 80, 128, 1),
+        "twice 128 filters of 3 taps, two directions, 30 outputs a step",
+        "",
+        cnn_bilstm,
+        least=LEAST_TIMES,
+    ),
+    "autoencoder": Kind(
+        (20_000, 48, 8, 64, 4),
+        "64, 32, repeated, 32, 64, 8 outputs a step",
+        "",
+        autoencoder,
+        least=LEAST_TIMES,
+    ),
+    "attention": Kind(
+        (4_096, 100, 16, 64, 1),
+        "two directions, additive attention",
+        "",
+        attention,
+        least=LEAST_TIMES,
+    ),
+    "layer_norm": Kind(
+        (8_192, 100, 16, 64, 2),
+        "layer normalisation between two layers",
+        "none",
+        layer_norm,
+        one_direction,
+        least=LEAST_TIMES,
+    ),
 }
-
-
-# --- measuring ---------------------------------------------------------------------------------
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    sections, dtypes = ("networks",), ("float32",)
-    add_common_options(parser, list(KINDS), ENGINES, sections, rounds=5, dtypes=dtypes)
-
-
-def measure(run: Run) -> None:
-    rows = run.result["networks"] = []
-    for dtype in run.options.dtypes:
-        for name in run.options.rows:
-            workload = NetworkWorkload.named(name, dtype)
-            row = run.time(workload, run.options.engines)
-            rows.append(row | {"plain_flops": workload.with_sequences(row["N"]).plain_flops})
-
-
-# --- what the results say ----------------------------------------------------------------------
-
-
-def report(result: Result) -> list[str]:
-    rows = result["networks"]
-    tables = [every_engine(dtype, some) for dtype, some in of_each_dtype(rows).items()]
-    return [f"## Kinds of network: millions of time steps a second\n\n{overview(rows)}", *tables]
-
-
-def goals(result: Result) -> Iterator[Goal]:
-    for row in result.get("networks", []):
-        kind, cost = KINDS[row["name"]], costs(row)
-        what = f"{row['name']}: against {kind.beside}"
-        yield from at_most(what, kind.most, cost and cost[1])
-
-
-def costs(row: Row) -> tuple[float, float, float] | None:
-    """Times as long as the plain network: quartile, median, quartile of the ratios within rounds.
-
-    For as many operations of matrix products, where the kind is held against that.
-    """
-    engines = figures.measured(row)
-    if OWN not in engines or PLAIN not in engines:
-        return None
-    by = row["plain_flops"] / row["flops"] if KINDS[row["name"]].by_work else 1.0
-    ratios = rounds.ratios(engines[OWN]["seconds"], engines[PLAIN]["seconds"])
-    return rounds.quartiles([None if r is None else by * r for r in ratios])
-
-
-def overview(rows: Sequence[Row]) -> str:
-    """Rates of all engines, what each kind costs, and where fastlstm is not the fastest."""
-    labels = [k for k in dict.fromkeys(k for row in rows for k in row["engines"]) if k != PLAIN]
-    header = ["row", "what", "N", "T", "I", "H", *labels, "x best other", "beside", "takes x"]
-    header += ["quartiles"]
-    lines = []
-    for row in rows:
-        kind, cost = KINDS[row["name"]], costs(row)
-        line = [row["name"], kind.what, *sizes(row), *fastest_in_bold(row, labels)]
-        line += [number(times_best(row)), kind.beside]
-        line += ["", ""] if cost is None else [number(cost[1]), span((cost[0], cost[2]))]
-        lines.append(line)
-    return "\n\n".join([table(header, lines, 2), notes(rows), losses(rows)])
-
-
-def notes(rows: Sequence[Row]) -> str:
-    """Why some cells hold no rate."""
-    lines = ["`-`: the engine's LSTM does not have it; `fails`: it refuses the model.", ""]
-    for row in rows:
-        for label, engine in row["engines"].items():
-            if cell(row, label) == "wrong":
-                apart = f"{engine['max_error']:.1g}"
-                lines.append(f"- `{row['name']}`: {label} is wrong, by up to {apart}.")
-    return "\n".join(lines)
-
-
-def readme(result: Result) -> str:
-    """The section of the README."""
-    rows = result["networks"]
-    return "\n\n".join(
-        [
-            f"{measured_on(result)}. Millions of time steps a second, float32; *takes x*: times "
-            "as long as the network beside it.",
-            overview(rows),
-            gains(rows),
-        ]
-    )

@@ -1,0 +1,1 @@
+"""The command `networks`: kinds of network, beside other engines and beside plain networks."""
