@@ -229,7 +229,7 @@ class Program:
         first = self.operations[0]
         if not isinstance(first, Walk) or len(self.operations) > 1 or first.only_last:
             return None
-        return first if first.reads[0].axis == 0 else None
+        return first if first.reads[0].axis == 0 and self.direct else None
 
     @lazy
     def direct(self) -> bool:
