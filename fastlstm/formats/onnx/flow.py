@@ -18,6 +18,7 @@ from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.budget import charge
 from fastlstm.formats.onnx.operator import Operator
 from fastlstm.formats.onnx.tape import (
+    AT_EVERY_STEP,
     Choice,
     Ids,
     Located,
@@ -336,18 +337,19 @@ class Flow(Tape):
 
     def repeated(self, value: Value, T: int) -> Value:
         """A vector at every step: of a fixed number, or of as many as another value has."""
+        part = self.part(Repeat, T)
         if not self.exact and self.values[0].T == T:
-            for below in self.chain(value):
-                if below.every and below.T == T and below.flaw is None and below.part is not None:
-                    zeros = self.applied(below, self.product(np.zeros((1, below.K), below.dtype)), 1)
-                    return self.joined("add", [value, zeros], value.K)
-        return self.derive([value], self.part(Repeat, T), T, value.K, True)
+            for like in self.chain(value):
+                if isinstance(like.part, Layer | Bidirectional) and like.T == T:
+                    ways = self.choice((part,), (AT_EVERY_STEP,))
+                    return self.derive([value, like], ways, T, value.K, True)
+        return self.derive([value], part, T, value.K, True)
 
     def step(self, value: Value, t: int, depth: int = 0) -> Value:
         """One step of a value: where it is read before other parts, these compute a vector."""
         if not value.every:
             return value
-        if isinstance(value.part, Repeat):
+        if _repeats(value.part):
             return value.parents[0]
 
         def read(below: Value) -> Value:
@@ -549,6 +551,10 @@ class Flow(Tape):
     def _of_directions(self, value: Value, D: int) -> Ids:
         places = self.whole(value).array
         return Ids(places.reshape(value.N, D, -1).transpose(1, 0, 2), value)
+
+
+def _repeats(part: Any) -> bool:
+    return isinstance(part.alternatives[0][0] if isinstance(part, Choice) else part, Repeat)
 
 
 def _is_one_step(at: Located) -> bool:

@@ -32,6 +32,8 @@ from fastlstm.network.steps import Repeat, Unflatten
 from fastlstm.network.windows import Window, as_padding
 
 __all__ = [
+    "AT_EVERY_STEP",
+    "AtEveryStep",
     "Choice",
     "Ids",
     "Located",
@@ -84,6 +86,12 @@ class Choice:
 
     alternatives: tuple[tuple[Any, ...], ...]
 
+
+class AtEveryStep:
+    """What puts a vector at every step of another value (see `Flow.repeated`)."""
+
+
+AT_EVERY_STEP = AtEveryStep()
 
 POINTWISE = Product | Scale | Activate | PReLU | LayerNorm
 
