@@ -216,7 +216,7 @@ def test_chunks_leave_room_for_many_steps_of_outputs(known):
         model = chain(m.dense(2, 3), Upsample(times), LAYER, HEAD, every=True)
         wanted = Wanted(True, False, False)
         source, to = ("x.npy", "y.npy") if known else ("x.parquet", "y.parquet")
-        with Run(model, source, to, layout=Layout(), wanted=wanted, held=0) as run:
+        with Run(model, source, to, layout=Layout(), wanted=wanted) as run:
             bytes_of = (run.memory, 0, run.reader, run.fields)
             known_steps = run.reader.steps or 1
             sizes.append(chunk_bytes(*bytes_of, times * known_steps))
