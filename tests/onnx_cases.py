@@ -452,7 +452,16 @@ CHAINS = {
         {**ONE, **AXES, "table": TABLE},
     ),
 }
-MORE = {**ONE, **UPPER, **AXES, **FC, **LAST, "two": ints(2), "three": ints(3), "first": np.array(0)}
+MORE = {
+    **ONE,
+    **UPPER,
+    **AXES,
+    **FC,
+    **LAST,
+    "two": ints(2),
+    "three": ints(3),
+    "first": np.array(0),
+}
 STEPS_LAST = node("Transpose", "x", "c", perm=[1, 2, 0])  # (T, N, I) -> (N, I, T)
 STEPS_FIRST = node("Transpose", "d", "e", perm=[2, 0, 1])
 READ = [lstm("e", ["", "h"]), node("Squeeze", "h zero", "y")]
@@ -665,8 +674,14 @@ CHAINS |= {
     "steps twice": (
         [
             *SQUEEZED,
-            node("Resize", "s roi scales", "u", mode="nearest",
-                 coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+            node(
+                "Resize",
+                "s roi scales",
+                "u",
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            ),
             lstm("u", ["", "h"], "2"),
             node("Squeeze", "h zero", "y"),
         ],

@@ -52,9 +52,13 @@ def marked(names):
     """The names as parameters; some of them need not load."""
     joined = pytest.mark.xfail(reason="branches that meet again", strict=False)
     kept = pytest.mark.xfail(reason="the exporter kept its example's number of steps", strict=False)
-    for name in names:
-        marks = [joined] if network_of(name) in JOINED else [kept] if name in FEW_STEPS else []
-        yield pytest.param(name, marks=marks)
+    return [
+        pytest.param(
+            name,
+            marks=[joined] if network_of(name) in JOINED else [kept] if name in FEW_STEPS else [],
+        )
+        for name in names
+    ]
 
 
 def read(file: str, folder: Path) -> LSTM:

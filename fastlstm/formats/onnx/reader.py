@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.budget import OverBudget, charge, returned
+from fastlstm.formats.budget import OverBudget, returned
 from fastlstm.formats.found import Found
 from fastlstm.formats.onnx.flow import Flow
 from fastlstm.formats.onnx.graph import Constants, Refused, Walk
@@ -286,9 +286,7 @@ def _walk(
     order = [("NTF").index(letter) for letter in role]
     rest = [k for k in range(3) if k not in order]  # axes of size 1 that the input lacks
     turned = ids.array.transpose([*order, *rest])
-    given: dict[str, Any] = {
-        data.name: ids.moved(turned.reshape([ids.shape[k] for k in order]))
-    }
+    given: dict[str, Any] = {data.name: ids.moved(turned.reshape([ids.shape[k] for k in order]))}
     for name, value in others.items():
         shape = [size or N for size in _dims(value) or ()]
         size = int(np.prod(shape, dtype=object))
