@@ -7,6 +7,7 @@ own, unless it is a joint, which says what it reads.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,17 +44,22 @@ def input_size_of(parts: Sequence[Any]) -> int:
     ValueError
         If none of them says.
     """
-    joined = 1  # steps of the inputs in a vector
+    inputs = Fraction(1)
+    times: list[Fraction | None] = []  # the size of each value, in sizes of the inputs; None: ?
     for part in parts:
+        below = times[-1] if times else inputs
         size = getattr(part, "input_size", None)
-        if size is not None:
-            return int(size) // joined
-        if isinstance(part, Flatten):
-            joined *= part.n_steps
-        elif isinstance(part, Unflatten):
-            joined //= part.n_steps
+        if isinstance(part, From):
+            below = times[part.value] if part.value >= 0 else inputs
         elif isinstance(part, Join):
-            break
+            below = None
+        elif size is not None and below is not None:
+            return max(int(size / below), 1)
+        elif isinstance(part, Flatten) and below is not None:
+            below *= part.n_steps
+        elif isinstance(part, Unflatten) and below is not None:
+            below /= part.n_steps
+        times.append(below)
     raise ValueError("expected a part that says how many inputs the network has, got none")
 
 

@@ -76,6 +76,8 @@ def conv(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
         raise ModelFormatError(
             f"{layer}: {window.taps} taps and {outputs} filters, but a kernel of {kernel.shape}"
         )
+    if net.weights.backward_taps:
+        kernel = kernel[::-1]
     weight = kernel.transpose(2, 0, 1)
     return _convolved(net, x, Conv(weight, *bias, groups=groups, **window.options), window)
 

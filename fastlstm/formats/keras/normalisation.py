@@ -69,7 +69,7 @@ def batch_norm(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
     gamma = arrays.get("gamma", np.ones_like(mean)).astype(np.float64)
     beta = arrays.get("beta", np.zeros_like(mean))
     if (variance + epsilon <= 0).any():
-        raise ModelFormatError(f"{layer}: a variance of {variance.min()!r} is negative")
+        raise ModelFormatError(f"{layer}: a variance of {variance.min():g} is negative")
     deviation = np.sqrt(variance.astype(np.float64) + epsilon)
     return _affine(net, x, mean, gamma / deviation, beta, mean.dtype)
 
@@ -132,7 +132,7 @@ def normalization(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
         raise ModelFormatError(f"{layer}: expected a mean for each number of {x}")
     mean, variance = (np.full(x.size, a.reshape(-1), np.float64) for a in arrays)
     if (variance < 0).any():
-        raise ModelFormatError(f"{layer}: a variance of {variance.min()!r} is negative")
+        raise ModelFormatError(f"{layer}: a variance of {variance.min():g} is negative")
     deviation = np.maximum(np.sqrt(variance), LEAST)
     zero = np.zeros(x.size)
     center, scale, shift = (zero, deviation, mean) if invert else (mean, 1 / deviation, zero)
