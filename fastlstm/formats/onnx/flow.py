@@ -80,7 +80,7 @@ class Flow(Tape):
         if x.value is not None:
             return x
         if not x.array.size:
-            raise UnsupportedModelError("reads no numbers at all")
+            raise TooShort("reads no numbers at all")
         charge(steps=len(self.firsts) / 10, elements=20 * x.array.size)
         index = np.searchsorted(np.array(self.firsts), x.array, side="right") - 1
         axes = [axis for axis in range(index.ndim) if varies(index, axis)]
@@ -141,10 +141,25 @@ class Flow(Tape):
             return found
         fixed = [_is_one_step(at) for at in found]
         moving = [at for at, alone in zip(contexts, fixed, strict=True) if not alone]
-        for other in moving[1:]:
-            if not _equal(moving[0].t, other.t) or moving[0].value.T != other.value.T:
-                raise UnsupportedModelError("joins different steps of several layers")
-        return [self._at_its_step(at) if k else at for at, k in zip(found, fixed, strict=True)]
+        first_t = moving[0].t
+        if all(_equal(first_t, k.t) and moving[0].value.T == k.value.T for k in moving[1:]):
+            return [self._at_its_step(at) if k else at for at, k in zip(found, fixed, strict=True)]
+        axes = {i for at in moving for i in range(at.t.ndim) if varies(at.t, i)}
+        lengths = {max(at.t.shape) for at in moving}
+        if len(axes) > 1 or len(lengths) > 1:
+            raise UnsupportedModelError("joins different steps of several layers")
+        return [
+            self._at_its_step(at) if k else self.only_steps(at, *axes)
+            for at, k in zip(found, fixed, strict=True)
+        ]
+
+    def only_steps(self, at: Located, axis: int) -> Located:
+        """A tensor as numbers of a value that has only the steps that stand along an axis."""
+        line = at.t[tuple(slice(None) if i == axis else 0 for i in range(at.t.ndim))]
+        shape = [-1 if i == axis else 1 for i in range(at.t.ndim)]
+        return Located(
+            self.steps(at.value, line), at.n, np.arange(len(line)).reshape(shape), at.k
+        )
 
     def _at_its_step(self, at: Located) -> Located:
         """A tensor that holds one step of a value, as numbers of a vector."""
