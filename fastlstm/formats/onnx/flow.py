@@ -80,7 +80,7 @@ class Flow(Tape):
         if x.value is not None:
             return x
         if not x.array.size:
-            raise UnsupportedModelError("reads no numbers at all")
+            raise TooShort("reads no numbers at all")
         charge(steps=len(self.firsts) / 10, elements=20 * x.array.size)
         index = np.searchsorted(np.array(self.firsts), x.array, side="right") - 1
         axes = [axis for axis in range(index.ndim) if varies(index, axis)]
@@ -141,10 +141,23 @@ class Flow(Tape):
             return found
         fixed = [_is_one_step(at) for at in found]
         moving = [at for at, alone in zip(contexts, fixed, strict=True) if not alone]
-        for other in moving[1:]:
-            if not _equal(moving[0].t, other.t) or moving[0].value.T != other.value.T:
-                raise UnsupportedModelError("joins different steps of several layers")
-        return [self._at_its_step(at) if k else at for at, k in zip(found, fixed, strict=True)]
+        first_t = moving[0].t
+        if all(_equal(first_t, k.t) and moving[0].value.T == k.value.T for k in moving[1:]):
+            return [self._at_its_step(at) if k else at for at, k in zip(found, fixed, strict=True)]
+        axes = {i for at in moving for i in range(at.t.ndim) if varies(at.t, i)}
+        lengths = {max(at.t.shape) for at in moving}
+        if len(axes) > 1 or len(lengths) > 1:
+            raise UnsupportedModelError("joins different steps of several layers")
+        return [
+            self._at_its_step(at) if k else self.only_steps(at, *axes)
+            for at, k in zip(found, fixed, strict=True)
+        ]
+
+    def only_steps(self, at: Located, axis: int) -> Located:
+        """A tensor as numbers of a value that has only the steps that stand along an axis."""
+        line = at.t[tuple(slice(None) if i == axis else 0 for i in range(at.t.ndim))]
+        shape = [-1 if i == axis else 1 for i in range(at.t.ndim)]
+        return Located(self.steps(at.value, line), at.n, np.arange(len(line)).reshape(shape), at.k)
 
     def _at_its_step(self, at: Located) -> Located:
         """A tensor that holds one step of a value, as numbers of a vector."""
@@ -396,6 +409,7 @@ class Flow(Tape):
         ways: list[tuple[Any, ...]] = []
         stride = int(places[1] - places[0]) if len(places) > 1 else 1
         if stride and np.array_equal(places, places[0] + stride * np.arange(len(places))):
+            charge(steps=20 * abs(stride), elements=4 * abs(stride) * T)
             for part in _slices(int(places[0]), stride, len(places), T):
                 if np.array_equal(np.arange(T)[slice(*part)], places):
                     ways.append((self.part(Slice, *part),))
@@ -598,17 +612,19 @@ def _slices(start: int, stride: int, count: int, T: int) -> list[tuple[int | Non
     step = None if stride == 1 else stride
     starts: list[int | None]
     stops: list[int | None]
+    beyond = range(1, abs(stride) + 1)  # how far the end may be behind the last one
     if stride > 0:
         starts = [None] if start == 0 else []
         starts += [start - T, start] if last == T - 1 else [start, start - T]
         stops = [None] if last + stride >= T else []
-        stops += [last + 1, last + 1 - T or None]
+        stops += [last + k for k in beyond]
+        stops += [last + k - T for k in beyond if last + k < T]
     else:
         starts = [None] if start == T - 1 else []
         starts += [start, start - T]
         stops = [None] if last + stride < 0 else []
-        stops += [last - 1] if last > 0 else []
-        stops += [last - 1 - T]
+        stops += [last - k for k in beyond if last >= k]
+        stops += [last - k - T for k in beyond]
     return [(a, b, step) for a in starts for b in stops]
 
 

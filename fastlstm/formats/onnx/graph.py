@@ -60,6 +60,7 @@ class Constants:
         self.read: dict[int, tuple[Any, Array]] = {}  # with the tensor, whose id() is taken
         self.elements = 0  # in the file
         self.parts = PartsBuilt()
+        self.taken: dict[int, set[bool]] = {}  # by the id() of an If: the branches that it took
 
     def __getitem__(self, tensor: Any) -> Array:
         key = id(tensor)
@@ -258,6 +259,12 @@ class Walk:
         if not isinstance(condition, np.ndarray) or condition.size != 1:
             raise UnsupportedModelError("a condition that is not a constant")
         taken = not condition.item()
+        both = self.constants.taken.setdefault(id(node), set())
+        both.add(taken)
+        if len(both) > 1:
+            raise UnsupportedModelError(
+                "what the graph computes depends on the number of sequences or steps"
+            )
         return of_branches[taken] if of_branches else self.run(branches[taken], ChainMap({}, scope))
 
     # The LSTM

@@ -41,7 +41,7 @@ from fastlstm.network.dense import SOFTMAX
 from fastlstm.network.embedding import Embedding
 from fastlstm.network.pointwise import Activate, PReLU, StepSoftmax
 from fastlstm.network.pooling import Pool
-from fastlstm.network.steps import Pad
+from fastlstm.network.steps import Pad, Upsample
 
 __all__ = ["apply_layer", "check_attributes", "padded_with"]
 
@@ -742,7 +742,8 @@ def _resize(flow: Flow, node: Node) -> Ids:
                 f"resizes by {factor:g} ({coordinates}, {rounding}); whole numbers are computed"
             )
         limited([found.array.size * int(factor)], 4 * flow.largest)
-        found = Ids(np.repeat(found.array, int(factor), axis), found.value)
+        value, order, back = along(flow, found, axis)
+        found = back(flow.moving(value, flow.part(Upsample, int(factor))), order)
     return found
 
 

@@ -29,7 +29,7 @@ from fastlstm.network.pointwise import Activate
 from fastlstm.network.reading import Read
 from fastlstm.network.steps import Repeat
 
-__all__ = ["Plan", "network_from", "plan_of"]
+__all__ = ["DEPENDS", "Plan", "network_from", "plan_of", "uncertain"]
 
 Array = npt.NDArray[Any]
 
@@ -267,6 +267,16 @@ def _merged(last: _Scaled, part: Scale) -> _Scaled | None:
     return None
 
 
+def uncertain(plans: Sequence[Plan]) -> bool:
+    """Whether steps are read that one more example may tell apart."""
+    return any(
+        isinstance(entry.part, Choice)
+        and any(not isinstance(k[0], Read) for k in _ways(entry.part))
+        for plan in plans
+        for entry in plan.entries
+    )
+
+
 # --- networks -----------------------------------------------------------------------------------
 
 
@@ -285,15 +295,15 @@ def network_from(plans: Sequence[Plan]) -> Network:
         for other in plans[1:]:
             fits = len(other.entries) == len(first.entries) and other.every == first.every
             if not fits or _reads(other.entries[i]) != _reads(entry):
-                raise UnsupportedModelError(_DEPENDS)
+                raise UnsupportedModelError(DEPENDS)
             theirs = _ways(other.entries[i].part)
             charge(steps=5 * len(ways))
             ways = [k for k in ways if any(_alike(k, way) for way in theirs)]
         if not ways:
-            raise UnsupportedModelError(f"{_DEPENDS} ({_named(entry.part)})")
+            raise UnsupportedModelError(f"{DEPENDS} ({_named(entry.part)})")
         parts.append(ways[0])
     if any(len(k.entries) != len(first.entries) for k in plans):
-        raise UnsupportedModelError(_DEPENDS)
+        raise UnsupportedModelError(DEPENDS)
     try:
         return _numbered(first, parts)
     except UnsupportedModelError:
@@ -302,7 +312,7 @@ def network_from(plans: Sequence[Plan]) -> Network:
         raise UnsupportedModelError(str(error)) from None
 
 
-_DEPENDS = "what the graph computes depends on the number of sequences or steps"
+DEPENDS = "what the graph computes depends on the number of sequences or steps"
 
 
 def _reads(entry: Entry) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from fastlstm.formats.onnx.graph import Constants, Refused, Walk
 from fastlstm.formats.onnx.node import Origins, nodes_of, one_operator
 from fastlstm.formats.onnx.operator import INPUTS
 from fastlstm.formats.onnx.outputs import plan_of_outputs
-from fastlstm.formats.onnx.plan import Plan, network_from
+from fastlstm.formats.onnx.plan import DEPENDS, Plan, network_from, uncertain
 from fastlstm.formats.onnx.tape import Ids, TooShort
 from fastlstm.formats.onnx.tensors import Folder
 from fastlstm.formats.onnx.unsupported import refuse_without_lstm
@@ -43,8 +43,10 @@ MAX_OPSET: Final = 26  # later ones may change what an operator means
 MAX_IDS: Final = 1 << 23  # numbers of a tensor of an input of fixed sizes
 MANY_STEPS: Final = 1 << 12  # of all sequences of an input of fixed sizes
 # Sequences and steps, where the graph leaves them open; more, if it does not run for so few steps.
-EXAMPLES: Final = tuple(((2, a), (3, b)) for a, b in ((3, 5), (18, 23), (68, 79), (260, 289)))
-ONE_BY_ONE: Final = tuple(((1, a), (1, b)) for (_, a), (_, b) in EXAMPLES)  # for a batch of one
+# The third is for graphs that read some steps, which are the same ones in short examples.
+STEPS: Final = ((3, 5, 28), (18, 23, 41), (68, 79, 131), (260, 289, 401))
+EXAMPLES: Final = tuple(((2, a), (3, b), (2, c)) for a, b, c in STEPS)
+ONE_BY_ONE: Final = tuple(((1, a), (1, b), (1, c)) for a, b, c in STEPS)  # for a batch of one
 FLOATS: Final = {1: np.float32, 10: np.float32, 11: np.float64, 16: np.float32}
 INTEGERS: Final = (2, 3, 4, 5, 6, 7, 12, 13)
 # By the number of axes of an input, what they may be: batch, steps, numbers of a step.
@@ -182,6 +184,8 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
             found: list[Plan] = []
             regrouped = role in guessed
             for example in examples if _open(graph) else examples[:1]:
+                if len(found) == 2 and not (_agree(found) and uncertain(found)):
+                    break
                 try:
                     walked = _walk(graph, constants, opset, data, others, role, features, example)
                 except _NotSo as error:
@@ -194,6 +198,9 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
                     break
                 found.append(walked[0])
                 regrouped = regrouped or walked[1]
+            if len(found) == 3 and not _agree(found):
+                refused.append(Refused(UnsupportedModelError(DEPENDS), 0, True))
+                continue
             if found and not regrouped:
                 return found
             if found and _agree(found):

@@ -286,7 +286,7 @@ class Tape:
         value, places = x.value, x.array
         assert value is not None, "only `Flow` joins values"
         if not places.size:
-            raise UnsupportedModelError("reads no numbers at all")
+            raise TooShort("reads no numbers at all")
         charge(steps=10)
         found = self._by_strides(value, places)
         if found is not None:
