@@ -9,17 +9,17 @@ from typing import Any
 REASONS = {
     "gru.keras": "GRU",
     "gru.h5": "GRU",
-    "conv2d.keras": "Conv2D",
-    "conv_lstm.keras": "ConvLSTM2D",
+    "conv2d.keras": r"Conv2D|inputs of shape \(N, 6, 8, 8, 1\)",
+    "conv_lstm.keras": r"ConvLSTM2D|inputs of shape \(N, 4, 1, 6, 1\)",
     "multi_head.keras": "MultiHeadAttention",
     "lambda.h5": "Lambda",
     "crf.h5": "CRF",
     "loop.onnx": "Loop",
     "torch_gru.onnx": "GRU",
     "torch_conv2d.onnx": "Conv",
-    "torch_quantised.onnx": "Quantize",
+    "torch_quantised.onnx": "quantised",
     "torch_projection.onnx": "initial_c",  # the newer exporter forgets the projection
-    "torch_multi_head.onnx": "",  # decomposed: any of its operators may be the first
+    "torch_multi_head.onnx": "operator",  # of those that the attention is made of
 }
 
 
