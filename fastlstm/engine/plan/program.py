@@ -548,8 +548,8 @@ def _fused(operations: list[Operation], result: Value) -> tuple[list[Operation],
     been measured.
     """
     match operations:
-        case [Walk(only_last=False) as walk, Apply(part=Dense() as head)]:
-            if head.activation == LINEAR:
+        case [Walk(only_last=False) as walk, Apply(part=Dense() as head) as apply]:
+            if head.activation == LINEAR and apply.reads == (walk.writes,):
                 return [replace(walk, writes=operations[1].writes, head=head)], result
     found: list[Operation] = []
     readers = [k.buffer for of in operations for k in of.reads] + [result.buffer]
