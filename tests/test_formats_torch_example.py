@@ -359,8 +359,8 @@ def test_a_wrong_reading_is_noticed(monkeypatch):
     module = module_of(last, bidirectional=True)
     right = followed.onnx.from_model
 
-    def wrong(model, node):
-        found = right(model, node)
+    def wrong(model, node, numbers):
+        found = right(model, node, numbers)
         return found._replace(network=found.network.reading("final"))
 
     monkeypatch.setattr(followed.onnx, "from_model", wrong)

@@ -242,7 +242,7 @@ class _Call:
 
     def traced(self, x: Any, batch: int) -> tuple[Network, list[Decision]]:
         """The network that the module is for inputs of this shape, and what its code decides."""
-        model, decisions = _exported(self, x, self.whole(x, batch))
+        model, decisions, numbers = _exported(self, x, self.whole(x, batch))
         by_numbers = [k.place for k in decisions if k.sizes is None]
         if by_numbers:
             raise UnsupportedModelError(
@@ -251,7 +251,7 @@ class _Call:
                 "remove it; if one of its ways is what you need, give a module that takes only that"
             )
         try:
-            return onnx.from_model(model, None).network, decisions
+            return onnx.from_model(model, None, numbers).network, decisions
         except ValueError as error:
             raise UnsupportedModelError(
                 f"what the module's forward computes, as torch exports it: {error}"
@@ -419,12 +419,15 @@ def _only(network: Network, steps: int) -> Network:
 # --- torch ----------------------------------------------------------------------------------
 
 
-def _exported(call: _Call, x: Any, lengths: Array | None) -> tuple[Any, list[Decision]]:
-    """The ONNX graph of a call, and what the module's code decided on the way."""
+def _exported(
+    call: _Call, x: Any, lengths: Array | None
+) -> tuple[Any, list[Decision], dict[float, float]]:
+    """The ONNX graph of a call, what the module's code decided, and the numbers that it used."""
     from onnx import ModelProto
 
     torch = call.torch
     decisions: list[Decision] = []
+    numbers: dict[float, float] = {}
     base: Any = torch.nn.Module
 
     class Traced(base):  # type: ignore[misc]
@@ -436,7 +439,7 @@ def _exported(call: _Call, x: Any, lengths: Array | None) -> tuple[Any, list[Dec
             self.training = False
 
         def forward(self, x: Any) -> tuple[Any, ...]:
-            with watch(torch, x, decisions):
+            with watch(torch, x, decisions, numbers):
                 result = self.module(x, *call.given(lengths))
             return tuple(leaves(result))
 
@@ -467,7 +470,7 @@ def _exported(call: _Call, x: Any, lengths: Array | None) -> tuple[Any, list[Dec
             ) from error
     model = ModelProto()
     model.ParseFromString(file.getvalue())
-    return model, decisions
+    return model, decisions, numbers
 
 
 @contextmanager
