@@ -320,10 +320,13 @@ def _same(
         other, more = call.traced(longer, batch)
     except UnsupportedModelError:
         return False
-    mine = [_without(k, first.shape[batch]) for k in decisions]
-    theirs = [_without(k, longer.shape[batch]) for k in more]
+    batches = first.shape[batch], longer.shape[batch]
     alike = other.parts == network.parts and other.return_sequences == network.return_sequences
-    return mine == theirs and alike
+    return (
+        alike
+        and len(decisions) == len(more)
+        and all(_alike(a, b, *batches) for a, b in zip(decisions, more, strict=True))
+    )
 
 
 def _shorter(call: _Call, batch: int, layout: str) -> Iterator[Run]:
@@ -348,10 +351,15 @@ def _some(x: Array, lengths: Array | None, results: list[Array]) -> Run:
     return Run(x[rows], lengths, [k[rows] for k in results])
 
 
-def _without(decision: Decision, batch: int) -> Decision:
-    """A decision, without the number of sequences: each is computed by itself."""
-    assert decision.sizes is not None
-    return decision._replace(sizes=decision.sizes - {batch})
+def _alike(a: Decision, b: Decision, few: int, more: int) -> bool:
+    """Whether decisions of two traces, for few and for more sequences, are by the same sizes.
+
+    The number of sequences does not count: each is computed by itself.
+    """
+    assert a.sizes is not None
+    assert b.sizes is not None
+    same = a.sizes == b.sizes or a.sizes - {few} == b.sizes - {more}
+    return same and a.place == b.place
 
 
 def _takes(network: Network, steps: int) -> bool:
