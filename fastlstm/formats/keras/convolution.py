@@ -52,11 +52,11 @@ class _Window:
         return {"stride": self.stride, "dilation": self.dilation, "padding": self.padding}
 
 
-def _padding(options: Options, *known: str) -> str:
+def _padding(options: Options, *known: str) -> Any:
     value = options.take("padding", "border_mode", default="valid")
     if value not in known:
         raise ModelFormatError(f"{options.where}: expected padding of {known}, got {value!r:.80}")
-    return str(value)
+    return value
 
 
 def conv(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:

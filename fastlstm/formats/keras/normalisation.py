@@ -118,10 +118,7 @@ def normalization(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
     invert = options.flag("invert")
     options.refuse_rest()
     all_alike = axis is None or axis in ([], ())
-    if all_alike:
-        x = net.numbers_last(x)
-    else:
-        x = _over_numbers(net, layer, x, axis)
+    x = net.numbers_last(x) if all_alike else _over_numbers(net, layer, x, axis)
     if given[0] is None:
         names = ["mean", "variance"]
         arrays = net.take(layer, names, ["count"])
@@ -138,10 +135,10 @@ def normalization(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
         raise ModelFormatError(f"{layer}: a variance of {variance.min()!r} is negative")
     deviation = np.maximum(np.sqrt(variance), LEAST)
     zero = np.zeros(x.size)
-    three = (zero, deviation, mean) if invert else (mean, 1 / deviation, zero)
+    center, scale, shift = (zero, deviation, mean) if invert else (mean, 1 / deviation, zero)
     if dtype is None:
-        return net.weighted(x, Affine(*three), x.size, made=True)
-    return _affine(net, x, *three, dtype)
+        return net.weighted(x, Affine(center, scale, shift), x.size, made=True)
+    return _affine(net, x, center, scale, shift, dtype)
 
 
 def _sized(x: Tensor, size: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -155,7 +155,7 @@ def _shape(first: Call) -> Any:
     return shape
 
 
-def _shown(sizes: list[int | None]) -> str:
+def _shown(sizes: Sequence[int | None]) -> str:
     return f"({', '.join(str(k) for k in ('N', *sizes))})"
 
 

@@ -9,6 +9,7 @@ several steps in one row a `Flatten`, numbers of several values in one row a `Jo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.budget import charge
 from fastlstm.formats.onnx.operator import Operator
 from fastlstm.formats.onnx.tape import (
+    AT_EVERY_STEP,
     Choice,
     Ids,
     Located,
@@ -43,7 +45,7 @@ DEEPEST = 8  # joints of joints, in front of which a step is read
 
 
 class Rows(NamedTuple):
-    """A tensor whose last axis holds the numbers of one value, each row of one sequence and step."""
+    """A tensor whose last axis holds numbers of one value, in each row of one sequence and step."""
 
     value: Value
     n: Array  # (..., 1), or what can be broadcast to the rows
@@ -92,8 +94,8 @@ class Flow(Tape):
         (axis,) = axes
         line = np.moveaxis(index, axis, 0).reshape(index.shape[axis], -1)[:, 0]
         ends = [0, *(np.flatnonzero(np.diff(line)) + 1).tolist(), len(line)]
-        pieces = []
-        for begin, end in zip(ends, ends[1:], strict=False):
+        pieces: list[Ids] = []
+        for begin, end in pairwise(ends):
             value = self.values[int(line[begin])]
             charge(steps=20 + len(pieces) / 20)
             places = x.array.take(range(begin, end), axis) - value.first
@@ -187,7 +189,13 @@ class Flow(Tape):
             both = [k.states[name] for k in (a, b)]
             states[name] = self.concatenated(both, np.concatenate)
         value = self.derive(
-            a.parents, layer, a.T, a.K + b.K, True, states=states, starts=a.starts + b.starts,
+            a.parents,
+            layer,
+            a.T,
+            a.K + b.K,
+            True,
+            states=states,
+            starts=a.starts + b.starts,
             lengths=a.lengths,
         )
         return value, {a: 0, b: a.K}
@@ -237,9 +245,10 @@ class Flow(Tape):
         return self.step(rows.value, int(rows.t.flat[0])), rows.order
 
     def _check_sequences(self, at: Located, N: int) -> None:
-        n = at.n
-        straight = np.arange(at.value.N).reshape((-1,) + (1,) * (n.ndim - 1))
-        if at.value.N != N or varies(n, *range(1, n.ndim)) or not _equal(n[(slice(None), *([slice(0, 1)] * (n.ndim - 1)))], straight):
+        straight = np.arange(at.value.N).reshape((-1,) + (1,) * (at.n.ndim - 1))
+        first = at.n.reshape(len(at.n), -1)[:, :1].reshape((-1,) + (1,) * (at.n.ndim - 1))
+        mixed = at.value.N != N or varies(at.n, *range(1, at.n.ndim))
+        if mixed or not _equal(first, straight):
             raise UnsupportedModelError(
                 "expected all sequences, in their order, along an axis of their own"
             )
@@ -279,7 +288,9 @@ class Flow(Tape):
         if varies(k, *others):
             pieces = self._pieces(x, at)
             if pieces is None:
-                raise UnsupportedModelError("reads numbers of several sequences or outputs as one row")
+                raise UnsupportedModelError(
+                    "reads numbers of several sequences or outputs as one row"
+                )
             return pieces
         return self._complete(Rows(value, n, t[..., :1], self._line(k, x.shape[-1])))
 
@@ -304,9 +315,8 @@ class Flow(Tape):
         (s,) = along
         places = x.array
         for axis in range(last):
-            if axis not in (s, *batch):
-                if places.shape[axis] > 1:
-                    return None
+            if axis not in (s, *batch) and places.shape[axis] > 1:
+                return None
         first = np.moveaxis(places, s, -2).reshape(-1, places.shape[s], places.shape[-1])
         value, order = self.sequence(Ids(first, self.one(x).value))
         shape = [1] * x.array.ndim
@@ -336,18 +346,19 @@ class Flow(Tape):
 
     def repeated(self, value: Value, T: int) -> Value:
         """A vector at every step: of a fixed number, or of as many as another value has."""
+        part = self.part(Repeat, T)
         if not self.exact and self.values[0].T == T:
-            for below in self.chain(value):
-                if below.every and below.T == T and below.flaw is None and below.part is not None:
-                    zeros = self.applied(below, self.product(np.zeros((1, below.K), below.dtype)), 1)
-                    return self.joined("add", [value, zeros], value.K)
-        return self.derive([value], self.part(Repeat, T), T, value.K, True)
+            for like in self.chain(value):
+                if isinstance(like.part, Layer | Bidirectional) and like.T == T:
+                    ways = self.choice((part,), (AT_EVERY_STEP,))
+                    return self.derive([value, like], ways, T, value.K, True)
+        return self.derive([value], part, T, value.K, True)
 
     def step(self, value: Value, t: int, depth: int = 0) -> Value:
         """One step of a value: where it is read before other parts, these compute a vector."""
         if not value.every:
             return value
-        if isinstance(value.part, Repeat):
+        if _repeats(value.part):
             return value.parents[0]
 
         def read(below: Value) -> Value:
@@ -487,7 +498,7 @@ class Flow(Tape):
         axes = (0, 1, 2) if operator.batch_first else (1, 0, 2)
         x = x.moved(x.array.transpose(axes)) if x.value else Ids(x.array.transpose(axes), None)
         at = self.located(x)
-        if at.value.N != x.shape[0]:
+        if x.shape[0] != at.value.N:
             raise UnsupportedModelError(
                 "expected X to hold all sequences, in their order: axes (steps, batch, inputs)"
                 f"{' after layout 1' * operator.batch_first}"
@@ -531,8 +542,16 @@ class Flow(Tape):
         of_cells = ("cells", top)
         if of_cells not in self._made:
             self._made[of_cells] = self.add(
-                N, 1, D * H, every=False, parents=(top,), part=cells, flaw=flaw, recurrent=True,
-                lengths=lengths, starts=starts,
+                N,
+                1,
+                D * H,
+                every=False,
+                parents=(top,),
+                part=cells,
+                flaw=flaw,
+                recurrent=True,
+                lengths=lengths,
+                starts=starts,
             )
         c = self._of_directions(self._made[of_cells], D)
         top.states.update(h=h, c=c)
@@ -549,6 +568,10 @@ class Flow(Tape):
     def _of_directions(self, value: Value, D: int) -> Ids:
         places = self.whole(value).array
         return Ids(places.reshape(value.N, D, -1).transpose(1, 0, 2), value)
+
+
+def _repeats(part: Any) -> bool:
+    return isinstance(part.alternatives[0][0] if isinstance(part, Choice) else part, Repeat)
 
 
 def _is_one_step(at: Located) -> bool:
@@ -573,6 +596,8 @@ def _slices(start: int, stride: int, count: int, T: int) -> list[tuple[int | Non
     """Ways to say which steps these are, the likeliest first."""
     last = start + stride * (count - 1)
     step = None if stride == 1 else stride
+    starts: list[int | None]
+    stops: list[int | None]
     if stride > 0:
         starts = [None] if start == 0 else []
         starts += [start - T, start] if last == T - 1 else [start, start - T]

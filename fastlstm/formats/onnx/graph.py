@@ -115,6 +115,7 @@ class Walk:
                 self.place += 1
             if self.target is node:
                 self.caught = scope
+            flaw: ModelFormatError | UnsupportedModelError
             try:
                 results = self._node(node, scope)
                 self._count(results)

@@ -246,7 +246,7 @@ def _same_steps(flow: Flow, left: Located, right: Located) -> tuple[Located, Loc
     for at in (left, right):
         if at.value.every and (at.t == at.t.flat[0]).all():
             value = flow.step(at.value, int(at.t.flat[0]))
-            at = Located(value, at.n, 0 * at.t, at.k)  # noqa: PLW2901
+            at = Located(value, at.n, 0 * at.t, at.k)
         found.append(at)
     left, right = found
     if left.value.every and right.value.every:

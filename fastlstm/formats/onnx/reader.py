@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.budget import OverBudget, charge, returned
+from fastlstm.formats.budget import OverBudget, returned
 from fastlstm.formats.found import Found
 from fastlstm.formats.onnx.flow import Flow
 from fastlstm.formats.onnx.graph import Constants, Refused, Walk
@@ -180,7 +180,7 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
         and dims[role.index("F")] is None
         and dims[role.index("T")] is not None
     }
-    roles.sort(key=guessed.__contains__)
+    roles = sorted(set(roles) - (guessed & {"NFT"}), key=lambda k: (k in guessed, roles.index(k)))
     axes = [(role, k) for role in roles for k in _features(dims, role, graph, constants)]
 
     def followed(examples: Sequence[tuple[int, int]], last: bool) -> list[Plan]:
@@ -203,15 +203,13 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
                     break
                 found.append(walked[0])
                 regrouped = regrouped or walked[1]
-            if found and not _agree(found):  # perhaps only because these sizes are others in it
-                refused.append(Refused(_DISAGREE, 0, True))
-                continue
             if found and not regrouped:
                 return found
-            second = second or found
+            if found and _agree(found):
+                second = second or found
         if second and last:
             return second
-        if second and not last:
+        if second or not refused:
             refused.append(Refused(UnsupportedModelError("steps become other steps"), 0, True))
         told = max(refused, key=lambda k: k.place)
         raise _NotSo(Refused(told.error, told.place, any(k.by_size for k in refused)))
@@ -247,11 +245,6 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
         "one mixes its sequences: export the model with the batch as an axis of its own all the "
         "way through, or fix the size of that axis at 1"
     )
-
-
-_DISAGREE: Final = UnsupportedModelError(
-    "what the graph computes depends on the number of sequences or steps"
-)
 
 
 def _agree(plans: list[Plan]) -> bool:
