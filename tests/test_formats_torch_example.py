@@ -471,3 +471,12 @@ def test_archives_of_torch_export(tmp_path):
     line = line.replace('"model.pt2"', "path")
     names = {"from_torch": from_torch, "torch": torch, "path": tmp_path / "model.pt2", "x": x}
     agree(eval(line, names), module, x)
+
+
+def test_numbers_of_float64_are_not_those_of_float32():
+    """ONNX keeps an epsilon in float32."""
+    module = module_of(lambda self, x: F.leaky_relu(last(self, self.norm(x)), 1 / 3)).double()
+    module.norm = nn.LayerNorm(3, eps=0.1, dtype=torch.float64)
+    x = inputs_of(4, 7, 3, dtype=torch.float64)
+    ours = reference.predict(from_torch(module, example=x).network, x.numpy())
+    np.testing.assert_allclose(ours, module(x).detach().numpy(), rtol=1e-13, atol=1e-15)
