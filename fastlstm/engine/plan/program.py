@@ -549,7 +549,8 @@ def _fused(operations: list[Operation], result: Value) -> tuple[list[Operation],
     """
     match operations:
         case [Walk(only_last=False) as walk, Apply(part=Dense() as head)]:
-            if head.activation == LINEAR:
+            own = operations[1].reads == (walk.writes,)  # rather than all steps, flattened
+            if own and head.activation == LINEAR:
                 return [replace(walk, writes=operations[1].writes, head=head)], result
     found: list[Operation] = []
     readers = [k.buffer for of in operations for k in of.reads] + [result.buffer]
