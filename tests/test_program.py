@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from networks import NETWORKS, Maker, make_network
 
-from fastlstm import LSTM
+from fastlstm import LSTM, reference
 from fastlstm.engine.plan import program as module
 from fastlstm.engine.plan.chain import make_chain
 from fastlstm.engine.plan.program import Apply, Operation, Program, Walk, lower, make_program
+from fastlstm.network.network import Network
+from fastlstm.network.steps import Flatten
 
 
 def program_of(model: LSTM, every: bool = False) -> Program:
@@ -147,3 +149,13 @@ def test_a_network_without_a_reading_gives_its_final_step():
     x = np.random.default_rng(0).normal(size=(4, 6, 3))
     bare, usual = LSTM.from_network(Network(layers)), LSTM(layers)
     assert (bare.predict(x) == usual.predict(x)).all()
+
+
+def test_a_dense_layer_on_flattened_steps_is_not_computed_within_the_walk():
+    m = Maker(1, "float64")
+    parts = (m.layer(3, 5), Flatten(7), m.dense(35, 2))
+    model = LSTM.from_network(Network(parts))
+    program = make_program(model.network, make_chain(parts), False)
+    assert written(program) == ["Walk 0 -> 1: T x 5", "Dense 1 -> 2: 2"]
+    x = np.random.default_rng(1).normal(size=(4, 7, 3))
+    np.testing.assert_allclose(model.predict(x), reference.predict(model.network, x), rtol=1e-12)

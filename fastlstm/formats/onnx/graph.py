@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import numpy as np
@@ -55,8 +55,8 @@ def name_of(node: Any) -> str:
 class Constants:
     """The tensors of a model, each read once, and the parts of a network made of them."""
 
-    def __init__(self, folder: Folder) -> None:
-        self.folder = folder
+    def __init__(self, folder: Folder, numbers: Mapping[float, float]) -> None:
+        self.folder, self.numbers = folder, numbers
         self.read: dict[int, tuple[Any, Array]] = {}  # with the tensor, whose id() is taken
         self.elements = 0  # in the file
         self.parts = PartsBuilt()
@@ -245,6 +245,8 @@ class Walk:
                     f"its attribute {attribute.name!r} is of a kind that is not read"
                 )
             value = read(attribute)
+            if isinstance(value, float):
+                value = self.constants.numbers.get(value, value)
             found[attribute.name] = self.constants[value] if attribute.type == _TENSOR else value
         return found
 

@@ -8,7 +8,7 @@ longer examples, if the graph does not run for these.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
@@ -59,8 +59,15 @@ def read(path: Path, *, node: str | None = None) -> Found:
         return Found(_network_of(_parsed(file), path.parent, node))
 
 
-def from_model(model: Any, node: str | None) -> Found:
+def from_model(model: Any, node: str | None, numbers: Mapping[float, float] | None = None) -> Found:
     """The network of an ``onnx.ModelProto``.
+
+    Parameters
+    ----------
+    model, node
+        As in `fastlstm.from_onnx`.
+    numbers : mapping of float to float, optional
+        What numbers among the attributes, which ONNX keeps in float32, stand for.
 
     Raises
     ------
@@ -72,7 +79,7 @@ def from_model(model: Any, node: str | None) -> Found:
     if not (hasattr(model, "graph") and hasattr(model, "opset_import")):
         raise TypeError(f"expected a path or an onnx.ModelProto, got {type(model).__name__}")
     with _naming():
-        return Found(_network_of(model, None, node))
+        return Found(_network_of(model, None, node, numbers))
 
 
 def contents(path: Path) -> tuple[str, dict[str, str]]:
@@ -131,7 +138,9 @@ def _parsed(file: IO[bytes]) -> Any:
     return model
 
 
-def _network_of(model: Any, folder: Folder, node: str | None) -> Network:
+def _network_of(
+    model: Any, folder: Folder, node: str | None, numbers: Mapping[float, float] | None = None
+) -> Network:
     versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
     if len(versions) != 1 or not model.HasField("graph") or not model.graph.output:
         raise ModelFormatError("expected a graph with outputs and one version of ONNX's operators")
@@ -140,7 +149,7 @@ def _network_of(model: Any, folder: Folder, node: str | None) -> Network:
         raise UnsupportedModelError(
             f"operators of version {opset}: this version reads 1 ... {MAX_OPSET}"
         )
-    graph, constants = model.graph, Constants(folder)
+    graph, constants = model.graph, Constants(folder, numbers or {})
     if node is not None:
         return Network.of([one_operator(graph, constants, opset, node)])
     return network_from(_plans(graph, constants, opset))
