@@ -454,3 +454,17 @@ def test_weights_packed_with_a_head_and_without():
     np.testing.assert_allclose(
         every, reference.predict(model.network, x, return_sequences=True), rtol=1e-12
     )
+
+
+@pytest.mark.usefixtures("few_kernels")
+def test_a_call_in_pieces_that_only_the_head_would_refuse():
+    """Calls and traces run the network up to its last layer: what follows sets them no limit."""
+    model = make_network("flatten", "float64")
+    x = make_values(model, 3, STEPS)
+    whole, end = model(x)
+    first, state = model(x[:, :4])
+    second, state = model(x[:, 4:], state)
+    assert_same_bits(np.concatenate([first, second], axis=1), whole)
+    assert_same_bits(state.h_n, end.h_n)
+    gates = model.trace(x[:, :4]).forget_gate
+    assert_same_bits(gates, model.trace(x).forget_gate[:, :4])

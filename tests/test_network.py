@@ -538,3 +538,24 @@ def test_how_a_network_of_parts_looks():
     kinds = {type(part) for name in WITH_PARTS for part in make_network(name, "f4").network.parts}
     masked = {Masking, Embedding, Bidirectional}
     assert kinds | masked >= {type(part) for part in PARTS}
+
+
+@pytest.mark.parametrize(
+    ("parts", "inputs"),
+    [
+        (lambda m: (Read("last"), Unflatten(4), m.layer(3, 5)), 12),
+        (lambda m: (Flatten(5), From(-1), m.layer(3, 5)), 3),
+        (lambda m: (Flatten(5), Repeat(8), m.layer(45, 5)), 9),
+        (lambda m: (Slice(1, None), Join("concatenate", (0, 0)), m.layer(6, 5)), 3),
+        (lambda m: (StepSoftmax(), Join("multiply", (-1, 0)), m.layer(3, 5)), 3),
+        (lambda m: (Join("dot", (-1, -1)), m.layer(1, 4), From(-1), m.dense(3, 2)), 3),
+    ],
+)
+def test_the_inputs_are_counted_through_parts_that_do_not_say(parts, inputs):
+    assert Network(parts(Maker(0, "float32"))).input_size == inputs
+
+
+def test_inputs_that_do_not_fit_any_number():
+    make = Maker(0, "float32")
+    with pytest.raises(ValueError, match="part 1, Dense: expected 7 numbers, got a vector of 6"):
+        Network((Flatten(3), make.dense(7, 5), Unflatten(5), make.layer(1, 2)))
