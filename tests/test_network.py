@@ -559,3 +559,36 @@ def test_inputs_that_do_not_fit_any_number():
     make = Maker(0, "float32")
     with pytest.raises(ValueError, match="part 1, Dense: expected 7 numbers, got a vector of 6"):
         Network((Flatten(3), make.dense(7, 5), Unflatten(5), make.layer(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (lambda m: (m.layer(2, 5), Read("max"), Join("add", (2, 2))), "a maximum over time"),
+        (
+            lambda m: (m.both(2, 5), Read("last"), Join("add", (2, 2))),
+            "part 2, Read: with a mask, the last step .* nothing but parts",
+        ),
+        (
+            lambda m: (m.layer(2, 5), From(0), Read("final"), Join("concatenate", (1, 3))),
+            "part 3, Read: with a mask, the last step .* recurrent layer",
+        ),
+        (
+            lambda m: (m.layer(2, 5), StepSoftmax(), m.norm(5)),
+            "part 4, Read: with a mask, the last step .* recurrent layer",
+        ),
+        (
+            lambda m: (
+                m.layer(2, 5, direction="go_backwards"),
+                Join("concatenate", (0, 1)),
+                Read("mean"),
+            ),
+            "layer 0: go_backwards with a mask",
+        ),
+    ],
+)
+def test_reads_of_masked_steps_that_are_not_computed(parts, message):
+    """Each of them gave other numbers than the reference, or NaN."""
+    make = Maker(0, "float32")
+    with pytest.raises(UnsupportedModelError, match=message):
+        Network((Masking(0.0), *parts(make)))

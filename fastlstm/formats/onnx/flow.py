@@ -187,13 +187,7 @@ class Flow(Tape):
             both = [k.states[name] for k in (a, b)]
             states[name] = self.concatenated(both, np.concatenate)
         value = self.derive(
-            a.parents,
-            layer,
-            a.T,
-            a.K + b.K,
-            True,
-            states=states,
-            starts=a.starts + b.starts,
+            a.parents, layer, a.T, a.K + b.K, True, states=states, starts=a.starts + b.starts,
             lengths=a.lengths,
         )
         return value, {a: 0, b: a.K}
@@ -245,11 +239,7 @@ class Flow(Tape):
     def _check_sequences(self, at: Located, N: int) -> None:
         n = at.n
         straight = np.arange(at.value.N).reshape((-1,) + (1,) * (n.ndim - 1))
-        if (
-            at.value.N != N
-            or varies(n, *range(1, n.ndim))
-            or not _equal(n[(slice(None), *([slice(0, 1)] * (n.ndim - 1)))], straight)
-        ):
+        if at.value.N != N or varies(n, *range(1, n.ndim)) or not _equal(n[(slice(None), *([slice(0, 1)] * (n.ndim - 1)))], straight):
             raise UnsupportedModelError(
                 "expected all sequences, in their order, along an axis of their own"
             )
@@ -289,9 +279,7 @@ class Flow(Tape):
         if varies(k, *others):
             pieces = self._pieces(x, at)
             if pieces is None:
-                raise UnsupportedModelError(
-                    "reads numbers of several sequences or outputs as one row"
-                )
+                raise UnsupportedModelError("reads numbers of several sequences or outputs as one row")
             return pieces
         return self._complete(Rows(value, n, t[..., :1], self._line(k, x.shape[-1])))
 
@@ -351,9 +339,7 @@ class Flow(Tape):
         if not self.exact and self.values[0].T == T:
             for below in self.chain(value):
                 if below.every and below.T == T and below.flaw is None and below.part is not None:
-                    zeros = self.applied(
-                        below, self.product(np.zeros((1, below.K), below.dtype)), 1
-                    )
+                    zeros = self.applied(below, self.product(np.zeros((1, below.K), below.dtype)), 1)
                     return self.joined("add", [value, zeros], value.K)
         return self.derive([value], self.part(Repeat, T), T, value.K, True)
 
@@ -545,16 +531,8 @@ class Flow(Tape):
         of_cells = ("cells", top)
         if of_cells not in self._made:
             self._made[of_cells] = self.add(
-                N,
-                1,
-                D * H,
-                every=False,
-                parents=(top,),
-                part=cells,
-                flaw=flaw,
-                recurrent=True,
-                lengths=lengths,
-                starts=starts,
+                N, 1, D * H, every=False, parents=(top,), part=cells, flaw=flaw, recurrent=True,
+                lengths=lengths, starts=starts,
             )
         c = self._of_directions(self._made[of_cells], D)
         top.states.update(h=h, c=c)

@@ -178,9 +178,7 @@ def _product_of_data(flow: Flow, a: Ids, b: Ids) -> Ids:
                 "attention of every step to every step (self-attention): this version computes "
                 "attention of one vector to the steps"
             )
-    terms = joined(
-        flow, "multiply", Ids(a.array[..., None], a.value), Ids(b.array[..., None, :, :], b.value)
-    )
+    terms = joined(flow, "multiply", Ids(a.array[..., None], a.value), Ids(b.array[..., None, :, :], b.value))
     return _reduced(flow, terms, terms.array.ndim - 2, "sum")
 
 
@@ -559,7 +557,9 @@ def _line_of(x: Ids, node: Node, kernel: list[int], name: str) -> tuple[Ids, int
     return Ids(x.array.squeeze(rest), x.value), axis
 
 
-def _window(node: Node, axes: int, axis: int, size: int) -> tuple[int, int, Any]:
+def _window(
+    node: Node, axes: int, axis: int, size: int
+) -> tuple[int, int, Any]:
     """Stride, dilation and padding of a window, along an axis of several."""
     strides = node.ints("strides") or [1] * axes
     dilations = node.ints("dilations") or [1] * axes

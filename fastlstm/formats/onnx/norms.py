@@ -418,7 +418,9 @@ def batch_norm_of_rows(flow: Flow, values: Sequence[Any], epsilon: float) -> Ids
     fits = _mean_of(m.value) is of and found == (of, True)
     if not fits or not _same_rows(flow, x, m) or not _same_rows(flow, x, v):
         raise UnsupportedModelError("a batch normalisation by numbers that depend on the input")
-    norm = _norm(flow, np.ones(of.K, of.dtype), np.zeros(of.K, of.dtype), float(epsilon), True)
+    norm = _norm(
+        flow, np.ones(of.K, of.dtype), np.zeros(of.K, of.dtype), float(epsilon), True
+    )
     return Ids(x.array, flow.applied(of, norm))
 
 

@@ -293,7 +293,9 @@ def _walk(
     order = [("NTF").index(letter) for letter in role]
     rest = [k for k in range(3) if k not in order]  # axes of size 1 that the input lacks
     turned = ids.array.transpose([*order, *rest])
-    given: dict[str, Any] = {data.name: ids.moved(turned.reshape([ids.shape[k] for k in order]))}
+    given: dict[str, Any] = {
+        data.name: ids.moved(turned.reshape([ids.shape[k] for k in order]))
+    }
     for name, value in others.items():
         shape = [size or N for size in _dims(value) or ()]
         size = int(np.prod(shape, dtype=object))
