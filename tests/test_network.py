@@ -592,3 +592,13 @@ def test_reads_of_masked_steps_that_are_not_computed(parts, message):
     make = Maker(0, "float32")
     with pytest.raises(UnsupportedModelError, match=message):
         Network((Masking(0.0), *parts(make)))
+
+
+def test_two_directions_by_hand_with_a_mask():
+    make = Maker(0, "float32")
+    backwards = make.layer(2, 5, direction="go_backwards")
+    first = (Masking(0.0), make.layer(2, 5), Read("final"), From(0))
+    joined = (*first, backwards, make.norm(5), Read(), Join("concatenate", (2, 6)))
+    assert Network((*joined, make.dense(10, 2))).output_size == 2
+    with pytest.raises(UnsupportedModelError, match="layer 1: go_backwards with a mask"):
+        Network((*first, backwards, Read("mean"), Join("concatenate", (2, 5))))

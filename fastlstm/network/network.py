@@ -509,14 +509,14 @@ def _check_masks(network: Network) -> None:
             raise UnsupportedModelError(
                 f"part {i}: {type(part).__name__} is not computed where steps are masked"
             )
-    layers = network.layers
-    for i, layer in enumerate(layers):
-        alone = i + 1 == len(layers) and network.read == "final" and not network.return_sequences
-        alone &= not any(isinstance(k, StepSoftmax | From | Join) for k in network.parts)
-        if isinstance(layer, Layer) and layer.direction == "go_backwards" and not alone:
+    for i, part in enumerate(network.parts):
+        if not isinstance(part, Layer) or part.direction != "go_backwards":
+            continue
+        if network.return_sequences or not _only_final(network.parts, i):
             raise UnsupportedModelError(
-                f"layer {i}: go_backwards with a mask is computed only for the final state of the "
-                "last layer: in front of another layer, its steps would no longer match the mask"
+                f"layer {network.layers.index(part)}: go_backwards with a mask is computed only "
+                "for the final state: in front of another layer or joint, its steps would no "
+                "longer match the mask"
             )
     if network.skip:
         raise UnsupportedModelError("skip: it is not defined what a masked step would add")
@@ -556,3 +556,16 @@ def _ends_in_state(parts: Sequence[Part], number: int) -> bool:
     if isinstance(part, Pointwise | AddInputs):
         return _ends_in_state(parts, number - 1)
     return isinstance(part, Recurrent)
+
+
+def _only_final(parts: Sequence[Part], number: int) -> bool:
+    """Tell whether nothing but the final state is read of a recurrent layer's outputs."""
+    readers = [i for i, k in enumerate(parts) if isinstance(k, From | Join) and number in k.values]
+    if number + 1 < len(parts) and not isinstance(parts[number + 1], From | Join):
+        readers.append(number + 1)
+    return all(
+        isinstance(part := parts[i], Pointwise | From)
+        and _only_final(parts, i)
+        or (isinstance(part, Read) and part.how == "final")
+        for i in readers
+    )
