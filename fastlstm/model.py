@@ -325,10 +325,11 @@ class LSTM:
             on its outputs at every step.
         """
         network, engine = self.network, self._network_engine
-        engine.network.check_every_step()
-        source, start, threads = check_call(network, x, lengths, state, threads)
-        n_steps, _ = output_steps(engine.network, source)
-        shape = source.n_rows, n_steps, engine.network.output_size
+        first = engine.network
+        first.check_every_step()
+        source, start, threads = check_call(network, x, lengths, state, threads, first)
+        n_steps, _ = output_steps(first, source)
+        shape = source.n_rows, n_steps, first.output_size
         output = new_array(shape, network.dtype, source)
         end = new_state(network.state_sizes, source.n_rows, network.dtype)
         engine.run(source, start, Outputs(sequence=output, end=end.flat), threads)
@@ -455,12 +456,14 @@ class LSTM:
                 )
             )
         index %= self.num_layers
-        source, start, threads = check_call(self.network, x, lengths, state, threads)
+        engine = self._engine_up_to(index)
+        source, start, threads = check_call(
+            self.network, x, lengths, state, threads, engine.network
+        )
         sizes = self.network.state_sizes[: index + 1]  # of the layers that are run
         start = of_first_layers(start, sizes, source.n_rows)
         cells = self.recurrent[index].cells  # both directions side by side
         units, width = sum(k.hidden_size for k in cells), sum(k.output_size for k in cells)
-        engine = self._engine_up_to(index)
         n_steps, real = output_steps(engine.network, source)
         shape = source.n_rows, n_steps
         gates = new_array((5, *shape, units), self.dtype, source)

@@ -228,14 +228,16 @@ class _Run:
         """
         value = self.through(n_parts, left_out)
         assert value.lengths is not None
-        padded = Steps(self.network.parts[:n_parts], np.array([self.x.shape[1]]))
-        of_all = padded.value(n_parts - 1 if left_out is None else left_out - 1)
-        T = value.numbers.shape[1]
-        if of_all is not None:
-            T = max(T, int(of_all[0]))
-        whole = np.zeros((len(self.x), T, value.numbers.shape[2]), value.numbers.dtype)
-        whole[:, : value.numbers.shape[1]] = value.numbers
-        return _zero_past(whole, value.lengths)
+        number = n_parts - 1 if left_out is None else left_out - 1
+        return _zero_past(self.as_of_all_steps(value.numbers, number), value.lengths)
+
+    def as_of_all_steps(self, values: Array, number: int) -> Array:
+        """Return a value with as many steps as it has of a sequence of all T steps, or more."""
+        of_all = Steps(self.network.parts, np.array([self.x.shape[1]])).value(number)
+        N, T, K = values.shape
+        whole = np.zeros((N, max(T, 0 if of_all is None else int(of_all[0])), K), values.dtype)
+        whole[:, :T] = values
+        return whole
 
     def part(self, part: Part, below: _Value) -> _Value:
         """Return what a part makes of the value below it."""
@@ -253,7 +255,8 @@ class _Run:
             numbers = np.repeat(below.numbers[:, None], part.n_steps, axis=1)
             return _Value(numbers, np.full(len(numbers), part.n_steps))
         if isinstance(part, Unflatten):
-            numbers = below.numbers.reshape(len(below.numbers), part.n_steps, -1)
+            N, K = below.numbers.shape
+            numbers = below.numbers.reshape(N, part.n_steps, K // part.n_steps)
             return _Value(numbers, np.full(len(numbers), part.n_steps))
         assert below.lengths is not None
         if isinstance(part, Embedding):
@@ -265,8 +268,9 @@ class _Run:
         if isinstance(part, Read):
             return _Value(self.read(part.how, below), None)
         if isinstance(part, Flatten):
+            N, _, K = below.numbers.shape
             steps = below.numbers[:, : part.n_steps]
-            return _Value(steps.reshape(len(steps), -1), None)
+            return _Value(steps.reshape(N, part.n_steps * K), None)
         assert isinstance(part, Moving)
         return _each_alone(part, below)
 
@@ -461,7 +465,7 @@ def _pool(pool: Pool, x: Array) -> Array:
         elif pool.counts_padding:
             y[:, t] = read.sum(1) / sum(k < T + after for k in window)
         else:
-            y[:, t] = read.sum(1) / read.shape[1]
+            y[:, t] = read.sum(1) / max(read.shape[1], 1)  # 0 of nothing but padding
     return y
 
 
@@ -598,8 +602,9 @@ def trace(
     run = _Run(network, x, state, lengths)
     kinds = (Layer, Bidirectional)
     places = [i for i, part in enumerate(network.parts) if isinstance(part, kinds)]
-    run.through(places[layer] + 1)
-    return run.records[layer]
+    top = places[layer]
+    run.through(top + 1)
+    return Step(*(run.as_of_all_steps(values, top) for values in run.records[layer]))
 
 
 def _three_axes(x: Array) -> Array:

@@ -509,3 +509,17 @@ def test_a_convolution_gives_the_same_bits_with_and_without_what_is_behind_it(
             assert not np.isnan(bits[-1]).any()
             for other in bits[-3:]:
                 assert_same_bits(other, bits[-4])
+
+
+@pytest.mark.usefixtures("few_kernels")
+def test_a_call_in_pieces_that_only_the_head_would_refuse():
+    """Calls and traces run the network up to its last layer: what follows sets them no limit."""
+    model = make_network("flatten", "float64")
+    x = make_values(model, 3, STEPS)
+    whole, end = model(x)
+    first, state = model(x[:, :4])
+    second, state = model(x[:, 4:], state)
+    assert_same_bits(np.concatenate([first, second], axis=1), whole)
+    assert_same_bits(state.h_n, end.h_n)
+    gates = model.trace(x[:, :4]).forget_gate
+    assert_same_bits(gates, model.trace(x).forget_gate[:, :4])

@@ -538,3 +538,67 @@ def test_how_a_network_of_parts_looks():
     kinds = {type(part) for name in WITH_PARTS for part in make_network(name, "f4").network.parts}
     masked = {Masking, Embedding, Bidirectional}
     assert kinds | masked >= {type(part) for part in PARTS}
+
+
+@pytest.mark.parametrize(
+    ("parts", "inputs"),
+    [
+        (lambda m: (Read("last"), Unflatten(4), m.layer(3, 5)), 12),
+        (lambda m: (Flatten(5), From(-1), m.layer(3, 5)), 3),
+        (lambda m: (Flatten(5), Repeat(8), m.layer(45, 5)), 9),
+        (lambda m: (Slice(1, None), Join("concatenate", (0, 0)), m.layer(6, 5)), 3),
+        (lambda m: (StepSoftmax(), Join("multiply", (-1, 0)), m.layer(3, 5)), 3),
+        (lambda m: (Join("dot", (-1, -1)), m.layer(1, 4), From(-1), m.dense(3, 2)), 3),
+    ],
+)
+def test_the_inputs_are_counted_through_parts_that_do_not_say(parts, inputs):
+    assert Network(parts(Maker(0, "float32"))).input_size == inputs
+
+
+def test_inputs_that_do_not_fit_any_number():
+    make = Maker(0, "float32")
+    with pytest.raises(ValueError, match="part 1, Dense: expected 7 numbers, got a vector of 6"):
+        Network((Flatten(3), make.dense(7, 5), Unflatten(5), make.layer(1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (lambda m: (m.layer(2, 5), Read("max"), Join("add", (2, 2))), "a maximum over time"),
+        (
+            lambda m: (m.both(2, 5), Read("last"), Join("add", (2, 2))),
+            "part 2, Read: with a mask, the last step .* nothing but parts",
+        ),
+        (
+            lambda m: (m.layer(2, 5), From(0), Read("final"), Join("concatenate", (1, 3))),
+            "part 3, Read: with a mask, the last step .* recurrent layer",
+        ),
+        (
+            lambda m: (m.layer(2, 5), StepSoftmax(), m.norm(5)),
+            "part 4, Read: with a mask, the last step .* recurrent layer",
+        ),
+        (
+            lambda m: (
+                m.layer(2, 5, direction="go_backwards"),
+                Join("concatenate", (0, 1)),
+                Read("mean"),
+            ),
+            "layer 0: go_backwards with a mask",
+        ),
+    ],
+)
+def test_reads_of_masked_steps_that_are_not_computed(parts, message):
+    """Each of them gave other numbers than the reference, or NaN."""
+    make = Maker(0, "float32")
+    with pytest.raises(UnsupportedModelError, match=message):
+        Network((Masking(0.0), *parts(make)))
+
+
+def test_two_directions_by_hand_with_a_mask():
+    make = Maker(0, "float32")
+    backwards = make.layer(2, 5, direction="go_backwards")
+    first = (Masking(0.0), make.layer(2, 5), Read("final"), From(0))
+    joined = (*first, backwards, make.norm(5), Read(), Join("concatenate", (2, 6)))
+    assert Network((*joined, make.dense(10, 2))).output_size == 2
+    with pytest.raises(UnsupportedModelError, match="layer 1: go_backwards with a mask"):
+        Network((*first, backwards, Read("mean"), Join("concatenate", (2, 5))))

@@ -6,7 +6,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from networks import STEPS, WITH_PARTS, gives_every_step, make_lengths, make_network, make_values
+from networks import (
+    STEPS,
+    WITH_PARTS,
+    Maker,
+    chain,
+    gives_every_step,
+    make_lengths,
+    make_network,
+    make_values,
+)
 
 from fastlstm import Dense, Layer, reference
 from fastlstm.network.convolution import Conv
@@ -525,3 +534,28 @@ def test_a_trace_goes_no_further_than_its_layer():
     assert reference.lstm(model.network, x)[0].shape == (3, 2, 6)
     with pytest.raises(ValueError, match="Flatten, takes exactly 4 steps, and gets 2"):
         reference.predict(model.network, x)
+
+
+def test_no_sequences_and_windows_of_nothing_but_padding():
+    make = Maker(0, "float64")
+    steps = (Flatten(2), Unflatten(3), make.layer(4, 5))
+    none = reference.predict(Network((*steps, Read())), np.zeros((0, 2, 6)))
+    assert none.shape == (0, 5)
+    empty = Pool("mean", 2, 1, dilation=2, padding="same")  # as ONNX Runtime: 0, not 0 / 0
+    model = chain(empty, make.layer(3, 5), Read())
+    x = np.ones((2, 1, 3))
+    np.testing.assert_array_equal(
+        reference.predict(model.network, x), reference.predict(model.network, 0 * x)
+    )
+    np.testing.assert_allclose(model.predict(x), reference.predict(model.network, x), 1e-12)
+
+
+def test_traces_have_the_steps_of_a_padded_sequence():
+    make, x, lengths = Maker(0, "float64"), np.ones((2, 9, 3)), np.array([3, 5])
+    model = chain(make.conv(3, 4, 3), make.layer(4, 5), Read())
+    for given, true in zip(
+        model.trace(x, lengths).values.values(),
+        reference.trace(model.network, x, lengths),
+        strict=True,
+    ):
+        assert given.shape == true.shape == (2, 7, 5)

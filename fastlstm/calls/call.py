@@ -22,9 +22,22 @@ Array = npt.NDArray[Any]
 
 
 def check_call(
-    network: Network, x: Any, lengths: Any, state: Any, threads: int | None
+    network: Network,
+    x: Any,
+    lengths: Any,
+    state: Any,
+    threads: int | None,
+    first: Network | None = None,
 ) -> tuple[Source, tuple[Array, Array] | None, int | None]:
     """Check the arguments of a call, which are those of `LSTM.predict`.
+
+    Parameters
+    ----------
+    network, x, lengths, state, threads
+        The network of the model and the arguments.
+    first
+        The first parts of the network, if only they are run: sequences that are too short for
+        later ones are then no error.
 
     Returns
     -------
@@ -49,8 +62,9 @@ def check_call(
         source = as_source(x, lengths, network.input_size, n_hidden)
     if (masked := network.masked_input) is not None:
         source = MaskedSource(source, masked, network.input_size, network.input_dtype)
-    if not network.keeps_steps:
-        network.steps(steps_of(source)).check()
+    run = network if first is None else first
+    if not run.keeps_steps:
+        run.steps(steps_of(source)).check()
     if state is None and not network.learns_state:
         start = None
     elif state is None:

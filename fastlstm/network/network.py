@@ -516,20 +516,63 @@ def _check_masks(network: Network) -> None:
                 f"part {i}: the last step, which may be masked, is computed only where nothing "
                 "but dense layers and the like follow"
             )
-    layers = network.layers
-    for i, layer in enumerate(layers):
-        alone = i + 1 == len(layers) and network.read == "final" and not network.return_sequences
-        if isinstance(layer, Layer) and layer.direction == "go_backwards" and not alone:
+    for i, part in enumerate(network.parts):
+        if not isinstance(part, Layer) or part.direction != "go_backwards":
+            continue
+        if network.return_sequences or not _only_final(network.parts, i):
             raise UnsupportedModelError(
-                f"layer {i}: go_backwards with a mask is computed only for the final state of the "
-                "last layer: in front of another layer, its steps would no longer match the mask"
+                f"layer {network.layers.index(part)}: go_backwards with a mask is computed only "
+                "for the final state: in front of another layer or joint, its steps would no "
+                "longer match the mask"
             )
     if network.skip:
         raise UnsupportedModelError("skip: it is not defined what a masked step would add")
     if network.return_sequences or network.read == "last":
         network.check_every_step()
-    if network.read == "max":
+    for i, part in enumerate(network.parts):
+        if isinstance(part, Read):
+            _check_masked_read(network, i, part.how)
+    if network.shapes[-1].every:
+        _check_masked_read(network, len(network.parts), "final")
+
+
+def _check_masked_read(network: Network, number: int, how: str) -> None:
+    """Refuse what is not well defined, or not computed, of a `Read` if steps are masked."""
+    if how == "max":
         raise UnsupportedModelError(
             "a maximum over time with a mask: frameworks do not agree on whether it counts "
             "masked steps"
         )
+    if how == "last" and number != network.read_at:
+        raise UnsupportedModelError(
+            f"part {number}, Read: with a mask, the last step is computed only if nothing but "
+            "parts that are applied at every step follow"
+        )
+    if how in ("final", "last") and not _ends_in_state(network.parts, number - 1):
+        raise UnsupportedModelError(
+            f"part {number}, Read: with a mask, the last step is computed only of the outputs of "
+            "a recurrent layer"
+        )
+
+
+def _ends_in_state(parts: Sequence[Part], number: int) -> bool:
+    """Tell whether a value is a recurrent layer's outputs, each step perhaps computed with."""
+    part = parts[number] if number >= 0 else None
+    if isinstance(part, From):
+        return _ends_in_state(parts, part.value)
+    if isinstance(part, Pointwise | AddInputs):
+        return _ends_in_state(parts, number - 1)
+    return isinstance(part, Recurrent)
+
+
+def _only_final(parts: Sequence[Part], number: int) -> bool:
+    """Tell whether nothing but the final state is read of a recurrent layer's outputs."""
+    readers = [i for i, k in enumerate(parts) if isinstance(k, From | Join) and number in k.values]
+    if number + 1 < len(parts) and not isinstance(parts[number + 1], From | Join):
+        readers.append(number + 1)
+    return all(
+        isinstance(part := parts[i], Pointwise | From)
+        and _only_final(parts, i)
+        or (isinstance(part, Read) and part.how == "final")
+        for i in readers
+    )

@@ -41,7 +41,7 @@ class Pool(Weights):
         ``ceil_mode``).
     counts_padding : bool
         Whether the steps of a mean include those of the padding, but not those that only `ceil`
-        adds (torch's ``count_include_pad``).
+        adds (torch's ``count_include_pad``). If no step counts, the mean is 0, as in ONNX Runtime.
 
     Raises
     ------

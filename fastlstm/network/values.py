@@ -44,23 +44,33 @@ def input_size_of(parts: Sequence[Any]) -> int:
     ValueError
         If none of them says.
     """
-    inputs = Fraction(1)
-    times: list[Fraction | None] = []  # the size of each value, in sizes of the inputs; None: ?
+    inputs = Fraction(1)  # how often a value has all the numbers of a step of the inputs
+    times: list[Fraction | None] = []  # the same of each part's value; None if not known yet
     for part in parts:
         below = times[-1] if times else inputs
         size = getattr(part, "input_size", None)
-        if isinstance(part, From):
-            below = times[part.value] if part.value >= 0 else inputs
-        elif isinstance(part, Join):
+        if size is not None and below is not None:
+            return max(1, int(size / below))  # if it is not whole, the part is refused later
+        if isinstance(part, From | Join):
+            below = _times(part, [inputs if k < 0 else times[k] for k in part.values])
+        elif hasattr(part, "output_size"):
             below = None
-        elif size is not None and below is not None:
-            return max(int(size / below), 1)
         elif isinstance(part, Flatten) and below is not None:
             below *= part.n_steps
         elif isinstance(part, Unflatten) and below is not None:
             below /= part.n_steps
         times.append(below)
     raise ValueError("expected a part that says how many inputs the network has, got none")
+
+
+def _times(part: From | Join, values: list[Fraction | None]) -> Fraction | None:
+    """How often a joined value has all the numbers of the inputs; None if it is not known."""
+    known = [k for k in values if k is not None]
+    if len(known) < len(values) or getattr(part, "how", "") == "dot":
+        return None
+    if getattr(part, "how", "") == "concatenate":
+        return sum(known, Fraction(0))
+    return known[0] if len(set(known)) == 1 else None
 
 
 def shapes_of(parts: Sequence[Any], input_size: int) -> tuple[Shape, ...]:
