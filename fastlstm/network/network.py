@@ -571,8 +571,7 @@ def _only_final(parts: Sequence[Part], number: int) -> bool:
     if number + 1 < len(parts) and not isinstance(parts[number + 1], From | Join):
         readers.append(number + 1)
     return all(
-        isinstance(part := parts[i], Pointwise | From)
-        and _only_final(parts, i)
+        (isinstance(part := parts[i], Pointwise | From) and _only_final(parts, i))
         or (isinstance(part, Read) and part.how == "final")
         for i in readers
     )
