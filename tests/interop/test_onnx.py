@@ -395,6 +395,12 @@ def test_random_chains(seed):
     for n, t in [sizes[seed % 3]] if seed % 5 == 0 else sizes:
         x = np.random.default_rng(n).normal(size=(n, t, 3)).astype("f4")
         (expected,) = run(graph, {"x": x})
-        y = reference.predict(network.astype("float64"), x.astype("f8"))
-        scale = max(1, np.abs(expected).max(initial=0))
+        if not expected.size:  # which this version does not give
+            continue
+        try:
+            y = reference.predict(network.astype("float64"), x.astype("f8"))
+        except ValueError as error:
+            assert "leaves no step of a short sequence" in str(error)  # noqa: PT017
+            continue
+        scale = max(1, np.abs(expected).max())
         np.testing.assert_allclose(y, expected, rtol=2e-4, atol=2e-5 * scale)
