@@ -489,7 +489,7 @@ def test_planted_errors_are_noticed(what):
 
 
 def test_columns_of_flattened_steps():
-    """torch flattens (numbers, steps), Keras (steps, numbers): the weights follow."""
+    """PyTorch flattens (numbers, steps), Keras (steps, numbers): the weights follow."""
     weight = cases.random("flat", T * H, 2)
     found = []
     for perm, columns in (([1, 0, 2], weight), ([1, 2, 0], weight.reshape(T, H, 2).swapaxes(0, 1))):
