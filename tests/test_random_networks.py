@@ -360,12 +360,14 @@ def expected(model: LSTM, x: Any, lengths: Any, state: Any) -> dict[str, Any]:
     keep("predict", lambda: reference.predict(network, x, lengths, state, False))
     if gives_every_step(model):
         keep("every", lambda: reference.predict(network, x, lengths, state, True))
-    if gives_every_step(LSTM.from_network(network.without_head)):
-        if isinstance(keep("call", lambda: reference.lstm(network, x, state, lengths)), tuple):
-            output, end = found.pop("call")
-            found["output"] = output
-            for i, pair in enumerate(end):
-                found[f"h {i}"], found[f"c {i}"] = (np.swapaxes(k, 0, 1) for k in pair)
+    called = gives_every_step(LSTM.from_network(network.without_head))
+    if called and isinstance(
+        keep("call", lambda: reference.lstm(network, x, state, lengths)), tuple
+    ):
+        output, end = found.pop("call")
+        found["output"] = output
+        for i, pair in enumerate(end):
+            found[f"h {i}"], found[f"c {i}"] = (np.swapaxes(k, 0, 1) for k in pair)
     if not model.masks:
         for i in range(model.num_layers):
             name = f"trace {i}"
