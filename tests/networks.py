@@ -325,6 +325,8 @@ WITH_PARTS: dict[str, Callable[[Maker], LSTM]] = {
         every=True,
     ),
     "one step": lambda m: chain(m.both(3, 5), Slice(2, 3), Flatten(1), m.dense(10, 2)),
+    "flatten, linear": lambda m: chain(m.layer(3, 5), Flatten(STEPS), m.dense(5 * STEPS, 2)),
+    "flatten alone": lambda m: chain(m.layer(3, 5), Flatten(STEPS)),
     "upsampling": lambda m: chain(
         m.conv(3, 4, 3, padding="same", stride=2), Upsample(3), m.layer(4, 5), m.dense(5, 2)
     ),

@@ -452,11 +452,248 @@ CHAINS = {
         {**ONE, **AXES, "table": TABLE},
     ),
 }
+MORE = {
+    **ONE,
+    **UPPER,
+    **AXES,
+    **FC,
+    **LAST,
+    "two": ints(2),
+    "three": ints(3),
+    "first": np.array(0),
+}
+STEPS_LAST = node("Transpose", "x", "c", perm=[1, 2, 0])  # (T, N, I) -> (N, I, T)
+STEPS_FIRST = node("Transpose", "d", "e", perm=[2, 0, 1])
+READ = [lstm("e", ["", "h"]), node("Squeeze", "h zero", "y")]
+SQUEEZED = [lstm("x", ["a"]), node("Squeeze", "a one", "s")]  # s is (T, N, H)
+HEAD = [node("Gather", "z last", "g", axis=0), node("Gemm", "g fc b", "y")]
+NORM = {"gain": random("gain", H) + 1.5, "shift": random("shift", H), "eps": np.array(0.01)}
+BATCH = {
+    "gamma": random("gamma", I) + 1.5,
+    "beta": random("beta", I),
+    "mu": random("mu", I),
+    "var": random("var", I) + 1.2,
+}
+
+CHAINS |= {
+    "a convolution": (
+        [
+            STEPS_LAST,
+            node("Conv", "c k kb", "d", pads=[2, 1], dilations=[2], strides=[1], kernel_shape=[2]),
+            STEPS_FIRST,
+            *READ,
+        ],
+        {**MORE, "k": random("k", I, I, 2), "kb": random("kb", I)},
+    ),
+    "convolutions and pooling": (
+        [
+            STEPS_LAST,
+            node("Conv", "c k", "d0", auto_pad="SAME_UPPER", strides=[2], group=3),
+            node("Relu", "d0", "d1"),
+            node("BatchNormalization", "d1 gamma beta mu var", "d2", epsilon=0.05),
+            node("MaxPool", "d2", "d3", kernel_shape=[2], strides=[1], pads=[1, 0]),
+            node("AveragePool", "d3", "d", kernel_shape=[2], pads=[0, 1], count_include_pad=1),
+            STEPS_FIRST,
+            *READ,
+        ],
+        {**MORE, **BATCH, "k": random("k", I, 1, 3)},
+    ),
+    "a convolution of two axes": (
+        [
+            STEPS_LAST,
+            node("Unsqueeze", "c two", "c4"),
+            node("Conv", "c4 k", "d4", kernel_shape=[1, 3], pads=[0, 0, 0, 2], dilations=[1, 1]),
+            node("Add", "d4 kb", "d5"),
+            node("Squeeze", "d5 two", "d"),
+            STEPS_FIRST,
+            *READ,
+        ],
+        {**MORE, "k": random("k", I, I, 1, 3), "kb": random("kb", 1, I, 1, 1)},
+    ),
+    "padding": (
+        [
+            node("Pad", "x p none", "p0", mode="constant"),
+            node("Pad", "p0 p", "p1", mode="edge"),
+            node("Pad", "p1 p", "e", mode="reflect"),
+            *READ,
+        ],
+        {**MORE, "p": ints(2, 0, 0, 1, 0, 0), "none": np.array(0.0)},
+    ),
+    "a convolution behind": (
+        [
+            *SQUEEZED,
+            node("Transpose", "s", "c", perm=[1, 2, 0]),
+            node("Conv", "c k", "d", kernel_shape=[2], pads=[1, 0]),
+            node("GlobalMaxPool", "d", "m"),
+            node("Flatten", "m", "y"),
+        ],
+        {**MORE, "k": random("k", 2, H, 2)},
+    ),
+    "layer normalisation": (
+        [
+            *SQUEEZED,
+            node("LayerNormalization", "s gain shift", "n", axis=-1, epsilon=0.01),
+            lstm("n", ["", "h"], "2"),
+            node("Squeeze", "h zero", "y"),
+        ],
+        {**MORE, **NORM},
+    ),
+    "layer normalisation in small pieces": (
+        [
+            *SQUEEZED,
+            node("ReduceMean", "s", "m", axes=[-1]),
+            node("Sub", "s m", "d"),
+            node("Mul", "d d", "d2"),
+            node("ReduceMean", "d2", "v", axes=[-1]),
+            node("Add", "v eps", "v2"),
+            node("Sqrt", "v2", "sd"),
+            node("Div", "d sd", "n0"),
+            node("Mul", "n0 gain", "n1"),
+            node("Add", "n1 shift", "n"),
+            lstm("n", ["", "h"], "2"),
+            node("Squeeze", "h zero", "y"),
+        ],
+        {**MORE, **NORM},
+    ),
+    "attention": (
+        [
+            *SQUEEZED,
+            node("MatMul", "s score", "w0"),
+            node("Tanh", "w0", "w1"),
+            node("MatMul", "w1 score2", "w2"),
+            node("Softmax", "w2", "w", axis=0),
+            node("Mul", "w s", "p"),
+            node("ReduceSum", "p zero", "q", keepdims=0),
+            node("Gemm", "q fc b", "y"),
+        ],
+        {**MORE, "score": random("score", H, 6) * 2, "score2": random("score2", 6, 1) * 3},
+    ),
+    "attention of the last state": (
+        [
+            lstm("x", ["a", "h"]),
+            node("Squeeze", "a one", "s"),
+            node("Transpose", "s", "v", perm=[1, 0, 2]),
+            node("Transpose", "h", "h2", perm=[1, 2, 0]),
+            node("MatMul", "v h2", "w0"),
+            node("Transpose", "w0", "w1", perm=[0, 2, 1]),
+            node("Softmax", "w1", "w", axis=-1),
+            node("MatMul", "w v", "q"),
+            node("Squeeze", "q one", "q2"),
+            node("Gemm", "q2 fc b", "y"),
+        ],
+        MORE,
+    ),
+    "a repeated vector": (
+        [
+            lstm("x", ["", "h"]),
+            node("Squeeze", "h zero", "r0"),
+            node("Unsqueeze", "r0 zero", "r1"),
+            node("Tile", "r1 times", "r"),
+            lstm("r", ["a"], "2"),
+            node("MatMul", "a fc", "y"),
+        ],
+        {**MORE, "times": ints(7, 1, 1)},
+    ),
+    "a vector in steps": (
+        [
+            lstm("x", ["", "h"]),
+            node("Squeeze", "h zero", "r"),
+            node("MatMul", "r wide", "r0"),
+            node("Reshape", "r0 shape", "r1"),
+            node("Transpose", "r1", "r2", perm=[1, 0, 2]),
+            lstm("r2", ["", "h2"], "2"),
+            node("Squeeze", "h2 zero", "y"),
+        ],
+        {**MORE, "wide": random("wide", H, 6 * H), "shape": ints(0, 6, H)},
+    ),
+    "a residual": (
+        [
+            *SQUEEZED,
+            lstm("s", ["b2"], "2"),
+            node("Squeeze", "b2 one", "t"),
+            node("Add", "s t", "z"),
+            *HEAD,
+        ],
+        MORE,
+    ),
+    "two kinds of pooling": (
+        [
+            *SQUEEZED,
+            node("ReduceMean", "s", "m", axes=[0], keepdims=0),
+            node("ReduceMax", "s", "n", axes=[0], keepdims=0),
+            node("Concat", "n m", "r", axis=1),
+            node("Gemm", "r fc2 b", "y"),
+        ],
+        {**MORE, "fc2": FC2["fc"]},
+    ),
+    "one step": (
+        [*SQUEEZED, node("Gather", "s second", "g", axis=0), node("Gemm", "g fc b", "y")],
+        {**MORE, "second": np.array(1)},
+    ),
+    "other steps": (
+        [
+            node("Slice", "x one end zero two", "e"),
+            lstm("e", ["a"]),
+            node("Squeeze", "a one", "y"),
+        ],
+        {**MORE, "end": ints(2**31 - 1)},
+    ),
+    "one direction of two": (
+        [
+            lstm("x", ["a"], direction="bidirectional"),
+            node("Gather", "a last", "s", axis=1),
+            node("MatMul", "s fc", "y"),
+        ],
+        {**BOTH, **LAST, "fc": FC["fc"]},
+    ),
+    "activations": (
+        [
+            *SQUEEZED,
+            node("Sigmoid", "s", "g0"),
+            node("Mul", "s g0", "g1"),
+            node("Div", "g1 root", "g2"),
+            node("Erf", "g2", "g3"),
+            node("Add", "g3 unit", "g4"),
+            node("Mul", "g1 g4", "g5"),
+            node("Mul", "g5 half", "g6"),
+            node("Clip", "g6 low high", "g7"),
+            node("PRelu", "g7 slope", "g8"),
+            node("Sub", "unit g8", "z"),
+            *HEAD,
+        ],
+        {
+            **MORE,
+            "root": np.array(2**0.5),
+            "unit": np.array(1.0),
+            "half": np.array(0.5),
+            "low": np.array(-0.1),
+            "high": np.array(0.2),
+            "slope": random("slope", H),
+        },
+    ),
+    "steps twice": (
+        [
+            *SQUEEZED,
+            node(
+                "Resize",
+                "s roi scales",
+                "u",
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            ),
+            lstm("u", ["", "h"], "2"),
+            node("Squeeze", "h zero", "y"),
+        ],
+        {**MORE, "roi": np.zeros(0), "scales": np.array([2.0, 1.0, 1.0])},
+    ),
+}
 DOUBLE = {"B_64"}
 
 
-def chain(name, inputs=None, outputs=None, opset=14):
+def chain(name, inputs=None, outputs=None, opset=None):
     """The model of a chain by its name."""
+    opset = opset or (17 if name == "layer normalisation" else 14)
     nodes, named = CHAINS[name]
     x = [value("x", ["T", "N"], TensorProto.INT64)] if name == "embedding" else X
     floats = constants(**{k: v for k, v in named.items() if k not in DOUBLE})

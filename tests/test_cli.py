@@ -194,7 +194,7 @@ def test_a_hint_of_one_name_is_no_list():
 
 
 def test_a_misspelt_flag_is_refused_by_name(capsys):
-    for flag, meant in (("--haed", "; did you mean --head?"), ("--rnu", ""), ("--parsr", "")):
+    for flag, meant in (("--haed", "; did you mean --head?"), ("--rnu", ""), ("--zzz", "")):
         with pytest.raises(SystemExit) as stop:
             cli.main(["info", "model.pt", flag, "fc"])
         assert stop.value.code == 2

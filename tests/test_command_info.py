@@ -282,7 +282,7 @@ def test_info_of_a_file_that_needs_hints(tmp_path, capsys, suffix):
     assert any(re.fullmatch(r"  a\.weight_ih_l0  (\S+ )?\(12, 2\)", line) for line in lines)
     (line,) = printed.err.splitlines()
     assert re.search(
-        r"more than an LSTM: fc \(a dense layer, 3 -> 2\), out .*, with --ignore$", line
+        r"more than an LSTM: fc \(a dense layer, 3 -> 2\), out .*, with --ignore", line
     )
     arguments = ["info", str(path), "--prefix", "a", "--head", "out"]
     assert cli.main(arguments) == 1

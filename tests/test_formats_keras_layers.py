@@ -107,7 +107,7 @@ LAMBDA = {"class_name": "__lambda__", "config": {"code": "4wAAAA==", "defaults":
         (
             "k3_words",
             entry("GlobalAveragePooling1D", class_name="GlobalMaxPooling1D"),
-            "Bidirectional.* leaves out the steps that the Embedding layer masks, and .*MaxPooling1D",
+            "Bidirectional.* leaves out the steps that the Embedding layer masks, and .*Max",
         ),
         ("k3_masks", option("LSTM", go_backwards=True), "go_backwards with a mask"),
         ("k3_cells", lambda c: _slice(c, [1, 2]), "only integers and slices"),

@@ -42,7 +42,7 @@ def test_chain(name):
     model, x = from_onnx(cases.chain(name)), cases.chain_input(name).swapaxes(0, 1)
     expected = EXPECTED[f"chain {name}"]
     if model.return_sequences:
-        expected = expected.reshape(T, N, -1).swapaxes(0, 1)
+        expected = expected.reshape(len(expected), N, -1).swapaxes(0, 1)
     for engine, y in predictions(model, x):
         np.testing.assert_allclose(y, expected.reshape(y.shape), atol=2e-6, err_msg=engine)
 

@@ -29,17 +29,6 @@ pytestmark = pytest.mark.every_cell
 # What is refused: nodes, constants, message
 
 WRONG_CHAINS = {
-    "a residual": (
-        [
-            lstm("x", ["a"]),
-            node("Squeeze", "a one", "s"),
-            lstm("s", ["b"], "2"),
-            node("Squeeze", "b one", "t"),
-            node("Add", "s t", "y"),
-        ],
-        {**ONE, **cases.UPPER, "one": ints(1)},
-        r"'Add of y' \(Add\): computes with several tensors",
-    ),
     "a reshape without a transpose": (
         [
             lstm("x", ["a"], direction="bidirectional"),
@@ -63,25 +52,6 @@ WRONG_CHAINS = {
         {**BOTH, **FC2, "rows": ints(-1, 2 * H)},
         "reads numbers of several sequences",
     ),
-    "interleaved outputs": (
-        [
-            lstm("x", ["a"], direction="bidirectional"),
-            node("Transpose", "a", "t", perm=[0, 2, 3, 1]),
-            node("Reshape", "t shape", "y"),
-        ],
-        {**BOTH, "shape": ints(0, 0, -1)},
-        "in that order",
-    ),
-    "step 2": (
-        [lstm("x", ["a"]), node("Gather", "a two", "y")],
-        {**ONE, "two": np.array(2)},
-        "neither the last, nor that where each direction ends",
-    ),
-    "the first step": (
-        [lstm("x", ["a"]), node("Gather", "a two", "y")],
-        {**ONE, "two": np.array(0)},
-        "neither the last",
-    ),
     "the last sequence": (
         [lstm("x", ["a"]), node("Gather", "a last", "y", axis=2)],
         {**ONE, **LAST},
@@ -92,24 +62,6 @@ WRONG_CHAINS = {
         ONE,
         "an axis other than that of all steps",
     ),
-    "a slice that shortens long sequences only": (
-        [
-            lstm("x", ["a"]),
-            node("Slice", "a zero hundred zero", "s"),
-            node("ReduceMean", "s", "y", axes=[0]),
-        ],
-        {**ONE, "zero": ints(0), "hundred": ints(100)},
-        r"a slice 0 : 100",
-    ),
-    "one direction of two": (
-        [
-            lstm("x", ["a"], direction="bidirectional"),
-            node("Gather", "a last", "s", axis=1),
-            node("MatMul", "s fc", "y"),
-        ],
-        {**BOTH, **LAST, "fc": cases.FC["fc"]},
-        "reads 4 of the 8 numbers",
-    ),
     "half reversed": (
         [
             lstm("x", ["f"]),
@@ -119,12 +71,7 @@ WRONG_CHAINS = {
             node("Squeeze", "a one", "y"),
         ],
         {**ONE, **TWO, **cases.AXES},
-        "output 'y': ",
-    ),
-    "other steps": (
-        [node("Slice", "x one end zero", "s"), lstm("s", ["", "y"])],
-        {**ONE, **cases.AXES, "end": ints(1 << 40)},
-        "expected X to hold all steps",
+        "depends on the number of sequences or steps",
     ),
     "the cell state": (
         [lstm("x", ["", "", "y"])],
@@ -136,15 +83,10 @@ WRONG_CHAINS = {
         ONE,
         "computes with the cell state Y_c",
     ),
-    "a softmax over steps": (
-        [lstm("x", ["a"]), node("Softmax", "a", "y", axis=0)],
-        ONE,
-        "softmax over an axis other",
-    ),
     "an unknown operator": (
-        [lstm("x", ["a"]), node("Erf", "a", "y")],
+        [lstm("x", ["a"]), node("Sin", "a", "y")],
         ONE,
-        r"node 'Erf of y' \(Erf\): an operator that this version does not compute",
+        r"node 'Sin of y' \(Sin\): an operator that this version does not compute",
     ),
     "another domain": (
         [lstm("x", ["a"]), helper.make_node("LSTM", ["a"], ["y"], domain="com.acme")],
@@ -210,7 +152,7 @@ WRONG_CHAINS = {
             node("Squeeze", "s one", "y"),
         ],
         {**ONE, "one": ints(1)},
-        "reads",
+        "in that order",
     ),
     "data and constants in one": (
         [node("Concat", "x k", "w", axis=0), lstm("w", ["", "y"])],
@@ -235,17 +177,6 @@ WRONG_CHAINS = {
         [node("Cast", "x", "w", to=TensorProto.FLOAT16), lstm("w", ["", "y"])],
         ONE,
         "casts the input to type 10",
-    ),
-    "the first steps of two directions behind a dense layer": (
-        [
-            lstm("x", ["a"], direction="bidirectional"),
-            node("Transpose", "a", "t", perm=[0, 2, 1, 3]),
-            node("Reshape", "t shape", "r"),
-            node("MatMul", "r fc", "p"),
-            node("Gather", "p first", "y", axis=0),
-        ],
-        {**BOTH, "shape": ints(0, 0, -1), "fc": FC2["fc"], "first": np.array(0)},
-        "neither the last",
     ),
     "a maximum over some steps": (
         [
@@ -306,18 +237,6 @@ STEPS = {"first": ints(0), "rest": ints(1, 2), "turned": ints(*range(H))[::-1].c
 
 
 MIXED = {
-    "outputs in another order at some steps": (
-        [
-            lstm("x", ["a"]),
-            node("Gather", "a first", "a0"),
-            node("Gather", "a rest", "a1"),
-            node("Gather", "a1 turned", "a2", axis=3),
-            node("Concat", "a0 a2", "b", axis=0),
-            node("MatMul", "b fc", "y"),
-        ],
-        {**ONE, **STEPS, "fc": cases.FC["fc"]},
-        "several sequences or outputs as one row",
-    ),
     "directions of different sequences": (
         [
             lstm("x", ["", "h"], direction="bidirectional"),
@@ -338,20 +257,6 @@ MIXED = {
         [lstm("x", ["a"]), node("Gather", "a s", "g"), node("ReduceMax", "g", "y", axes=[0])],
         {**ONE, "s": ints(0, 0, 1)},
         "an axis other than that of all steps",
-    ),
-    "outputs of a dense layer at both ends": (
-        [
-            lstm("x", ["a"], direction="bidirectional"),
-            node("Transpose", "a", "t", perm=[0, 2, 1, 3]),
-            node("Reshape", "t shape", "r"),
-            node("MatMul", "r fc", "p"),
-            node("Split", "p", "p0 p1", axis=2),
-            node("Gather", "p0 last", "q0", axis=0),
-            node("Gather", "p1 begin", "q1", axis=0),
-            node("Concat", "q0 q1", "y", axis=1),
-        ],
-        {**BOTH, **LAST, "begin": np.array(0), "shape": ints(0, 0, -1), "fc": FC2["fc"]},
-        "neither the last, nor",
     ),
 }
 
@@ -424,11 +329,10 @@ def test_several_inputs_and_outputs():
         ("Loop", "", r'a Loop, which tf2onnx .* model.save\("model.keras"\)'),
         ("Scan", "", "a Scan, which"),
         ("DynamicQuantizeLSTM", "com.microsoft", "a quantised LSTM: load the model as it was"),
-        ("Conv", "", "a 2-D convolution: this version computes none"),
     ],
 )
 def test_what_is_no_lstm_is_named(op, domain, message):
-    options = {"kernel_shape": [3, 3]} if op == "Conv" else {}
+    options = {}
     if op in ("Loop", "Scan"):
         options = {"body": helper.make_graph([], "body", [], [])}
     other = helper.make_node(op, ["x", "W"], ["z"], name="other", domain=domain, **options)
@@ -439,11 +343,8 @@ def test_what_is_no_lstm_is_named(op, domain, message):
         from_onnx(model)
 
 
-@pytest.mark.parametrize(
-    "op", ["MatMulInteger", "QLinearConv", "DequantizeLinear", "LayerNormalization"]
-)
+@pytest.mark.parametrize("op", ["MatMulInteger", "QLinearConv", "DequantizeLinear"])
 def test_what_stands_around_is_named(op):
     nodes = [helper.make_node(op, ["x", "W"], ["z"], name="other"), lstm("z", ["", "y"])]
-    what = "a normalisation" if op == "LayerNormalization" else "as it was before it was quantised"
-    with pytest.raises(UnsupportedModelError, match=what):
+    with pytest.raises(UnsupportedModelError, match="as it was before it was quantised"):
         from_onnx(cases.model(nodes, X, Y, cases.constants(**ONE)))

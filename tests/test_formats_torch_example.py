@@ -108,6 +108,14 @@ def checked(self, x):
     return last(self, x)
 
 
+def decided_by_widths(self, x):
+    """By as many numbers as there are sequences in some trace."""
+    for width in range(2, 8):
+        wide = x.new_zeros(x.size(0), width)
+        assert wide.size(1) != x.size(2) + 9
+    return last(self, x)
+
+
 def largest_of_all(self, x):
     return self.fc(F.adaptive_max_pool1d(self.lstm(x)[0].transpose(1, 2), 1).squeeze(-1))
 
@@ -128,6 +136,7 @@ USUAL = {
     "views": (views, {}),
     "with its state": (with_its_state, {}),
     "checked": (checked, {}),
+    "decided by widths": (decided_by_widths, {}),
     "mean": (lambda self, x: self.fc(self.lstm(x)[0].mean(dim=1)), {}),
     "largest": (lambda self, x: self.fc(self.lstm(x)[0].max(dim=1)[0]), {}),
     "largest of all": (largest_of_all, {}),
@@ -359,8 +368,8 @@ def test_a_wrong_reading_is_noticed(monkeypatch):
     module = module_of(last, bidirectional=True)
     right = followed.onnx.from_model
 
-    def wrong(model, node):
-        found = right(model, node)
+    def wrong(model, node, numbers):
+        found = right(model, node, numbers)
         return found._replace(network=found.network.reading("final"))
 
     monkeypatch.setattr(followed.onnx, "from_model", wrong)
@@ -462,3 +471,12 @@ def test_archives_of_torch_export(tmp_path):
     line = line.replace('"model.pt2"', "path")
     names = {"from_torch": from_torch, "torch": torch, "path": tmp_path / "model.pt2", "x": x}
     agree(eval(line, names), module, x)
+
+
+def test_numbers_of_float64_are_not_those_of_float32():
+    """ONNX keeps an epsilon in float32."""
+    module = module_of(lambda self, x: F.leaky_relu(last(self, self.norm(x)), 1 / 3)).double()
+    module.norm = nn.LayerNorm(3, eps=0.1, dtype=torch.float64)
+    x = inputs_of(4, 7, 3, dtype=torch.float64)
+    ours = reference.predict(from_torch(module, example=x).network, x.numpy())
+    np.testing.assert_allclose(ours, module(x).detach().numpy(), rtol=1e-13, atol=1e-15)

@@ -14,6 +14,7 @@ from networks import (
     STEPS,
     WITH_PARTS,
     Maker,
+    chain,
     gives_every_step,
     make_lengths,
     make_network,
@@ -22,10 +23,13 @@ from networks import (
 
 from fastlstm import LSTM, Dense, Layer, Ragged, State, UnsupportedModelError, reference
 from fastlstm.engine.kernel.forms import possible_kinds
+from fastlstm.engine.plan import program
 from fastlstm.engine.plan.chain import make_chain
 from fastlstm.engine.plan.cost import make_tile
 from fastlstm.engine.run import engine as run
-from fastlstm.engine.run import packed
+from fastlstm.engine.run import operations, packed
+from fastlstm.network.pointwise import Activate
+from fastlstm.network.pooling import Pool
 
 N, T = 37, STEPS
 # Of one unit of the result's size; the reference rounds elsewhere.
@@ -454,6 +458,57 @@ def test_weights_packed_with_a_head_and_without():
     np.testing.assert_allclose(
         every, reference.predict(model.network, x, return_sequences=True), rtol=1e-12
     )
+
+
+PARTS_BEHIND_A_CONVOLUTION = {
+    "nothing": lambda m, k: (),
+    "batch norm": lambda m, k: (m.affine(k), Activate("relu")),
+    "layer norm": lambda m, k: (m.norm(k),),
+}
+
+
+@pytest.mark.usefixtures("few_kernels")
+@pytest.mark.parametrize(
+    ("how", "between", "dtype"),
+    [
+        ("max", "nothing", "float32"),
+        ("mean", "batch norm", "float64"),
+        *(
+            pytest.param(how, between, dtype, marks=pytest.mark.full)
+            for how, dtype in (("max", "float64"), ("mean", "float32"))
+            for between in PARTS_BEHIND_A_CONVOLUTION
+        ),
+    ],
+)
+def test_a_convolution_gives_the_same_bits_with_and_without_what_is_behind_it(
+    how, between, dtype, monkeypatch
+):
+    """Some windows at a time, too, and for rows of different lengths."""
+    rng = np.random.default_rng(11)
+    for outputs, groups, dilation, stride, pool in (
+        (6, 3, 2, 1, Pool(how, 2)),
+        (2, 1, 1, 2, Pool(how, 3)),
+        (66, 2, 1, 1, Pool(how, 2, 3)),
+    ):
+        make = Maker(int(rng.integers(100)), dtype)
+        conv = make.conv(
+            6, outputs, 3, groups=groups, dilation=dilation, stride=stride, activation="relu"
+        )
+        network = chain(
+            conv, *PARTS_BEHIND_A_CONVOLUTION[between](make, outputs), pool, make.layer(outputs, 5)
+        ).network
+        bits: list[Any] = []
+        x = rng.standard_normal((21, 23, 6)).astype(dtype)
+        for lengths in (None, rng.integers(12, 24, 21)):
+            for fuse, some in ((False, 1 << 20), (True, 1 << 20), (True, 1000), (True, 1)):
+                with monkeypatch.context() as patch:
+                    patch.setattr(operations, "WINDOW_BYTES", some)
+                    if not fuse:
+                        patch.setattr(program, "_fused", lambda *of: of)
+                    bits.append(LSTM.from_network(network).predict(x, lengths))
+            assert not np.isnan(bits[-1]).any()
+            for other in bits[-3:]:
+                assert_same_bits(other, bits[-4])
 
 
 @pytest.mark.usefixtures("few_kernels")

@@ -6,12 +6,18 @@ import dataclasses
 
 import numpy as np
 import pytest
-from networks import NETWORKS, Maker, make_network
+from networks import NETWORKS, Maker, chain, make_network
 
-from fastlstm import LSTM
+from fastlstm import LSTM, reference
 from fastlstm.engine.plan import program as module
 from fastlstm.engine.plan.chain import make_chain
 from fastlstm.engine.plan.program import Apply, Operation, Program, Walk, lower, make_program
+from fastlstm.network.network import Network
+from fastlstm.network.steps import Flatten
+from fastlstm.network.joints import Join
+from fastlstm.network.pointwise import Activate
+from fastlstm.network.pooling import Pool
+from fastlstm.network.steps import Upsample
 
 
 def program_of(model: LSTM, every: bool = False) -> Program:
@@ -61,6 +67,27 @@ PROGRAMS = {
         lambda m: LSTM([m.both(3, 5)], m.dense(10, 2), skip=2),
         ["Walk 0 -> 1: 10"] * 2 + ["Dense 1 -> 2: 2", "Add 2, 0 -> 2: 2"],
         ["Walk 0 -> 1: T x 10"] * 2 + ["Dense 1 -> 2: T x 2", "Add 2, 0 -> 2: T x 2"],
+    ),
+    "a convolution computes only what is pooled": (
+        lambda m: chain(
+            m.conv(3, 6, 3), m.affine(6), Activate("relu"), Pool("max", 2), m.both(6, 5)
+        ),
+        ["Convolve 0 -> 1: T x 6"] + ["Walk 1 -> 2: 10"] * 2,
+        ["Convolve 0 -> 1: T x 6"] + ["Walk 1 -> 2: T x 10"] * 2,
+    ),
+    "windows that overlap are pooled apart": (
+        lambda m: chain(m.conv(3, 6, 3), Pool("mean", 3, 2), m.both(6, 5)),
+        ["Convolve 0 -> 1: T x 6", "PoolWindows 1 -> 2: T x 6"] + ["Walk 2 -> 3: 10"] * 2,
+        ["Convolve 0 -> 1: T x 6", "PoolWindows 1 -> 2: T x 6"] + ["Walk 2 -> 3: T x 10"] * 2,
+    ),
+    "what another part reads is not pooled before": (
+        lambda m: chain(
+            m.conv(3, 6, 3), Pool("max", 2), Upsample(2), Join("add", (0, 2)), m.layer(6, 5)
+        ),
+        ["Convolve 0 -> 1: T x 6", "PoolWindows 1 -> 2: T x 6", "TakeSteps 2 -> 3: T x 6",
+         "JoinValues 1, 3 -> 2: T x 6", "Walk 2 -> 4: 5"],
+        ["Convolve 0 -> 1: T x 6", "PoolWindows 1 -> 2: T x 6", "TakeSteps 2 -> 3: T x 6",
+         "JoinValues 1, 3 -> 2: T x 6", "Walk 2 -> 4: T x 5"],
     ),
 }  # fmt: skip
 
@@ -147,3 +174,36 @@ def test_a_network_without_a_reading_gives_its_final_step():
     x = np.random.default_rng(0).normal(size=(4, 6, 3))
     bare, usual = LSTM.from_network(Network(layers)), LSTM(layers)
     assert (bare.predict(x) == usual.predict(x)).all()
+
+
+def test_a_dense_layer_on_flattened_steps_is_not_computed_within_the_walk():
+    m = Maker(1, "float64")
+    parts = (m.layer(3, 5), Flatten(7), m.dense(35, 2))
+    model = LSTM.from_network(Network(parts))
+    program = make_program(model.network, make_chain(parts), False)
+    assert written(program) == ["Walk 0 -> 1: T x 5", "Dense 1 -> 2: 2"]
+    x = np.random.default_rng(1).normal(size=(4, 7, 3))
+    np.testing.assert_allclose(model.predict(x), reference.predict(model.network, x), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("pool", "fused"),
+    [
+        (Pool("max", 2), True),
+        (Pool("mean", 3), True),
+        (Pool("max", 2, 3, padding=(0, 0)), True),  # every third step is read by none
+        (Pool("max", 3, 2), False),
+        (Pool("max", 2, dilation=2), False),
+        (Pool("max", 2, padding="same"), False),
+        (Pool("max", 2, padding=(1, 0)), False),
+        (Pool("max", 2, ceil=True), False),
+    ],
+)
+def test_which_pools_are_part_of_a_convolution(pool, fused):
+    make = Maker(0, "float64")
+    program = program_of(chain(make.conv(3, 6, 3), make.affine(6), pool, make.layer(6, 5)))
+    first = program.operations[0]
+    assert len(first.then) == 1
+    assert (first.pool is pool) == fused
+    steps = int(pool.steps(np.array([30]))[0])
+    assert program.row_size(32) == 6 * steps if fused else program.row_size(32) >= 6 * 30

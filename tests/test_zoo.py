@@ -35,8 +35,10 @@ FILES, EXPECTED = stored()
 FEW_STEPS = set(EXPECTED.pop("steps of x only", np.array([])).tolist())
 NETWORKS = sorted({name.partition("/")[0] for name in EXPECTED})
 OF_NETWORKS = sorted(name for name in FILES if name not in REASONS)
-# Networks in which branches meet again.
-JOINED = {"two_poolings", "TextRcnn", "MeanAndMax"}
+# Of these the usual tests run the engine, too: each network has kernels of its own to compile.
+IN_ENGINE = {"har_cnn_lstm", "lstm_autoencoder", "TextAttention"}
+
+pytestmark = pytest.mark.every_cell
 
 
 def network_of(file: str) -> str:
@@ -48,10 +50,10 @@ def usual(network: str) -> str:
     return next(f for f in (f"{network}-3.keras", f"{network}-legacy.onnx") if f in FILES)
 
 
-def marked(names, network=network_of):
-    """The names as parameters; not all of those with joints have to load."""
-    joined = pytest.mark.xfail(reason="branches that meet again", strict=False)
-    return [pytest.param(n, marks=[joined] if network(n) in JOINED else []) for n in names]
+def marked(names):
+    """The names as parameters; files that run only for the exporter's example need not load."""
+    kept = pytest.mark.xfail(reason="the exporter kept its example's number of steps", strict=False)
+    return [pytest.param(name, marks=[kept] if name in FEW_STEPS else []) for name in names]
 
 
 def read(file: str, folder: Path) -> LSTM:
@@ -89,14 +91,12 @@ def test_a_file_gives_the_numbers_of_its_framework(file, tmp_path):
         x, y, wide = (EXPECTED[f"{name}/{key}{part}"] for part in ("", "/y", "/wide"))
         x = x.astype(model.dtype) if x.dtype.kind == "f" else x
         # The files of a network hold the same network: kernels run one of them.
-        engine = helpers.EVERY_CELL or (file == usual(name) and key == "x")
+        engine = file == usual(name) and (helpers.EVERY_CELL or name in IN_ENGINE)
         for way, actual in predictions(model, x, engine=engine):
             agrees(actual, y, wide, f"{file} {key} {way}")
 
 
-@pytest.mark.parametrize(
-    "name", marked([name for name in NETWORKS if f"{name}/x2" in EXPECTED], lambda name: name)
-)
+@pytest.mark.parametrize("name", marked(name for name in NETWORKS if f"{name}/x2" in EXPECTED))
 def test_sequences_of_different_lengths(name, tmp_path):
     """A padded row gives what the framework gave for a batch of its own length."""
     model = read(usual(name), tmp_path)
@@ -107,7 +107,7 @@ def test_sequences_of_different_lengths(name, tmp_path):
         padding[:] = np.nan
     x = np.concatenate([np.concatenate([short, padding], 1), long])
     lengths = np.array([t] * n + [long.shape[1]] * len(long))
-    for way, actual in predictions(model, x, lengths):
+    for way, actual in predictions(model, x, lengths, helpers.EVERY_CELL or name in IN_ENGINE):
         for key, found in (("x", actual[:n]), ("x2", actual[n:])):
             y, wide = EXPECTED[f"{name}/{key}/y"], EXPECTED[f"{name}/{key}/wide"]
             if y.ndim == 3:

@@ -15,6 +15,8 @@ def both_directions():
 def held(kind, **attributes):
     """A module of a file; `kind` is its class in torch, or a class of a stranger's."""
     home = {"LSTM": "rnn", "Linear": "linear", "Embedding": "sparse", "LayerNorm": "normalization"}
+    home |= {"Conv1d": "conv", "BatchNorm1d": "batchnorm", "MaxPool1d": "pooling"}
+    home |= {"AvgPool1d": "pooling", "RMSNorm": "normalization"}
     home |= {"Sequential": "container", "Dropout": "dropout", "Identity": "linear"}
     torchs = f"torch.nn.modules.{home.get(kind, 'activation')}.{kind}"
     holder = Holder(kind if "." in kind else torchs)

@@ -509,6 +509,13 @@ def _check_masks(network: Network) -> None:
             raise UnsupportedModelError(
                 f"part {i}: {type(part).__name__} is not computed where steps are masked"
             )
+    plain = not any(isinstance(k, From | Join) for k in network.parts)
+    for i, part in enumerate(network.parts):
+        if isinstance(part, Read) and part.how == "last" and not (plain and i == network.read_at):
+            raise UnsupportedModelError(
+                f"part {i}: the last step, which may be masked, is computed only where nothing "
+                "but dense layers and the like follow"
+            )
     for i, part in enumerate(network.parts):
         if not isinstance(part, Layer) or part.direction != "go_backwards":
             continue

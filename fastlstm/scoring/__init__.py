@@ -59,6 +59,7 @@ def score(
     ignore: str | Sequence[str] | None = None,
     chain: Literal["steps"] | None = None,
     skip: int | None = None,
+    parts: str | Sequence[str] | None = None,
     node: str | None = None,
     config: Any = None,
 ) -> Summary:
@@ -132,7 +133,7 @@ def score(
         Score on the workers of a Dask cluster: its address, ``"local"``, or a client. The workers
         read the files themselves, by files or by rows of an array; the result is written here.
     prefix, head, embedding, activation, activations, between, read, optional
-    ignore, chain, skip, node, config : optional
+    ignore, chain, skip, parts, node, config : optional
         Hints for a model file, as `fastlstm.load` takes them.
 
     Returns
@@ -168,6 +169,7 @@ def score(
         "ignore": ignore,
         "chain": chain,
         "skip": skip,
+        "parts": parts,
         "node": node,
         "config": config,
     }

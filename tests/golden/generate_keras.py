@@ -1,5 +1,7 @@
 """Model files of Keras 1, 2 and 3 with what they give: ``python generate_keras.py``.
 
+``python generate_keras.py parts`` writes those of convolution, normalisation, joints and so on.
+
 Needs Keras 3 and tf_keras (Keras 2), both on TensorFlow: other backends of Keras 3 compute some of
 float64 in float32, TensorFlow just gelu and the slope of leaky_relu. Weights are random, so that
 no two gates and no bias are alike. Files of Keras 1, and of layers for GPUs, are written by hand
@@ -9,6 +11,7 @@ with h5py in the format of their time; tf_keras, which still reads it, says what
 import json
 import os
 import shutil
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -197,6 +200,154 @@ def keras_2():
     (HERE / "k2_weights.json").write_text(model.to_json())
 
 
+def parts(keras, tag):
+    """Models of everything that may stand around an LSTM."""
+    L, I = keras.layers, INPUTS  # noqa: E741
+    steps = 8
+
+    def begin():
+        return keras.Input((steps, I))
+
+    def randomised(name, model, x, *suffixes):
+        model.set_weights(
+            [
+                np.asarray(w)
+                if "count" in w.name
+                else RNG.uniform(0.2 if "variance" in w.name else -1, 1, w.shape)
+                for w in model.weights
+            ]
+        )
+        for layer in model.layers:
+            if isinstance(layer, L.Normalization):
+                layer.finalize_state()
+        for suffix in suffixes:
+            model.save(HERE / f"{tag}_{name}{suffix}")
+        expect(f"{tag}_{name}", model, x)
+
+    def numbers():
+        return RNG.normal(size=(N, steps, I)).astype("float64")
+
+    model = keras.Sequential(
+        [
+            begin(),
+            L.Normalization(),
+            L.Conv1D(6, 3, padding="causal", dilation_rate=2, activation="relu"),
+            L.BatchNormalization(epsilon=0.05),
+            L.Conv1D(4, 4, padding="same", strides=2, groups=2),
+            L.ReLU(),
+            L.ZeroPadding1D((2, 0)),
+            L.MaxPooling1D(2, strides=1),
+            L.LSTM(4, return_sequences=True),
+            L.SeparableConv1D(4, 2, depth_multiplier=2, activation="tanh"),
+            L.AveragePooling1D(2, padding="same"),
+            L.Flatten(),
+            L.Dense(3),
+            L.BatchNormalization(scale=False),
+            L.Activation("elu"),
+        ]
+    )
+    randomised("conv", model, numbers(), ".keras", ".h5")
+
+    model = keras.Sequential(
+        [
+            begin(),
+            L.Rescaling(0.5, 0.25),
+            L.LSTM(5, return_sequences=True),
+            L.LayerNormalization(epsilon=0.1),
+            L.LSTM(4),
+            L.RepeatVector(6),
+            L.LSTM(4, return_sequences=True),
+            L.PReLU(shared_axes=[1]),
+            L.Cropping1D((1, 2)),
+            L.UpSampling1D(2),
+            L.TimeDistributed(L.Dense(I)),
+        ]
+    )
+    randomised("autoencoder", model, numbers(), ".keras", ".h5")
+
+    x = begin()
+    y = L.Bidirectional(L.LSTM(3, return_sequences=True))(x)
+    a = L.Activation("softmax")(L.Flatten()(L.Dense(1, activation="tanh")(y)))
+    a = L.Multiply()([y, L.Permute((2, 1))(L.RepeatVector(6)(a))])
+    context = L.GlobalAveragePooling1D()(a)
+    other = L.AdditiveAttention()([y[:, -1:, :], y])
+    other = L.Attention(use_scale=True)([other, L.Conv1D(6, 2)(y)])
+    z = L.Concatenate()([context, L.Flatten()(other), L.GlobalMaxPooling1D()(y)])
+    randomised("attention", keras.Model(x, L.Dense(2)(z)), numbers(), ".keras", ".h5")
+
+    x = begin()
+    y = L.Add()([L.Conv1D(4, 3, padding="same")(x), L.Dense(4)(x)])
+    y = L.Subtract()(
+        [L.LSTM(4, return_sequences=True)(y), L.Average()([y, L.LayerNormalization()(y)])]
+    )
+    end = L.LSTM(4)(y)
+    scores = L.Softmax()(L.Dot(axes=[2, 1])([y, end]))
+    z = L.Dot(axes=[1, 1])([y, scores])
+    z = keras.Sequential(
+        [keras.Input((4,)), L.Dense(3), L.BatchNormalization(), L.Dense(2), L.BatchNormalization()]
+    )(z)
+    randomised("joints", keras.Model(x, z), numbers(), ".keras", ".h5")
+
+    words = keras.Input((steps,), dtype="int32")
+    y = L.SpatialDropout1D(0.2)(L.Embedding(7, 4, mask_zero=True)(words))
+    y = L.LSTM(3, return_sequences=True)(L.Conv1D(5, 3)(y))
+    y = L.Dense(2, activation="softmax")(L.BatchNormalization()(y[:, ::2, :]))
+    ids = RNG.integers(0, 7, size=(N, steps))
+    randomised("words", keras.Model(words, y), ids, ".keras", ".h5")
+
+
+def convolution_of_keras_1():
+    """Convolution1D of Keras 1, whose kernel has one axis more."""
+    L = tf_keras.layers
+    common = {"init": "glorot_uniform", "trainable": True, "W_regularizer": None}
+    conv = {**common, "name": "convolution1d_1", "nb_filter": 4, "filter_length": 3, "bias": True}
+    conv |= {
+        "subsample_length": 1,
+        "border_mode": "same",
+        "activation": "relu",
+        "input_dim": INPUTS,
+    }
+    conv |= {"batch_input_shape": [None, 8, INPUTS], "input_length": 8}
+    norm = {"name": "batchnormalization_1", "trainable": True, "mode": 0, "axis": -1}
+    norm |= {"epsilon": 0.02, "momentum": 0.9}
+    pool = {"name": "maxpooling1d_1", "pool_length": 2, "stride": 2, "border_mode": "valid"}
+    lstm = {**common, "name": "lstm_1", "output_dim": 3, "activation": "tanh"}
+    lstm |= {"inner_activation": "hard_sigmoid", "return_sequences": False, "go_backwards": False}
+    stack = [("Convolution1D", conv), ("BatchNormalization", norm), ("MaxPooling1D", pool)]
+    config = {
+        "class_name": "Sequential",
+        "config": [{"class_name": k, "config": c} for k, c in [*stack, ("LSTM", lstm)]],
+    }
+    names = [f"batchnormalization_1_{k}" for k in ("gamma", "beta", "running_mean")]
+    layers = [
+        (
+            "convolution1d_1",
+            {"convolution1d_1_W": random(3, 1, INPUTS, 4), "convolution1d_1_b": random(4)},
+        ),
+        (
+            "batchnormalization_1",
+            {
+                **{name: random(4) for name in names},
+                "batchnormalization_1_running_std": abs(random(4)) + 0.1,
+            },
+        ),
+        ("maxpooling1d_1", {}),
+        ("lstm_1", of_keras_1("lstm_1", 4, 3)),
+    ]
+    write_h5("k1_conv", config, None, layers)
+    tf_keras.mixed_precision.set_global_policy("float32")
+    model = tf_keras.Sequential(
+        [
+            L.Input((8, INPUTS)),
+            L.Conv1D(4, 3, padding="same", activation="relu"),
+            L.BatchNormalization(epsilon=0.02),
+            L.MaxPooling1D(2),
+            L.LSTM(3, recurrent_activation="hard_sigmoid"),
+        ]
+    )
+    by_tf_keras("k1_conv", model, RNG.normal(size=(N, 8, INPUTS)).astype("float32"))
+
+
 def write_h5(name, config, version, layers):
     """A whole model as Keras 1 and early Keras 2 wrote it, in bytes."""
     with h5py.File(HERE / f"{name}.h5", "w") as file:
@@ -336,9 +487,20 @@ def keras_1():
 
 
 if __name__ == "__main__":
-    keras_3()
-    keras_2()
-    keras_1()
+    if sys.argv[1:] == ["parts"]:
+        ARCHIVE = ARCHIVE.with_name("parts.zip")
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        parts(keras, "k3")
+        tf_keras.backend.set_floatx("float64")
+        tf_keras.mixed_precision.set_global_policy("float64")
+        parts(tf_keras, "k2")
+        tf_keras.backend.set_floatx("float32")
+        convolution_of_keras_1()
+    else:
+        keras_3()
+        keras_2()
+        keras_1()
     np.savez(HERE / "expected.npz", **EXPECTED)
     with zipfile.ZipFile(ARCHIVE, "w", zipfile.ZIP_LZMA) as archive:
         for path in sorted(HERE.iterdir()):

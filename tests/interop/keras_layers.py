@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 L = keras.layers
-I, H = 3, 4
+I, H = 3, 4  # noqa: E741
 
 
 def inputs(T):
@@ -142,10 +142,31 @@ NORMALISATIONS = {
     "log softmax": after(lambda: L.Dense(3, activation="log_softmax")),
     "softmax in front": before(lambda: L.Dense(3, activation="softmax")),
 }
-ACTIVATIONS = (
-    "celu elu exponential gelu hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear "
-    "log_sigmoid log_softmax mish relu relu6 selu sigmoid silu softmax softplus softsign swish tanh"
-).split()
+ACTIVATIONS = [
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "softsign",
+    "swish",
+    "tanh",
+]
 
 
 def _bare(name):

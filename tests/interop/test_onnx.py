@@ -194,3 +194,207 @@ def _case(case):
 
 
 warnings.filterwarnings("ignore", module="onnxscript")
+
+
+# --- random chains of operators ---------------------------------------------------------------
+
+
+class Chain:
+    """A random graph: values (N, T, K) that operators of all kinds make of each other."""
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+        self.nodes, self.named = [], {}
+        self.opset = int(self.rng.choice([13, 14, 17]))
+
+    def add(self, op, read, **attributes):
+        name = f"v{len(self.nodes)}"
+        self.nodes.append(cases.node(op, " ".join(read), name, **attributes))
+        return name
+
+    def constant(self, value):
+        name = f"c{len(self.named)}"
+        array = np.asarray(value)
+        self.named[name] = array.astype("f4") if array.dtype.kind == "f" else array
+        return name
+
+    def floats(self, *shape, scale=1.0):
+        return self.constant(self.rng.normal(size=shape) * scale)
+
+    def one_of(self, *values):
+        return values[int(self.rng.integers(len(values)))]
+
+    def lstm(self, x, K):
+        H, both = int(self.rng.integers(2, 6)), int(self.rng.integers(2))
+        D = 1 + both
+        weights = [self.floats(D, 4 * H, K, scale=0.6), self.floats(D, 4 * H, H, scale=0.6)]
+        turned = self.add("Transpose", [x], perm=[1, 0, 2])
+        name = f"v{len(self.nodes)}"
+        direction = "bidirectional" if both else self.one_of("forward", "reverse")
+        self.nodes.append(
+            onnx.helper.make_node(
+                "LSTM",
+                [turned, *weights, self.floats(D, 8 * H, scale=0.3)],
+                [name, f"{name}h"],
+                hidden_size=H,
+                direction=direction,
+            )
+        )
+        y = self.add("Transpose", [name], perm=[2, 0, 1, 3])
+        return self.add("Reshape", [y, self.constant(cases.ints(0, 0, D * H))]), D * H
+
+    def window(self, x, K):
+        c = self.add("Transpose", [x], perm=[0, 2, 1])
+        size, stride = int(self.rng.integers(1, 4)), int(self.rng.integers(1, 3))
+        pads = [int(k) for k in self.rng.integers(0, size, 2)]
+        attributes = {"kernel_shape": [size], "strides": [stride], "pads": pads}
+        kind = self.one_of("Conv", "Conv", "MaxPool", "AveragePool")
+        O = K
+        if kind == "Conv":
+            groups = self.one_of(1, K)
+            O = int(self.rng.integers(1, 6)) if groups == 1 else K * int(self.rng.integers(1, 3))
+            dilation = int(self.rng.integers(1, 3))
+            c = self.add(
+                "Conv",
+                [c, self.floats(O, K // groups, size, scale=0.7), self.floats(O, scale=0.3)],
+                dilations=[dilation],
+                group=groups,
+                **attributes,
+            )
+        else:
+            if kind == "AveragePool":
+                attributes["count_include_pad"] = int(self.rng.integers(2))
+            c = self.add(kind, [c], **attributes)
+        if self.rng.integers(2):
+            stats = [self.floats(O), self.floats(O), self.floats(O)]
+            variance = self.constant(self.rng.uniform(0.3, 2, O))
+            c = self.add("BatchNormalization", [c, *stats, variance], epsilon=0.02)
+        return self.add("Transpose", [c], perm=[0, 2, 1]), O
+
+    def pointwise(self, x, K):
+        kind = int(self.rng.integers(7))
+        if kind == 0:
+            O = int(self.rng.integers(1, 6))
+            return self.add("MatMul", [x, self.floats(K, O)]), O
+        if kind == 1:
+            return self.add(
+                self.one_of("Add", "Mul", "Sub"),
+                self.one_of([x, self.floats(K)], [self.floats(1, 1, K), x]),
+            ), K
+        if kind == 2:
+            return self.add(
+                self.one_of("Tanh", "Relu", "Sigmoid", "Elu", "Softplus", "Softsign"), [x]
+            ), K
+        if kind == 3:
+            return self.add("Softmax", [x], axis=self.one_of(-1, 1)), K
+        if kind == 4:
+            return self.norm(x, K), K
+        if kind == 5:
+            gate = self.add("Sigmoid", [x])
+            return self.add("Mul", [gate, x]), K
+        return self.add("PRelu", [x, self.floats(1, K)]), K
+
+    def norm(self, x, K):
+        if self.opset >= 17 and self.rng.integers(2):
+            return self.add("LayerNormalization", [x, self.floats(K), self.floats(K)], epsilon=0.03)
+        mean = self.add("ReduceMean", [x], axes=[-1])
+        d = self.add("Sub", [x, mean])
+        square = self.one_of(["Mul", [d, d]], ["Pow", [d, self.constant(2.0)]])
+        variance = self.add("ReduceMean", [self.add(*square)], axes=[2])
+        shifted = self.add("Add", [variance, self.constant(0.03)])
+        root = self.add("Sqrt", [shifted])
+        if self.rng.integers(2):
+            y = self.add("Div", [d, root])
+        else:
+            y = self.add("Mul", [self.add("Reciprocal", [root]), d])
+        return self.add("Add", [self.add("Mul", [y, self.floats(K)]), self.floats(K)])
+
+    def steps(self, x, K):
+        kind = int(self.rng.integers(4))
+        if kind == 0:
+            first, last = int(self.rng.integers(0, 3)), self.one_of(2**40, -1)
+            read = [
+                cases.ints(first),
+                cases.ints(last),
+                cases.ints(1),
+                cases.ints(self.one_of(1, 2)),
+            ]
+            return self.add("Slice", [x, *map(self.constant, read)]), K
+        if kind == 1:
+            pads = cases.ints(0, *self.rng.integers(0, 3, 1), 0, 0, *self.rng.integers(0, 3, 1), 0)
+            return self.add(
+                "Pad", [x, self.constant(pads)], mode=self.one_of("constant", "edge")
+            ), K
+        if kind == 2:
+            scales = self.constant(np.array([1.0, 2.0, 1.0]))
+            return self.add(
+                "Resize", [x, self.constant(np.zeros(0)), scales], mode="nearest",
+                coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+            ), K  # fmt: skip
+        read = [cases.ints(-1), cases.ints(-(2**40)), cases.ints(1), cases.ints(-1)]
+        return self.add("Slice", [x, *map(self.constant, read)]), K
+
+    def residual(self, x, K):
+        y, O = self.lstm(x, K)
+        if O != K:
+            y = self.add("MatMul", [y, self.floats(O, K)])
+        kind = self.one_of("Add", "Mul", "Concat")
+        if kind == "Concat":
+            return self.add("Concat", [x, y], axis=2), 2 * K
+        return self.add(kind, [x, y]), K
+
+    def vector(self, x, K):
+        """(N, K) of (N, T, K)."""
+        kind = int(self.rng.integers(5))
+        if kind == 0:
+            return self.add("Gather", [x, self.constant(np.array(-1))], axis=1), K
+        if kind == 1:
+            return self.add("ReduceMax", [x], axes=[1], keepdims=0), K
+        if kind == 2:
+            return self.add("ReduceMean", [x], axes=[1], keepdims=0), K
+        if kind == 3:
+            score = self.add("Softmax", [self.add("MatMul", [x, self.floats(K, 1)])], axis=1)
+            both = self.add("Mul", [score, x])
+            return self.add("ReduceSum", [both, self.constant(cases.ints(1))], keepdims=0), K
+        last = self.add("Slice", [x, *map(self.constant, map(cases.ints, (-1, 2**40, 1)))])
+        score = self.add("MatMul", [x, self.add("Transpose", [last], perm=[0, 2, 1])])
+        weights = self.add("Transpose", [self.add("Softmax", [score], axis=1)], perm=[0, 2, 1])
+        read = self.add("MatMul", [weights, x])
+        return self.add("Concat", [self.add(*k) for k in (
+            ("Squeeze", [read, self.constant(cases.ints(1))]),
+            ("Squeeze", [last, self.constant(cases.ints(1))]),
+        )], axis=1), 2 * K  # fmt: skip
+
+    def model(self, fixed):
+        x, K = "x", 3
+        stages = [self.lstm, self.window, self.pointwise, self.pointwise, self.steps, self.residual]
+        for _ in range(int(self.rng.integers(1, 4))):
+            x, K = self.one_of(*stages)(x, K)
+        x, K = self.lstm(x, K)
+        for _ in range(int(self.rng.integers(0, 3))):
+            x, K = self.one_of(*stages)(x, K)
+        if self.rng.integers(3):
+            x, K = self.vector(x, K)
+            if self.rng.integers(3) == 0:
+                x = self.add("Unsqueeze", [x, self.constant(cases.ints(1))])
+                x = self.add("Tile", [x, self.constant(cases.ints(1, 4, 1))])
+                x, K = self.lstm(x, K)
+        x = self.add("MatMul", [x, self.floats(K, 2)])
+        inputs = [cases.value("x", fixed or ["N", "T", 3])]
+        named = cases.constants(**self.named)
+        return cases.model(self.nodes, inputs, [cases.value(x, None)], named, self.opset)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_random_chains(seed):
+    """What the reference computes of what was read, beside ONNX Runtime."""
+    sizes = [(1, 14), (3, 17), (4, 23)]
+    fixed = [[*sizes[seed % 3], 3], ["N", sizes[seed % 3][1], 3]][seed % 2]
+    graph = Chain(seed).model(fixed if seed % 5 == 0 else None)
+    network = from_onnx(graph).network
+    for n, t in [sizes[seed % 3]] if seed % 5 == 0 else sizes:
+        x = np.random.default_rng(n).normal(size=(n, t, 3)).astype("f4")
+        (expected,) = run(graph, {"x": x})
+        y = reference.predict(network.astype("float64"), x.astype("f8"))
+        scale = max(1, np.abs(expected).max(initial=0))
+        np.testing.assert_allclose(y, expected, rtol=2e-4, atol=2e-5 * scale)

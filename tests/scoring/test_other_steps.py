@@ -18,6 +18,7 @@ from fastlstm.network.steps import Flatten, Pad, Repeat, Upsample
 from fastlstm.scoring.bad_rows import find_bad_rows
 from fastlstm.scoring.chunk import Chunk
 from fastlstm.scoring.dry_run import dry_run
+from fastlstm.scoring.memory import chunk_bytes
 from fastlstm.scoring.outputs import Wanted, most_steps, steps_of, steps_of_all
 from fastlstm.scoring.run import Run
 from fastlstm.scoring.sources.layout import Layout
@@ -203,6 +204,24 @@ def test_dry_run_shows_the_steps_of_outputs():
     assert said.steps == T
     assert said.outputs == {"score": [N, 5, 2]}
     assert f"score ({N}, 5, 2)" in str(said)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_chunks_leave_room_for_many_steps_of_outputs(known):
+    """Of 64 steps for each that is read, so that less is read at a time."""
+    np.save("x.npy", X)
+    write_lists(LENGTHS)
+    sizes = []
+    for times in (1, 64):
+        model = chain(m.dense(2, 3), Upsample(times), LAYER, HEAD, every=True)
+        wanted = Wanted(True, False, False)
+        source, to = ("x.npy", "y.npy") if known else ("x.parquet", "y.parquet")
+        with Run(model, source, to, layout=Layout(), wanted=wanted) as run:
+            bytes_of = (run.memory, 0, run.reader, run.fields)
+            known_steps = run.reader.steps or 1
+            sizes.append(chunk_bytes(*bytes_of, times * known_steps))
+            assert run.chunk_bytes() <= sizes[-1]
+    assert sizes[1] < sizes[0] / 10
 
 
 def test_how_many_steps():

@@ -31,7 +31,7 @@ class Case:
     batch : int or None
         The only batch size that the model takes.
     wide : bool
-        Whether the framework computes all of it in float64 if it is asked to.
+        Whether the framework, or its file, has all of it in float64 if it is asked to.
     only_keras_3 : bool
         Whether Keras 2 could not write it so.
     masked : bool

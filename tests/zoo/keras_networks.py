@@ -456,7 +456,7 @@ def stacked_batchnorm(k: Any) -> Any:
     return model
 
 
-@network(13, 4, free=True)
+@network(13, 4, free=True, wide=False)
 def normalized_inputs(k: Any) -> Any:
     """Normalization with the statistics of the data, learned or given, and rescaling."""
     L = k.layers

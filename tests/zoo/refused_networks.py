@@ -9,16 +9,17 @@ from typing import Any
 REASONS = {
     "gru.keras": "GRU",
     "gru.h5": "GRU",
-    "conv2d.keras": "Conv2D",
-    "conv_lstm.keras": "ConvLSTM2D",
+    "conv2d.keras": r"Conv2D|inputs of shape \(N, 6, 8, 8, 1\)",
+    "conv_lstm.keras": r"ConvLSTM2D|inputs of shape \(N, 4, 1, 6, 1\)",
     "multi_head.keras": "MultiHeadAttention",
     "lambda.h5": "Lambda",
     "crf.h5": "CRF",
     "loop.onnx": "Loop",
     "torch_gru.onnx": "GRU",
     "torch_conv2d.onnx": "Conv",
-    "torch_quantised.onnx": "Quantize",
-    "torch_multi_head.onnx": "",  # decomposed: any of its operators may be the first
+    "torch_quantised.onnx": "quantised",
+    "torch_projection.onnx": "initial_c",  # the newer exporter forgets the projection
+    "torch_multi_head.onnx": "operator",  # of those that the attention is made of
 }
 
 
@@ -139,6 +140,11 @@ def torch_files(folder: Path, strip: Any) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.fc(self.lstm(x)[0][:, -1])
 
+    class Projected(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(4, 7, batch_first=True, proj_size=5)
+
     torch.manual_seed(3)
     x = torch.randn(2, 7, 4)
     axes = {"x": {0: "batch", 1: "steps"}}
@@ -147,10 +153,13 @@ def torch_files(folder: Path, strip: Any) -> None:
         "torch_conv2d": Frames,
         "torch_multi_head": Heads,
         "torch_quantised": Plain,
+        "torch_projection": Projected,
     }.items():
         path = folder / f"{name}.onnx"
-        options = {"dynamo": False, "input_names": ["x"], "dynamic_axes": axes}
-        torch.onnx.export(make().eval(), (x,), path, opset_version=15, **options)
+        options: dict[str, Any] = {"opset_version": 15, "dynamic_axes": axes, "dynamo": False}
+        if make is Projected:
+            options = {"dynamo": True, "external_data": False, "verbose": False}
+        torch.onnx.export(make().eval(), (x,), path, input_names=["x"], **options)
         if name == "torch_quantised":
             quantize_dynamic(path, path, weight_type=QuantType.QInt8)
         model = onnx.load(path)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .cases import Case, register, trained
 
+# Slopes and epsilons are powers of 2 where they can be: those of ONNX are float32 in any file.
 NETWORKS: dict[str, Case] = {}
 
 
@@ -113,8 +114,8 @@ class EcgConvLSTM(nn.Module):
         self.conv1 = nn.Conv1d(2, 6, kernel_size=7, stride=3, padding=3, bias=False)
         self.bn1 = nn.BatchNorm1d(6)
         self.conv2 = nn.Conv1d(6, 8, kernel_size=5, stride=2, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm1d(8, eps=1e-3)
-        self.relu = nn.LeakyReLU(0.1)
+        self.bn2 = nn.BatchNorm1d(8, eps=2**-10)
+        self.relu = nn.LeakyReLU(0.125)
         self.rnn = nn.LSTM(8, 5, num_layers=2, batch_first=True, bidirectional=True)
         self.out = nn.Linear(10, 5)
 
@@ -196,7 +197,7 @@ class DepthwiseSeparable(nn.Module):
         return F.log_softmax(self.fc(out[-1]), dim=-1)
 
 
-@network(26, 3)
+@network(26, 3, wide=False)
 class ManyActivations(nn.Module):
     """Convolutions with activations of all kinds."""
 
@@ -593,7 +594,7 @@ class NormsBetween(nn.Module):
         self.norm1 = nn.LayerNorm(7)
         self.drop = nn.Dropout(0.2)
         self.lstm2 = nn.LSTM(7, 5, batch_first=True)
-        self.norm2 = nn.LayerNorm(5, eps=1e-3)
+        self.norm2 = nn.LayerNorm(5, eps=2**-10)
         self.fc1 = nn.Linear(5, 4)
         self.fc2 = nn.Linear(4, 1)
 
@@ -623,7 +624,7 @@ class BatchNormAround(nn.Module):
         c_0 = x.new_zeros(2, x.size(0), 6)
         _, (h_n, _) = self.lstm(x, (h_0, c_0))
         x = self.bn(h_n[-1])
-        return self.fc2(F.leaky_relu(self.fc1(x), 0.2))
+        return self.fc2(F.leaky_relu(self.fc1(x), 0.25))
 
 
 @network(13, 4, free=True)

@@ -131,9 +131,14 @@ class Apply(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Convolve(Operation):
-    """A convolution without padding."""
+    """A convolution without padding, and what is done with its outputs while they are in the cache.
+
+    Only outputs that `pool` reads are computed; its windows have no padding and do not overlap.
+    """
 
     conv: Conv
+    then: tuple[Pointwise, ...] = ()  # parts that write where they read
+    pool: Pool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +234,7 @@ class Program:
         first = self.operations[0]
         if not isinstance(first, Walk) or len(self.operations) > 1 or first.only_last:
             return None
-        return first if first.reads[0].axis == 0 else None
+        return first if first.reads[0].axis == 0 and self.direct else None
 
     @lazy
     def direct(self) -> bool:
@@ -549,8 +554,8 @@ def _fused(operations: list[Operation], result: Value) -> tuple[list[Operation],
     been measured.
     """
     match operations:
-        case [Walk(only_last=False) as walk, Apply(part=Dense() as head)]:
-            if head.activation == LINEAR:
+        case [Walk(only_last=False) as walk, Apply(part=Dense() as head) as apply]:
+            if head.activation == LINEAR and apply.reads == (walk.writes,):
                 return [replace(walk, writes=operations[1].writes, head=head)], result
     found: list[Operation] = []
     readers = [k.buffer for of in operations for k in of.reads] + [result.buffer]
@@ -564,8 +569,24 @@ def _fused(operations: list[Operation], result: Value) -> tuple[list[Operation],
                 if weights.size == 1 and weights.axis is not None and values.axis is not None:
                     found[-1] = replace(of, reads=(values, weights))
                     continue
+            case [Convolve(pool=None) as convolve], _ if (
+                of.reads == (convolve.writes,) and readers.count(convolve.writes.buffer) == 1
+            ):
+                match of:
+                    case Apply(in_place=True):
+                        then = (*convolve.then, of.part)
+                        found[-1] = replace(convolve, writes=of.writes, then=then)
+                        continue
+                    case PoolWindows() if _apart(of.pool.window):
+                        found[-1] = replace(convolve, writes=of.writes, pool=of.pool)
+                        continue
         found.append(of)
     return found, result
+
+
+def _apart(window: Window) -> bool:
+    """Whether windows read nothing but real steps, side by side, and none of them twice."""
+    return not window.pads and window.dilation == 1 and window.stride >= window.size
 
 
 def _share_buffers(fused: tuple[list[Operation], Value]) -> tuple[tuple[Operation, ...], Value]:

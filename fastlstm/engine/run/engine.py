@@ -18,6 +18,7 @@ from fastlstm.engine.run.call import NO_INTEGERS, run_kernel
 from fastlstm.engine.run.crew import share_out
 from fastlstm.engine.run.group import Task
 from fastlstm.engine.run.job import Job, by_length
+from fastlstm.engine.run.operations import prepare_convolution
 from fastlstm.engine.run.packed import Packed
 from fastlstm.engine.run.progress import Progress
 from fastlstm.engine.run.source import Outputs, Source
@@ -127,7 +128,7 @@ class Engine:
             if isinstance(of, Apply):
                 self.packed.compiled_rows(of.part, of.reads[0].size)
             elif isinstance(of, Convolve):
-                self.packed.convolution(of.conv)
+                prepare_convolution(of, self.packed)
 
 
 def _work_a_step(part: Part) -> int:

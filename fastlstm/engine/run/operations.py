@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,13 +30,19 @@ from fastlstm.engine.run.call import NO_INTEGERS, run_kernel
 from fastlstm.engine.run.group import Group, Groups, Task
 from fastlstm.engine.run.moves import NOWHERE, come_from
 from fastlstm.engine.run.over_steps import prepare_steps, reduce_steps, softmax_steps
+from fastlstm.engine.run.packed import Packed
 from fastlstm.engine.run.rows import Rows
 from fastlstm.engine.run.window_rows import WindowRows
 
-__all__ = ["execute", "prepare"]
+__all__ = ["execute", "prepare", "prepare_convolution"]
 
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
+
+# As many of a convolution's outputs are computed at once, if more is done with them: they stay in
+# the L2 cache until then, and calling the kernels takes 20 microseconds.
+WINDOW_BYTES = 512 * 1024
+SCRATCH = -1  # the buffer that they are in, if they are pooled
 
 
 @singledispatch
@@ -135,20 +141,55 @@ def _(apply: Apply, rows: Rows, group: Group) -> None:
         rows.run(group.array(apply.reads[0]), out)
 
 
+class Convolution(NamedTuple):
+    """What is run for a convolution and the parts behind it."""
+
+    windows: WindowRows
+    then: list[Rows]
+
+
+def prepare_convolution(convolve: Convolve, packed: Packed) -> Convolution:
+    """Compile what a convolution needs."""
+    conv, pool = convolve.conv, convolve.pool
+    if pool is not None:
+        prepare_steps(pool.how, packed.dtype, pool.size, conv.output_size)
+    then = [packed.compiled_rows(part, conv.output_size) for part in convolve.then]
+    return Convolution(packed.convolution(conv), then)
+
+
 @prepare.register(Convolve)
-def _(convolve: Convolve, task: Task, groups: Groups) -> WindowRows:
-    return task.packed.convolution(convolve.conv)
+def _(convolve: Convolve, task: Task, groups: Groups) -> Convolution:
+    return prepare_convolution(convolve, task.packed)
 
 
 @execute.register(Convolve)
-def _(convolve: Convolve, windows: WindowRows, group: Group) -> None:
+def _(convolve: Convolve, prepared: Convolution, group: Group) -> None:
     """Let each window be a row of the kernel's: a step of a sequence, and those behind it."""
     (value,), out = convolve.reads, group.array(convolve.writes)
     if not out.size:
         return
+    pool, size, stride = convolve.pool, convolve.writes.size, convolve.conv.stride
+    steps, together = np.arange(group.steps_of(convolve.writes), dtype=np.int64), 1
+    if pool is not None:  # their windows are rows that follow each other
+        together = pool.size
+        steps = (steps[:, np.newaxis] * pool.window.stride + np.arange(together)).reshape(-1)
     rows = np.arange(group.n, dtype=np.int64)[:, np.newaxis] * group.steps_of(value)
-    steps = np.arange(group.steps_of(convolve.writes), dtype=np.int64) * convolve.conv.stride
-    windows.run(group.array(value), ((rows + steps) * value.size).reshape(-1), out)
+    starts = ((rows + steps * stride) * value.size).reshape(-1)
+    values, dtype = group.array(value), out.dtype
+    total = some = len(out) // size
+    if pool is not None or prepared.then:
+        some = max(1, WINDOW_BYTES // (together * size * dtype.itemsize))
+    for first in range(0, total, some):
+        n = min(some, total - first)
+        to = found = out[first * size : (first + n) * size]
+        if pool is not None:
+            found = group.worker.buffer(SCRATCH, n * together * size, dtype)
+        prepared.windows.run(values, starts[first * together : (first + n) * together], found)
+        for rows_kernel in prepared.then:
+            rows_kernel.run(found, found)
+        if pool is not None:
+            lengths = np.full(n, together, np.int64)
+            reduce_steps(pool.how, found, None, lengths, n, together, size, to)
 
 
 @execute.register(PoolWindows)

@@ -52,11 +52,11 @@ class _Window:
         return {"stride": self.stride, "dilation": self.dilation, "padding": self.padding}
 
 
-def _padding(options: Options, *known: str) -> str:
+def _padding(options: Options, *known: str) -> Any:
     value = options.take("padding", "border_mode", default="valid")
     if value not in known:
         raise ModelFormatError(f"{options.where}: expected padding of {known}, got {value!r:.80}")
-    return str(value)
+    return value
 
 
 def conv(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
@@ -76,6 +76,8 @@ def conv(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
         raise ModelFormatError(
             f"{layer}: {window.taps} taps and {outputs} filters, but a kernel of {kernel.shape}"
         )
+    if net.weights.backward_taps:
+        kernel = kernel[::-1]
     weight = kernel.transpose(2, 0, 1)
     return _convolved(net, x, Conv(weight, *bias, groups=groups, **window.options), window)
 

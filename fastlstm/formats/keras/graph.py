@@ -1,4 +1,4 @@
-"""A Keras model's config as a graph: which layer is called on what, in an order to compute it in."""
+"""A Keras model's config as a graph: which layer is called on what, and in which order."""
 
 from __future__ import annotations
 

@@ -352,7 +352,7 @@ class Net:
         tensors = [
             self.flat(x) if BOTH in x.axes and x.rank == 1 else x for x in self._same_rank(tensors)
         ]
-        if axis is not None and any(STEPS == x.axes[axis] for x in tensors):
+        if axis is not None and any(x.axes[axis] == STEPS for x in tensors):
             tensors = [self._steps_to_numbers(x, axis) for x in tensors]
         elif axis is not None and all(x.axes[axis] == 1 and x.size != 1 for x in tensors):
             return self._stacked(tensors, axis)
@@ -389,10 +389,8 @@ class Net:
             for k in range(x.rank):
                 here = {y.axes[k] for y in tensors}
                 if x.axes[k] == NUMBERS and STEPS in here:
-                    if x.every and x.rank == 2:
-                        x = self.sequence(x)
-                    else:
-                        x = self.numbers_to_steps(x, k)
+                    turned = x.every and x.rank == 2
+                    x = self.sequence(x) if turned else self.numbers_to_steps(x, k)
             found.append(x)
         return found
 
@@ -412,7 +410,7 @@ class Net:
             self.refuse(f"{' and '.join(map(str, tensors))} are not computed together")
         if named == {STEPS} and copies and None in {x.steps for x in tensors if x.every}:
             self.refuse(f"a vector is repeated for each of an unknown number of steps; {FIXED}")
-        return next(iter(named or copies or {1}))
+        return next((k for k in found if k != 1), 1)
 
     def _joined_mask(self, tensors: list[Tensor]) -> tuple[bool, bool]:
         """Whether joined tensors have a mask, as in Keras if all have; and whether it is loose."""
@@ -478,7 +476,8 @@ class Net:
             raise ModelFormatError(f"{self.layer}: {x} and {y} do not fit")
         if x.mask or y.mask:
             self.needs_every_step()
-        assert x.size is not None and y.size is not None
+        assert x.size is not None
+        assert y.size is not None
         how = "dot" if a == NUMBERS else "multiply"
         self.parts.append(Join(how, (x.value, y.value)))
         value, size = len(self.parts) - 1, 1 if a == NUMBERS else max(x.size, y.size)

@@ -69,7 +69,7 @@ def batch_norm(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
     gamma = arrays.get("gamma", np.ones_like(mean)).astype(np.float64)
     beta = arrays.get("beta", np.zeros_like(mean))
     if (variance + epsilon <= 0).any():
-        raise ModelFormatError(f"{layer}: a variance of {variance.min()!r} is negative")
+        raise ModelFormatError(f"{layer}: a variance of {variance.min():g} is negative")
     deviation = np.sqrt(variance.astype(np.float64) + epsilon)
     return _affine(net, x, mean, gamma / deviation, beta, mean.dtype)
 
@@ -118,10 +118,7 @@ def normalization(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
     invert = options.flag("invert")
     options.refuse_rest()
     all_alike = axis is None or axis in ([], ())
-    if all_alike:
-        x = net.numbers_last(x)
-    else:
-        x = _over_numbers(net, layer, x, axis)
+    x = net.numbers_last(x) if all_alike else _over_numbers(net, layer, x, axis)
     if given[0] is None:
         names = ["mean", "variance"]
         arrays = net.take(layer, names, ["count"])
@@ -135,13 +132,13 @@ def normalization(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
         raise ModelFormatError(f"{layer}: expected a mean for each number of {x}")
     mean, variance = (np.full(x.size, a.reshape(-1), np.float64) for a in arrays)
     if (variance < 0).any():
-        raise ModelFormatError(f"{layer}: a variance of {variance.min()!r} is negative")
+        raise ModelFormatError(f"{layer}: a variance of {variance.min():g} is negative")
     deviation = np.maximum(np.sqrt(variance), LEAST)
     zero = np.zeros(x.size)
-    three = (zero, deviation, mean) if invert else (mean, 1 / deviation, zero)
+    center, scale, shift = (zero, deviation, mean) if invert else (mean, 1 / deviation, zero)
     if dtype is None:
-        return net.weighted(x, Affine(*three), x.size, made=True)
-    return _affine(net, x, *three, dtype)
+        return net.weighted(x, Affine(center, scale, shift), x.size, made=True)
+    return _affine(net, x, center, scale, shift, dtype)
 
 
 def _sized(x: Tensor, size: int) -> Tensor:

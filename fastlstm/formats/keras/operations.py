@@ -153,10 +153,8 @@ def _indexed(a: _Arguments, x: Tensor, items: list[Any]) -> Tensor:
         items = [*items[:k], *[slice(None)] * rest, *items[k + 1 :]]
     k = 0
     for item in items:
-        if item is None:
-            x = x.having(*x.axes[:k], 1, *x.axes[k:])
-        else:
-            x = a.net.selected(x, k, item)
+        new = item is None
+        x = x.having(*x.axes[:k], 1, *x.axes[k:]) if new else a.net.selected(x, k, item)
         k += not isinstance(item, int)
     return x
 

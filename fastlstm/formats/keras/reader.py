@@ -14,8 +14,8 @@ from typing import Any, Final
 from fastlstm.formats.found import Found
 from fastlstm.formats.keras.files import Opened, config_from, open_h5, open_keras
 from fastlstm.formats.keras.graph import version_of
-from fastlstm.formats.keras.walk import network_of
 from fastlstm.formats.keras.stores import Live
+from fastlstm.formats.keras.walk import network_of
 from fastlstm.formats.trust import distrusted, naming, opened
 from fastlstm.messages import Message, Option
 

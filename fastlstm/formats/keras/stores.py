@@ -42,7 +42,15 @@ NOT_TRAINED: Final = ("count", "mean", "moving_mean", "moving_variance", "varian
 
 
 class Store(Protocol):
-    """The weights of a model."""
+    """The weights of a model.
+
+    Attributes
+    ----------
+    backward_taps : bool
+        Whether the taps of a Conv1D are in the opposite order.
+    """
+
+    backward_taps: bool
 
     def take(
         self, layer: KerasLayer, inside: str, names: Sequence[str], unread: Sequence[str] = ()
@@ -58,6 +66,8 @@ class Store(Protocol):
 
 class Tree:
     """Groups named as the layers are: ``.keras`` and ``.weights.h5`` of Keras 3."""
+
+    backward_taps = False
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         self._arrays = arrays
@@ -105,7 +115,7 @@ class Listed:
         backward_taps: bool = False,
     ) -> None:
         self._groups = iter(groups)
-        self._reversed = backward_taps
+        self.backward_taps = backward_taps
         self._named = named
         self._top: str | None = None
         self._name = ""
@@ -165,8 +175,7 @@ class Listed:
 
     def _array(self, layer: KerasLayer, name: str, what: str) -> Array:
         self._left.remove(name)
-        array = widened(f"{layer}, {what}", self._arrays[name])
-        return array[::-1] if self._reversed and array.ndim == 3 and what == "kernel" else array
+        return widened(f"{layer}, {what}", self._arrays[name])
 
     def _gates(self, layer: KerasLayer, left: list[str], names: Sequence[str]) -> list[Array]:
         """Keras 1 stored each gate by itself: W_i, U_i, b_i, then those of c, f and o."""
@@ -192,6 +201,8 @@ def _said(name: str) -> str | None:
 
 class Live:
     """The layers of a live model, by their attributes."""
+
+    backward_taps = False
 
     def __init__(self, model: Any) -> None:
         self._model = model

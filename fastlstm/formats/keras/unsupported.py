@@ -17,8 +17,7 @@ REASONS: Final = (
     (("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), "is not computed: this version computes LSTMs "
      "without convolutions inside"),
     (("UnitNormalization",), "is not computed: nothing here divides by the length of a vector"),
-    (("Merge",), "is not computed: it holds models of its own; load and save the model once with "
-     "Keras 2, which writes layers instead"),
+    (("Merge",), "is not computed: it holds models of its own, as Keras 1 wrote them"),
 )  # fmt: skip
 
 

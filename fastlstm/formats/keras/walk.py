@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -155,7 +155,7 @@ def _shape(first: Call) -> Any:
     return shape
 
 
-def _shown(sizes: list[int | None]) -> str:
+def _shown(sizes: Sequence[int | None]) -> str:
     return f"({', '.join(str(k) for k in ('N', *sizes))})"
 
 
@@ -227,6 +227,8 @@ def _add(net: Net, call: Call, arguments: list[Any], options: dict[str, Any]) ->
         found = OPERATIONS[kind](net, layer, arguments, options)
         return [replace(found, mask=False)]
     tensors = list(_tensors(arguments))
+    if kind not in (*ADDERS, *INERT, *JOINTS, *MODELS, "TimeDistributed"):
+        raise UnsupportedModelError(f"{layer}: a {kind} {why_not(kind)}")
     if kind in JOINTS:
         if len(arguments) != 1 or not isinstance(arguments[0], list):
             raise ModelFormatError(f"{layer}: expected a list of tensors")

@@ -9,6 +9,7 @@ several steps in one row a `Flatten`, numbers of several values in one row a `Jo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.budget import charge
 from fastlstm.formats.onnx.operator import Operator
 from fastlstm.formats.onnx.tape import (
+    AT_EVERY_STEP,
     Choice,
     Ids,
     Located,
@@ -43,7 +45,7 @@ DEEPEST = 8  # joints of joints, in front of which a step is read
 
 
 class Rows(NamedTuple):
-    """A tensor whose last axis holds the numbers of one value, each row of one sequence and step."""
+    """A tensor whose last axis holds numbers of one value, in each row of one sequence and step."""
 
     value: Value
     n: Array  # (..., 1), or what can be broadcast to the rows
@@ -78,7 +80,7 @@ class Flow(Tape):
         if x.value is not None:
             return x
         if not x.array.size:
-            raise UnsupportedModelError("reads no numbers at all")
+            raise TooShort("reads no numbers at all")
         charge(steps=len(self.firsts) / 10, elements=20 * x.array.size)
         index = np.searchsorted(np.array(self.firsts), x.array, side="right") - 1
         axes = [axis for axis in range(index.ndim) if varies(index, axis)]
@@ -92,8 +94,8 @@ class Flow(Tape):
         (axis,) = axes
         line = np.moveaxis(index, axis, 0).reshape(index.shape[axis], -1)[:, 0]
         ends = [0, *(np.flatnonzero(np.diff(line)) + 1).tolist(), len(line)]
-        pieces = []
-        for begin, end in zip(ends, ends[1:], strict=False):
+        pieces: list[Ids] = []
+        for begin, end in pairwise(ends):
             value = self.values[int(line[begin])]
             charge(steps=20 + len(pieces) / 20)
             places = x.array.take(range(begin, end), axis) - value.first
@@ -139,10 +141,23 @@ class Flow(Tape):
             return found
         fixed = [_is_one_step(at) for at in found]
         moving = [at for at, alone in zip(contexts, fixed, strict=True) if not alone]
-        for other in moving[1:]:
-            if not _equal(moving[0].t, other.t) or moving[0].value.T != other.value.T:
-                raise UnsupportedModelError("joins different steps of several layers")
-        return [self._at_its_step(at) if k else at for at, k in zip(found, fixed, strict=True)]
+        first_t = moving[0].t
+        if all(_equal(first_t, k.t) and moving[0].value.T == k.value.T for k in moving[1:]):
+            return [self._at_its_step(at) if k else at for at, k in zip(found, fixed, strict=True)]
+        axes = {i for at in moving for i in range(at.t.ndim) if varies(at.t, i)}
+        lengths = {max(at.t.shape) for at in moving}
+        if len(axes) > 1 or len(lengths) > 1:
+            raise UnsupportedModelError("joins different steps of several layers")
+        return [
+            self._at_its_step(at) if k else self.only_steps(at, *axes)
+            for at, k in zip(found, fixed, strict=True)
+        ]
+
+    def only_steps(self, at: Located, axis: int) -> Located:
+        """A tensor as numbers of a value that has only the steps that stand along an axis."""
+        line = at.t[tuple(slice(None) if i == axis else 0 for i in range(at.t.ndim))]
+        shape = [-1 if i == axis else 1 for i in range(at.t.ndim)]
+        return Located(self.steps(at.value, line), at.n, np.arange(len(line)).reshape(shape), at.k)
 
     def _at_its_step(self, at: Located) -> Located:
         """A tensor that holds one step of a value, as numbers of a vector."""
@@ -187,7 +202,13 @@ class Flow(Tape):
             both = [k.states[name] for k in (a, b)]
             states[name] = self.concatenated(both, np.concatenate)
         value = self.derive(
-            a.parents, layer, a.T, a.K + b.K, True, states=states, starts=a.starts + b.starts,
+            a.parents,
+            layer,
+            a.T,
+            a.K + b.K,
+            True,
+            states=states,
+            starts=a.starts + b.starts,
             lengths=a.lengths,
         )
         return value, {a: 0, b: a.K}
@@ -237,9 +258,10 @@ class Flow(Tape):
         return self.step(rows.value, int(rows.t.flat[0])), rows.order
 
     def _check_sequences(self, at: Located, N: int) -> None:
-        n = at.n
-        straight = np.arange(at.value.N).reshape((-1,) + (1,) * (n.ndim - 1))
-        if at.value.N != N or varies(n, *range(1, n.ndim)) or not _equal(n[(slice(None), *([slice(0, 1)] * (n.ndim - 1)))], straight):
+        straight = np.arange(at.value.N).reshape((-1,) + (1,) * (at.n.ndim - 1))
+        first = at.n.reshape(len(at.n), -1)[:, :1].reshape((-1,) + (1,) * (at.n.ndim - 1))
+        mixed = at.value.N != N or varies(at.n, *range(1, at.n.ndim))
+        if mixed or not _equal(first, straight):
             raise UnsupportedModelError(
                 "expected all sequences, in their order, along an axis of their own"
             )
@@ -279,7 +301,9 @@ class Flow(Tape):
         if varies(k, *others):
             pieces = self._pieces(x, at)
             if pieces is None:
-                raise UnsupportedModelError("reads numbers of several sequences or outputs as one row")
+                raise UnsupportedModelError(
+                    "reads numbers of several sequences or outputs as one row"
+                )
             return pieces
         return self._complete(Rows(value, n, t[..., :1], self._line(k, x.shape[-1])))
 
@@ -304,9 +328,8 @@ class Flow(Tape):
         (s,) = along
         places = x.array
         for axis in range(last):
-            if axis not in (s, *batch):
-                if places.shape[axis] > 1:
-                    return None
+            if axis not in (s, *batch) and places.shape[axis] > 1:
+                return None
         first = np.moveaxis(places, s, -2).reshape(-1, places.shape[s], places.shape[-1])
         value, order = self.sequence(Ids(first, self.one(x).value))
         shape = [1] * x.array.ndim
@@ -336,18 +359,19 @@ class Flow(Tape):
 
     def repeated(self, value: Value, T: int) -> Value:
         """A vector at every step: of a fixed number, or of as many as another value has."""
+        part = self.part(Repeat, T)
         if not self.exact and self.values[0].T == T:
-            for below in self.chain(value):
-                if below.every and below.T == T and below.flaw is None and below.part is not None:
-                    zeros = self.applied(below, self.product(np.zeros((1, below.K), below.dtype)), 1)
-                    return self.joined("add", [value, zeros], value.K)
-        return self.derive([value], self.part(Repeat, T), T, value.K, True)
+            for like in self.chain(value):
+                if isinstance(like.part, Layer | Bidirectional) and like.T == T:
+                    ways = self.choice((part,), (AT_EVERY_STEP,))
+                    return self.derive([value, like], ways, T, value.K, True)
+        return self.derive([value], part, T, value.K, True)
 
     def step(self, value: Value, t: int, depth: int = 0) -> Value:
         """One step of a value: where it is read before other parts, these compute a vector."""
         if not value.every:
             return value
-        if isinstance(value.part, Repeat):
+        if _repeats(value.part):
             return value.parents[0]
 
         def read(below: Value) -> Value:
@@ -385,6 +409,7 @@ class Flow(Tape):
         ways: list[tuple[Any, ...]] = []
         stride = int(places[1] - places[0]) if len(places) > 1 else 1
         if stride and np.array_equal(places, places[0] + stride * np.arange(len(places))):
+            charge(steps=20 * abs(stride), elements=4 * abs(stride) * T)
             for part in _slices(int(places[0]), stride, len(places), T):
                 if np.array_equal(np.arange(T)[slice(*part)], places):
                     ways.append((self.part(Slice, *part),))
@@ -487,7 +512,7 @@ class Flow(Tape):
         axes = (0, 1, 2) if operator.batch_first else (1, 0, 2)
         x = x.moved(x.array.transpose(axes)) if x.value else Ids(x.array.transpose(axes), None)
         at = self.located(x)
-        if at.value.N != x.shape[0]:
+        if x.shape[0] != at.value.N:
             raise UnsupportedModelError(
                 "expected X to hold all sequences, in their order: axes (steps, batch, inputs)"
                 f"{' after layout 1' * operator.batch_first}"
@@ -531,8 +556,16 @@ class Flow(Tape):
         of_cells = ("cells", top)
         if of_cells not in self._made:
             self._made[of_cells] = self.add(
-                N, 1, D * H, every=False, parents=(top,), part=cells, flaw=flaw, recurrent=True,
-                lengths=lengths, starts=starts,
+                N,
+                1,
+                D * H,
+                every=False,
+                parents=(top,),
+                part=cells,
+                flaw=flaw,
+                recurrent=True,
+                lengths=lengths,
+                starts=starts,
             )
         c = self._of_directions(self._made[of_cells], D)
         top.states.update(h=h, c=c)
@@ -549,6 +582,10 @@ class Flow(Tape):
     def _of_directions(self, value: Value, D: int) -> Ids:
         places = self.whole(value).array
         return Ids(places.reshape(value.N, D, -1).transpose(1, 0, 2), value)
+
+
+def _repeats(part: Any) -> bool:
+    return isinstance(part.alternatives[0][0] if isinstance(part, Choice) else part, Repeat)
 
 
 def _is_one_step(at: Located) -> bool:
@@ -573,17 +610,21 @@ def _slices(start: int, stride: int, count: int, T: int) -> list[tuple[int | Non
     """Ways to say which steps these are, the likeliest first."""
     last = start + stride * (count - 1)
     step = None if stride == 1 else stride
+    starts: list[int | None]
+    stops: list[int | None]
+    beyond = range(1, abs(stride) + 1)  # how far the end may be behind the last one
     if stride > 0:
         starts = [None] if start == 0 else []
         starts += [start - T, start] if last == T - 1 else [start, start - T]
         stops = [None] if last + stride >= T else []
-        stops += [last + 1, last + 1 - T or None]
+        stops += [last + k for k in beyond]
+        stops += [last + k - T for k in beyond if last + k < T]
     else:
         starts = [None] if start == T - 1 else []
         starts += [start, start - T]
         stops = [None] if last + stride < 0 else []
-        stops += [last - 1] if last > 0 else []
-        stops += [last - 1 - T]
+        stops += [last - k for k in beyond if last >= k]
+        stops += [last - k - T for k in beyond]
     return [(a, b, step) for a in starts for b in stops]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import numpy as np
@@ -55,11 +55,12 @@ def name_of(node: Any) -> str:
 class Constants:
     """The tensors of a model, each read once, and the parts of a network made of them."""
 
-    def __init__(self, folder: Folder) -> None:
-        self.folder = folder
+    def __init__(self, folder: Folder, numbers: Mapping[float, float]) -> None:
+        self.folder, self.numbers = folder, numbers
         self.read: dict[int, tuple[Any, Array]] = {}  # with the tensor, whose id() is taken
         self.elements = 0  # in the file
         self.parts = PartsBuilt()
+        self.taken: dict[int, set[bool]] = {}  # by the id() of an If: the branches that it took
 
     def __getitem__(self, tensor: Any) -> Array:
         key = id(tensor)
@@ -115,6 +116,7 @@ class Walk:
                 self.place += 1
             if self.target is node:
                 self.caught = scope
+            flaw: ModelFormatError | UnsupportedModelError
             try:
                 results = self._node(node, scope)
                 self._count(results)
@@ -243,6 +245,8 @@ class Walk:
                     f"its attribute {attribute.name!r} is of a kind that is not read"
                 )
             value = read(attribute)
+            if isinstance(value, float):
+                value = self.constants.numbers.get(value, value)
             found[attribute.name] = self.constants[value] if attribute.type == _TENSOR else value
         return found
 
@@ -257,6 +261,12 @@ class Walk:
         if not isinstance(condition, np.ndarray) or condition.size != 1:
             raise UnsupportedModelError("a condition that is not a constant")
         taken = not condition.item()
+        both = self.constants.taken.setdefault(id(node), set())
+        both.add(taken)
+        if len(both) > 1:
+            raise UnsupportedModelError(
+                "what the graph computes depends on the number of sequences or steps"
+            )
         return of_branches[taken] if of_branches else self.run(branches[taken], ChainMap({}, scope))
 
     # The LSTM

@@ -39,10 +39,9 @@ from fastlstm.formats.onnx.tape import Ids, varies
 from fastlstm.network.activations import Activation
 from fastlstm.network.dense import SOFTMAX
 from fastlstm.network.embedding import Embedding
-from fastlstm.network.normalisation import LayerNorm
 from fastlstm.network.pointwise import Activate, PReLU, StepSoftmax
 from fastlstm.network.pooling import Pool
-from fastlstm.network.steps import Pad
+from fastlstm.network.steps import Pad, Upsample
 
 __all__ = ["apply_layer", "check_attributes", "padded_with"]
 
@@ -178,7 +177,9 @@ def _product_of_data(flow: Flow, a: Ids, b: Ids) -> Ids:
                 "attention of every step to every step (self-attention): this version computes "
                 "attention of one vector to the steps"
             )
-    terms = joined(flow, "multiply", Ids(a.array[..., None], a.value), Ids(b.array[..., None, :, :], b.value))
+    terms = joined(
+        flow, "multiply", Ids(a.array[..., None], a.value), Ids(b.array[..., None, :, :], b.value)
+    )
     return _reduced(flow, terms, terms.array.ndim - 2, "sum")
 
 
@@ -244,7 +245,7 @@ def _selu(flow: Flow, node: Node) -> Ids:
     if math.isclose(alpha, 1.6732632, rel_tol=1e-6) and math.isclose(gamma, 1.050701, rel_tol=1e-6):
         return activated(flow, x, Activation("selu"))
     found = activated(flow, x, Activation("elu", alpha))
-    return scaled(flow, found, scale=np.asarray(gamma, flow.one(x).value.dtype))  # type: ignore[union-attr]
+    return scaled(flow, found, scale=np.asarray(gamma, flow.one(x).value.dtype))
 
 
 def _celu(flow: Flow, node: Node) -> Ids:
@@ -524,7 +525,7 @@ def _over_steps(flow: Flow, x: Ids, axis: int, how: str) -> Ids:
 
 
 def _first(places: Array, axis: int) -> Array:
-    return places.take(0, axis)
+    return np.asarray(places.take(0, axis))
 
 
 def _global_pool(flow: Flow, node: Node) -> Ids:
@@ -557,9 +558,7 @@ def _line_of(x: Ids, node: Node, kernel: list[int], name: str) -> tuple[Ids, int
     return Ids(x.array.squeeze(rest), x.value), axis
 
 
-def _window(
-    node: Node, axes: int, axis: int, size: int
-) -> tuple[int, int, Any]:
+def _window(node: Node, axes: int, axis: int, size: int) -> tuple[int, int, Any]:
     """Stride, dilation and padding of a window, along an axis of several."""
     strides = node.ints("strides") or [1] * axes
     dilations = node.ints("dilations") or [1] * axes
@@ -604,7 +603,7 @@ def _conv(flow: Flow, node: Node) -> Ids:
     stride, dilation, padding = _window(node, len(kernel), axis, kernel[axis])
     value, order, back = along(flow, line, 2)
     K = value.K
-    if groups < 1 or K != weight.shape[1] * groups or len(weight) % groups:
+    if groups < 1 or weight.shape[1] * groups != K or len(weight) % groups:
         raise ModelFormatError(f"{K} channels in {groups} groups, weights of {weight.shape}")
     charge(memory=4 * weight.nbytes)
     taps = weight.transpose(0, 2, 1)  # (O, taps, I / groups)
@@ -738,12 +737,13 @@ def _resize(flow: Flow, node: Node) -> Ids:
             continue
         plain = coordinates == "asymmetric" and rounding == "floor"
         plain = plain or coordinates in ("half_pixel", "half_pixel_symmetric")
-        if factor != int(factor) or factor < 1 or not plain and node.op != "Upsample":
+        if factor != int(factor) or factor < 1 or (not plain and node.op != "Upsample"):
             raise UnsupportedModelError(
                 f"resizes by {factor:g} ({coordinates}, {rounding}); whole numbers are computed"
             )
         limited([found.array.size * int(factor)], 4 * flow.largest)
-        found = Ids(np.repeat(found.array, int(factor), axis), found.value)
+        value, order, back = along(flow, found, axis)
+        found = back(flow.moving(value, flow.part(Upsample, int(factor))), order)
     return found
 
 
@@ -753,7 +753,7 @@ def _resize(flow: Flow, node: Node) -> Ids:
 def _batch_norm(flow: Flow, node: Node) -> Ids:
     known = {"epsilon", "momentum", "training_mode", "spatial", "is_test", "consumed_inputs"}
     check_attributes(node.attributes, known)
-    if node.attributes.get("training_mode", 0) or node.outputs > 1 and node.opset >= 14:
+    if node.attributes.get("training_mode", 0) or (node.outputs > 1 and node.opset >= 14):
         raise UnsupportedModelError("a batch normalisation in training_mode")
     epsilon = node.attributes.get("epsilon", 1e-5)
     if any(isinstance(k, Ids) for k in node.values[1:]):

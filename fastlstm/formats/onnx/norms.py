@@ -97,11 +97,6 @@ def _mean_of(value: Value) -> Value | None:
         times *= float(scale[0])
         value = value.parents[0]
     part = value.part
-    if isinstance(part, Join) and part.how == "dot" and value.parents[0] is value.parents[1]:
-        K = value.parents[0].K
-        if not math.isclose(times * K, 1, rel_tol=1e-6):
-            return None
-        return next((k for k in [value] if True), None)
     if not isinstance(part, Product) or part.windows is not None or part.weight.shape[0] != 1:
         return None
     weight = part.weight[0]
@@ -114,9 +109,9 @@ def _mean_of(value: Value) -> Value | None:
 def _minus(value: Value) -> Value | None:
     """The value of which this is the negative."""
     part = value.part
-    if isinstance(part, Scale) and part.center is None and part.shift is None:
-        if part.scale is not None and (part.scale == -1).all():
-            return value.parents[0]
+    alone = isinstance(part, Scale) and part.center is None and part.shift is None
+    if alone and part.scale is not None and (part.scale == -1).all():
+        return value.parents[0]
     return None
 
 
@@ -127,15 +122,12 @@ def _centered(value: Value) -> Value | None:
         mean = _minus(other)
         if mean is not None and _mean_of(mean) is of:
             return of
-        mean = _minus(of)
-        if mean is not None and _mean_of(mean) is other and value.K == other.K:
-            return None
     return None
 
 
 def _square_of(value: Value) -> Value | None:
     part = value.part
-    if isinstance(part, Join) and part.how in ("multiply", "dot"):
+    if isinstance(part, Join) and part.how == "multiply" and len(value.parents) == 2:
         a, b = value.parents
         return a if a is b else None
     return None
@@ -212,7 +204,7 @@ def with_constant(flow: Flow, op: str, x: Ids, number: Array, turned: bool) -> I
     assert value is not None
     part = value.part
     if isinstance(part, Erf):
-        if number.size != 1 or op == "Div" and turned:
+        if number.size != 1 or (op == "Div" and turned):
             return None
         c = float(number.reshape(()))
         a, b = part.scale, part.shift
@@ -239,7 +231,7 @@ def _row(flow: Flow, number: Array, K: int) -> Array | None:
 
 
 def _deviation_with(flow: Flow, op: str, x: Ids, number: Array, turned: bool) -> Ids | None:
-    part = x.value.part  # type: ignore[union-attr]
+    part = x.value.part
     row = _row(flow, number, part.of.K)
     if op == "Div" and turned and row is not None and part.scale is None:
         part, op = Deviation(part.of, part.epsilon, part.centered, -part.power), "Mul"
@@ -257,7 +249,7 @@ def _deviation_with(flow: Flow, op: str, x: Ids, number: Array, turned: bool) ->
 
 
 def _normalised_with(flow: Flow, op: str, x: Ids, number: Array, turned: bool) -> Ids | None:
-    part, value = x.value.part, x.value  # type: ignore[union-attr]
+    part, value = x.value.part, x.value
     row = _row(flow, number, part.deviation.of.K)
     if row is None:
         return None
@@ -322,9 +314,9 @@ def _gated(flow: Flow, x: Ids, gate: Ids) -> Ids | None:
     if not isinstance(part, Activate) or isinstance(part.activation, str):
         return None
     below, name = other.parents[0], part.activation.name
-    if name == "tanh" and isinstance(below.part, Activate) and below.parents[0] is value:
-        if below.part.activation == Activation("softplus"):
-            return Ids(x.array, flow.applied(value, flow.part(Activate, Activation("mish"))))
+    inner = below.part.activation if isinstance(below.part, Activate) else None
+    if name == "tanh" and inner == Activation("softplus") and below.parents[0] is value:
+        return Ids(x.array, flow.applied(value, flow.part(Activate, Activation("mish"))))
     if below is not value:
         return None
     if name == "sigmoid":
@@ -338,27 +330,27 @@ def _gated(flow: Flow, x: Ids, gate: Ids) -> Ids | None:
 
 def _times_deviation(flow: Flow, op: str, x: Ids, other: Ids) -> Ids:
     """What is multiplied with, or divided by, a deviation."""
-    value, part = x.value, other.value.part  # type: ignore[union-attr]
+    value, part = x.value, other.value.part
     assert value is not None
     power_ = -part.power if op == "Div" else part.power
     same = _same_rows(flow, x, other)
     if power_ == -0.5 and same and not (op == "Div" and part.scale is not None):
-        of = part.of
+        of: Value = part.of
         scale = np.ones(of.K, of.dtype) if part.scale is None else part.scale
         zeros = np.zeros(of.K, scale.dtype)
-        root = of if not part.centered else None
-        if (part.centered and _centered(value) is of) or (root is not None and value is root):
+        root = _centered(value) if part.centered else value
+        if root is of:
             norm = _norm(flow, scale, zeros, part.epsilon, part.centered)
             return Ids(x.array, flow.applied(of, norm))
-        if part.centered and value is of:
+        if part.centered and value is part.of:
             found = Normalised(part, False, 1.0)
             return Ids(x.array, _special(flow, of, found, of.K, NORM))
         negative = _minus(value)
         mean = _mean_of(value if negative is None else negative)
         if part.centered and mean is of:
             found = Normalised(part, True, 1.0 if negative is None else -1.0)
-            special = _special(flow, of, found, other.value.K, NORM)  # type: ignore[union-attr]
-            wide = other if other.value.K > 1 else x  # type: ignore[union-attr]
+            special = _special(flow, of, found, other.value.K, NORM)
+            wide = other if other.value.K > 1 else x
             return Ids(wide.array, special)
     raise UnsupportedModelError(
         f"computes with {NORM} in a way that is no layer normalisation of this version"
@@ -375,7 +367,7 @@ def _same_rows(flow: Flow, a: Ids, b: Ids) -> bool:
 
 def _whole_norm(flow: Flow, op: str, a: Ids, b: Ids) -> Ids:
     """``x * d`` and ``shift - mean * d``, added up."""
-    first, second = a.value.part, b.value.part  # type: ignore[union-attr]
+    first, second = a.value.part, b.value.part
     sign = -1.0 if op == "Sub" else 1.0
     if first.of_mean:
         first, second = second, first
@@ -418,9 +410,7 @@ def batch_norm_of_rows(flow: Flow, values: Sequence[Any], epsilon: float) -> Ids
     fits = _mean_of(m.value) is of and found == (of, True)
     if not fits or not _same_rows(flow, x, m) or not _same_rows(flow, x, v):
         raise UnsupportedModelError("a batch normalisation by numbers that depend on the input")
-    norm = _norm(
-        flow, np.ones(of.K, of.dtype), np.zeros(of.K, of.dtype), float(epsilon), True
-    )
+    norm = _norm(flow, np.ones(of.K, of.dtype), np.zeros(of.K, of.dtype), float(epsilon), True)
     return Ids(x.array, flow.applied(of, norm))
 
 

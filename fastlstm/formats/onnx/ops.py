@@ -137,7 +137,9 @@ def _slice(node: Node, x: Array) -> Array:
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         size = x.shape[axis]
         if not node.exact and any(not -size <= k <= size and abs(k) < NO_END for k in (start, end)):
-            raise TooShort(f"a slice {start} : {end} that shortens only longer sequences or batches")
+            raise TooShort(
+                f"a slice {start} : {end} that shortens only longer sequences or batches"
+            )
         backwards = step < 0
         stop = None if end < -size and backwards else end  # NumPy's -1 is the last one
         where[axis] = slice(start, stop, step)

@@ -138,10 +138,9 @@ def _arrangements(flow: Flow, x: Ids, at: Located) -> Iterator[Value]:
             )
         yield _sequence(flow, x.moved(ordered.reshape(*ordered.shape[:2], -1)))
         return
-    if not over and places.ndim > 2 and not _is_states(value, places):
-        if varies(at.k, 1):
-            yield _sequence(flow, x.moved(places.reshape(*places.shape[:2], -1)))
-            return
+    if not over and places.ndim > 2 and not _is_states(value, places) and varies(at.k, 1):
+        yield _sequence(flow, x.moved(places.reshape(*places.shape[:2], -1)))
+        return
     yield _vector(flow, x.moved(places.reshape(len(places), -1)))
 
 

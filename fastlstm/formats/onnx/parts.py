@@ -246,7 +246,7 @@ def _same_steps(flow: Flow, left: Located, right: Located) -> tuple[Located, Loc
     for at in (left, right):
         if at.value.every and (at.t == at.t.flat[0]).all():
             value = flow.step(at.value, int(at.t.flat[0]))
-            at = Located(value, at.n, 0 * at.t, at.k)  # noqa: PLW2901
+            at = Located(value, at.n, 0 * at.t, at.k)
         found.append(at)
     left, right = found
     if left.value.every and right.value.every:
@@ -254,17 +254,10 @@ def _same_steps(flow: Flow, left: Located, right: Located) -> tuple[Located, Loc
         axes = [k for k in range(rank) if varies(left.t, k) or varies(right.t, k)]
         if len(axes) != 1:
             raise UnsupportedModelError("computes with every step of two values for each other")
-        left, right = (_only_steps(flow, at, axes[0]) for at in (left, right))
+        left, right = (flow.only_steps(at, axes[0]) for at in (left, right))
         if left.value.T != right.value.T:
             raise UnsupportedModelError("computes with different steps of two values")
     return left, right
-
-
-def _only_steps(flow: Flow, at: Located, axis: int) -> Located:
-    steps = at.t.reshape(-1)
-    value = flow.steps(at.value, steps)
-    t = np.arange(len(steps)).reshape([-1 if i == axis else 1 for i in range(at.t.ndim)])
-    return Located(value, at.n, t, at.k)
 
 
 def _only_these(flow: Flow, at: Located, axis: int, size: int) -> Located:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fastlstm.errors import UnsupportedModelError
 from fastlstm.formats.budget import charge
-from fastlstm.formats.onnx.tape import Choice, PartsBuilt, Product, Scale, Value
+from fastlstm.formats.onnx.tape import AtEveryStep, Choice, PartsBuilt, Product, Scale, Value
 from fastlstm.network.activations import LINEAR
 from fastlstm.network.convolution import Conv
 from fastlstm.network.dense import SOFTMAX, Dense
@@ -24,11 +24,12 @@ from fastlstm.network.embedding import Embedding
 from fastlstm.network.joints import From, Join
 from fastlstm.network.layers import Bidirectional, Layer
 from fastlstm.network.network import Network
-from fastlstm.network.normalisation import Affine
+from fastlstm.network.normalisation import Affine, LayerNorm
 from fastlstm.network.pointwise import Activate
 from fastlstm.network.reading import Read
+from fastlstm.network.steps import Repeat
 
-__all__ = ["Plan", "network_from", "plan_of"]
+__all__ = ["DEPENDS", "Plan", "network_from", "plan_of", "uncertain"]
 
 Array = npt.NDArray[Any]
 
@@ -135,7 +136,7 @@ def _tidied(raw: list[Any], first: Value, built: PartsBuilt, plain: bool) -> lis
             found.append(_Open(part.weight, None, LINEAR, part.windows))
         elif isinstance(part, Scale):
             K = next(len(k) for k in (part.center, part.scale, part.shift) if k is not None)
-            _scale(found, part, plain, dtype)
+            _scale(found, part, plain, built)
         elif isinstance(part, Activate):
             if isinstance(last, _Open) and last.takes(part.activation):
                 found[-1] = last._replace(activation=part.activation)
@@ -150,7 +151,8 @@ def _tidied(raw: list[Any], first: Value, built: PartsBuilt, plain: bool) -> lis
         K = getattr(part, "output_size", K)
         sizes.append(K)
         dtype = getattr(getattr(part, "weight", part), "dtype", dtype)
-    return [k.built(built) if isinstance(k, _Open | _Scaled) else k for k in found]
+    left = [k for k in found if not isinstance(k, _Scaled) or not k.is_nothing] or found
+    return [k.built(built) if isinstance(k, _Open | _Scaled) else k for k in left]
 
 
 class _Open(NamedTuple):
@@ -198,6 +200,12 @@ class _Scaled(NamedTuple):
     scale: Array | None
     shift: Array | None
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether every number stays what it is."""
+        alone = self.center is None and self.shift is None
+        return alone and self.scale is not None and bool((self.scale == 1).all())
+
     def built(self, parts: PartsBuilt) -> Affine:
         """The part, built once."""
         K, dtype = next((len(k), k.dtype) for k in self if k is not None)
@@ -209,10 +217,13 @@ class _Scaled(NamedTuple):
         return parts.get("affine", arrays, lambda: Affine(*arrays))
 
 
-def _scale(found: list[Any], part: Scale, plain: bool, dtype: Any) -> None:
+def _scale(found: list[Any], part: Scale, plain: bool, built: PartsBuilt) -> None:
     """Put a scaling behind parts, or into the last of them."""
     last = found[-1] if found else None
     only_shift = part.center is None and part.scale is None
+    if isinstance(last, LayerNorm) and (norm := _normed(last, part, built)) is not None:
+        found[-1] = norm
+        return
     if only_shift and isinstance(last, _Open) and last.bias is None and last.activation == LINEAR:
         found[-1] = last._replace(bias=part.shift)
     elif plain:
@@ -228,14 +239,42 @@ def _scale(found: list[Any], part: Scale, plain: bool, dtype: Any) -> None:
         found.append(_Scaled(part.center, part.scale, part.shift))
 
 
+def _normed(last: LayerNorm, part: Scale, built: PartsBuilt) -> LayerNorm | None:
+    """A normalisation that takes up a scaling, if it has none of its own yet."""
+    if part.center is not None or last.shift.any():
+        return None
+    if part.scale is not None and (last.scale != 1).any():
+        return None
+    scale = last.scale if part.scale is None else part.scale
+    shift = last.shift if part.shift is None else part.shift
+    return built.get(
+        ("norm", last.epsilon, last.centered),
+        (scale, shift),
+        lambda: LayerNorm(scale, shift, last.epsilon, centered=last.centered),
+    )
+
+
 def _merged(last: _Scaled, part: Scale) -> _Scaled | None:
     """Two scalings as one, where no number changes its meaning."""
     if part.center is None and part.scale is None:
         return last._replace(shift=part.shift) if last.shift is None else None
+    alone = part.center is None and part.shift is None
+    if alone and last.center is None and last.shift is None and last.scale is not None:
+        return _Scaled(None, last.scale * part.scale, None)
     if part.center is None and last.scale is None and (last.center is None or last.shift is None):
         center = last.center if last.shift is None else -last.shift
         return _Scaled(center, part.scale, part.shift)
     return None
+
+
+def uncertain(plans: Sequence[Plan]) -> bool:
+    """Whether steps are read that one more example may tell apart."""
+    return any(
+        isinstance(entry.part, Choice)
+        and any(not isinstance(k[0], Read) for k in _ways(entry.part))
+        for plan in plans
+        for entry in plan.entries
+    )
 
 
 # --- networks -----------------------------------------------------------------------------------
@@ -255,16 +294,16 @@ def network_from(plans: Sequence[Plan]) -> Network:
         ways = _ways(entry.part)
         for other in plans[1:]:
             fits = len(other.entries) == len(first.entries) and other.every == first.every
-            if not fits or other.entries[i].reads != entry.reads:
-                raise UnsupportedModelError(_DEPENDS)
+            if not fits or _reads(other.entries[i]) != _reads(entry):
+                raise UnsupportedModelError(DEPENDS)
             theirs = _ways(other.entries[i].part)
             charge(steps=5 * len(ways))
             ways = [k for k in ways if any(_alike(k, way) for way in theirs)]
         if not ways:
-            raise UnsupportedModelError(f"{_DEPENDS} ({_named(entry.part)})")
+            raise UnsupportedModelError(f"{DEPENDS} ({_named(entry.part)})")
         parts.append(ways[0])
     if any(len(k.entries) != len(first.entries) for k in plans):
-        raise UnsupportedModelError(_DEPENDS)
+        raise UnsupportedModelError(DEPENDS)
     try:
         return _numbered(first, parts)
     except UnsupportedModelError:
@@ -273,7 +312,13 @@ def network_from(plans: Sequence[Plan]) -> Network:
         raise UnsupportedModelError(str(error)) from None
 
 
-_DEPENDS = "what the graph computes depends on the number of sequences or steps"
+DEPENDS = "what the graph computes depends on the number of sequences or steps"
+
+
+def _reads(entry: Entry) -> tuple[int, ...]:
+    """What an entry reads; a vector that is repeated reads one value, whichever way it is said."""
+    repeated = isinstance(_ways(entry.part)[0][0], Repeat)
+    return entry.reads[:1] if repeated else entry.reads
 
 
 def _ways(part: Any) -> list[tuple[Any, ...]]:
@@ -298,8 +343,13 @@ def _numbered(plan: Plan, chosen: list[tuple[Any, ...]]) -> Network:
         first, *others = way
         if isinstance(first, Join):
             parts.append(replace(first, values=reads))
+        elif isinstance(first, AtEveryStep):
+            below = parts[reads[1]]
+            parts.append(From(reads[1]))
+            parts.append(Dense(np.zeros((1, below.output_size), below.dtype)))
+            parts.append(Join("add", (reads[0], len(parts) - 1)))
         else:
-            if reads != (len(parts) - 1,):
+            if reads[0] != len(parts) - 1:
                 parts.append(From(reads[0]))
             parts.append(first)
         parts += others

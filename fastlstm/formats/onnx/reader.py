@@ -8,7 +8,7 @@ longer examples, if the graph does not run for these.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.errors import ModelFormatError, UnsupportedModelError
-from fastlstm.formats.budget import OverBudget, charge, returned
+from fastlstm.formats.budget import OverBudget, returned
 from fastlstm.formats.found import Found
 from fastlstm.formats.onnx.flow import Flow
 from fastlstm.formats.onnx.graph import Constants, Refused, Walk
 from fastlstm.formats.onnx.node import Origins, nodes_of, one_operator
 from fastlstm.formats.onnx.operator import INPUTS
 from fastlstm.formats.onnx.outputs import plan_of_outputs
-from fastlstm.formats.onnx.plan import Plan, network_from
+from fastlstm.formats.onnx.plan import DEPENDS, Plan, network_from, uncertain
 from fastlstm.formats.onnx.tape import Ids, TooShort
 from fastlstm.formats.onnx.tensors import Folder
 from fastlstm.formats.onnx.unsupported import refuse_without_lstm
@@ -43,8 +43,10 @@ MAX_OPSET: Final = 26  # later ones may change what an operator means
 MAX_IDS: Final = 1 << 23  # numbers of a tensor of an input of fixed sizes
 MANY_STEPS: Final = 1 << 12  # of all sequences of an input of fixed sizes
 # Sequences and steps, where the graph leaves them open; more, if it does not run for so few steps.
-EXAMPLES: Final = tuple(((2, a), (3, b)) for a, b in ((3, 5), (18, 23), (68, 79), (260, 289)))
-ONE_BY_ONE: Final = tuple(((1, a), (1, b)) for (_, a), (_, b) in EXAMPLES)  # for a batch of one
+# The third is for graphs that read some steps, which are the same ones in short examples.
+STEPS: Final = ((3, 5, 28), (18, 23, 41), (68, 79, 131), (260, 289, 401))
+EXAMPLES: Final = tuple(((2, a), (3, b), (2, c)) for a, b, c in STEPS)
+ONE_BY_ONE: Final = tuple(((1, a), (1, b), (1, c)) for a, b, c in STEPS)  # for a batch of one
 FLOATS: Final = {1: np.float32, 10: np.float32, 11: np.float64, 16: np.float32}
 INTEGERS: Final = (2, 3, 4, 5, 6, 7, 12, 13)
 # By the number of axes of an input, what they may be: batch, steps, numbers of a step.
@@ -57,8 +59,15 @@ def read(path: Path, *, node: str | None = None) -> Found:
         return Found(_network_of(_parsed(file), path.parent, node))
 
 
-def from_model(model: Any, node: str | None) -> Found:
+def from_model(model: Any, node: str | None, numbers: Mapping[float, float] | None = None) -> Found:
     """The network of an ``onnx.ModelProto``.
+
+    Parameters
+    ----------
+    model, node
+        As in `fastlstm.from_onnx`.
+    numbers : mapping of float to float, optional
+        What numbers among the attributes, which ONNX keeps in float32, stand for.
 
     Raises
     ------
@@ -70,7 +79,7 @@ def from_model(model: Any, node: str | None) -> Found:
     if not (hasattr(model, "graph") and hasattr(model, "opset_import")):
         raise TypeError(f"expected a path or an onnx.ModelProto, got {type(model).__name__}")
     with _naming():
-        return Found(_network_of(model, None, node))
+        return Found(_network_of(model, None, node, numbers))
 
 
 def contents(path: Path) -> tuple[str, dict[str, str]]:
@@ -129,7 +138,9 @@ def _parsed(file: IO[bytes]) -> Any:
     return model
 
 
-def _network_of(model: Any, folder: Folder, node: str | None) -> Network:
+def _network_of(
+    model: Any, folder: Folder, node: str | None, numbers: Mapping[float, float] | None = None
+) -> Network:
     versions = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
     if len(versions) != 1 or not model.HasField("graph") or not model.graph.output:
         raise ModelFormatError("expected a graph with outputs and one version of ONNX's operators")
@@ -138,7 +149,7 @@ def _network_of(model: Any, folder: Folder, node: str | None) -> Network:
         raise UnsupportedModelError(
             f"operators of version {opset}: this version reads 1 ... {MAX_OPSET}"
         )
-    graph, constants = model.graph, Constants(folder)
+    graph, constants = model.graph, Constants(folder, numbers or {})
     if node is not None:
         return Network.of([one_operator(graph, constants, opset, node)])
     return network_from(_plans(graph, constants, opset))
@@ -171,7 +182,7 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
         and dims[role.index("F")] is None
         and dims[role.index("T")] is not None
     }
-    roles.sort(key=guessed.__contains__)
+    roles = sorted(set(roles) - (guessed & {"NFT"}), key=lambda k: (k in guessed, roles.index(k)))
     axes = [(role, k) for role in roles for k in _features(dims, role, graph, constants)]
 
     def followed(examples: Sequence[tuple[int, int]], last: bool) -> list[Plan]:
@@ -182,6 +193,8 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
             found: list[Plan] = []
             regrouped = role in guessed
             for example in examples if _open(graph) else examples[:1]:
+                if len(found) == 2 and not (_agree(found) and uncertain(found)):
+                    break
                 try:
                     walked = _walk(graph, constants, opset, data, others, role, features, example)
                 except _NotSo as error:
@@ -194,15 +207,16 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
                     break
                 found.append(walked[0])
                 regrouped = regrouped or walked[1]
-            if found and not _agree(found):  # perhaps only because these sizes are others in it
-                refused.append(Refused(_DISAGREE, 0, True))
+            if len(found) == 3 and not _agree(found):
+                refused.append(Refused(UnsupportedModelError(DEPENDS), 0, True))
                 continue
             if found and not regrouped:
                 return found
-            second = second or found
+            if found and _agree(found):
+                second = second or found
         if second and last:
             return second
-        if second and not last:
+        if second or not refused:
             refused.append(Refused(UnsupportedModelError("steps become other steps"), 0, True))
         told = max(refused, key=lambda k: k.place)
         raise _NotSo(Refused(told.error, told.place, any(k.by_size for k in refused)))
@@ -238,11 +252,6 @@ def _plans(graph: Any, constants: Constants, opset: int) -> list[Plan]:
         "one mixes its sequences: export the model with the batch as an axis of its own all the "
         "way through, or fix the size of that axis at 1"
     )
-
-
-_DISAGREE: Final = UnsupportedModelError(
-    "what the graph computes depends on the number of sequences or steps"
-)
 
 
 def _agree(plans: list[Plan]) -> bool:
@@ -293,9 +302,7 @@ def _walk(
     order = [("NTF").index(letter) for letter in role]
     rest = [k for k in range(3) if k not in order]  # axes of size 1 that the input lacks
     turned = ids.array.transpose([*order, *rest])
-    given: dict[str, Any] = {
-        data.name: ids.moved(turned.reshape([ids.shape[k] for k in order]))
-    }
+    given: dict[str, Any] = {data.name: ids.moved(turned.reshape([ids.shape[k] for k in order]))}
     for name, value in others.items():
         shape = [size or N for size in _dims(value) or ()]
         size = int(np.prod(shape, dtype=object))

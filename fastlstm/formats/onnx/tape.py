@@ -32,6 +32,8 @@ from fastlstm.network.steps import Repeat, Unflatten
 from fastlstm.network.windows import Window, as_padding
 
 __all__ = [
+    "AT_EVERY_STEP",
+    "AtEveryStep",
     "Choice",
     "Ids",
     "Located",
@@ -85,6 +87,12 @@ class Choice:
     alternatives: tuple[tuple[Any, ...], ...]
 
 
+class AtEveryStep:
+    """What puts a vector at every step of another value (see `Flow.repeated`)."""
+
+
+AT_EVERY_STEP = AtEveryStep()
+
 POINTWISE = Product | Scale | Activate | PReLU | LayerNorm
 
 # Which rows (N, H) of which inputs h and c are at the start; None for zeros or learned ones.
@@ -137,7 +145,7 @@ class Ids:
     """A tensor that depends on the input: where each of its numbers comes from."""
 
     array: Array  # places in a value; or, without one, ids among those of all values
-    value: Value | None
+    value: Any  # the `Value`; None if the numbers are of several
 
     def moved(self, array: Array) -> Ids:
         """Some of its numbers, in another arrangement."""
@@ -153,7 +161,7 @@ class Ids:
         """Ids that are different for the same places of different values."""
         first = 0 if self.value is None else self.value.first
         charge(elements=self.array.size)
-        return self.array + np.int64(first)
+        return np.asarray(self.array + np.int64(first))
 
 
 class Located(NamedTuple):
@@ -278,7 +286,7 @@ class Tape:
         value, places = x.value, x.array
         assert value is not None, "only `Flow` joins values"
         if not places.size:
-            raise UnsupportedModelError("reads no numbers at all")
+            raise TooShort("reads no numbers at all")
         charge(steps=10)
         found = self._by_strides(value, places)
         if found is not None:
@@ -302,6 +310,7 @@ class Tape:
         begin = (start // K // T, start // K % T, start % K)
         found = [np.full((1,) * places.ndim, k) for k in begin]
         low, high = list(begin), list(begin)
+        size: int
         for axis, (size, stride) in enumerate(zip(places.shape, places.strides, strict=True)):
             step = stride // 4
             if size == 1 or step == 0:
@@ -351,6 +360,7 @@ class Tape:
         places = places.reshape((1,) * (ndim - places.ndim) + places.shape)
         start, strides = int(places.flat[0]), [0] * ndim
         line = np.full((1,) * ndim, start)
+        size: int
         for axis, size in enumerate(places.shape):
             if size > 1:
                 at = [0] * ndim
@@ -385,7 +395,7 @@ class Tape:
             if parent.origin is not None:
                 raise UnsupportedModelError(f"computes with the {parent.origin}")
         changed = T != parents[0].T and not isinstance(part, Repeat | Unflatten)
-        if every and changed and T < (1 if self.exact else FEW_STEPS):
+        if every and changed and (1 if self.exact else FEW_STEPS) > T:
             raise TooShort(f"it does not run for {self.sizes}: {T} steps are left")
         lengths = {k.lengths for k in parents} - {None}
         if lengths and not isinstance(part, POINTWISE | Layer | Bidirectional):

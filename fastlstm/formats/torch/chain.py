@@ -175,8 +175,8 @@ class _Chain:
             options = self._said(item, "a convolution", (), _CONV)[1]
             self._add(item, lambda: self._conv(name, options))
         elif len(weight) == 1:
-            what = "a normalisation over the numbers of a step, or a PReLU"
-            kinds = ("layer_norm", "rms_norm", "prelu")
+            what = "a normalisation over the numbers of a step, or the like"
+            kinds = ("layer_norm",) if "bias" in shapes else ("layer_norm", "rms_norm", "prelu")
             words, options = self._said(item, what, kinds, ("epsilon",))
             self._add(item, lambda: self._over_numbers(name, words[0], options.get("epsilon")))
         elif len(weight) == 2 and "bias" not in shapes:
@@ -403,7 +403,7 @@ WORDS: Final[dict[str, Callable[..., Any]]] = {
     "avg_pool": _pool("mean"),
     "flatten": lambda steps: Flatten(steps),
     "repeat": lambda steps: Repeat(steps),
-    **{how: (lambda how=how: Read(how)) for how in READS},  # type: ignore[misc]
+    **{how: (lambda how=how: Read(how)) for how in READS},
 }
 
 

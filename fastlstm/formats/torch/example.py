@@ -242,7 +242,7 @@ class _Call:
 
     def traced(self, x: Any, batch: int) -> tuple[Network, list[Decision]]:
         """The network that the module is for inputs of this shape, and what its code decides."""
-        model, decisions = _exported(self, x, self.whole(x, batch))
+        model, decisions, numbers = _exported(self, x, self.whole(x, batch))
         by_numbers = [k.place for k in decisions if k.sizes is None]
         if by_numbers:
             raise UnsupportedModelError(
@@ -251,7 +251,7 @@ class _Call:
                 "remove it; if one of its ways is what you need, give a module that takes only that"
             )
         try:
-            return onnx.from_model(model, None).network, decisions
+            return onnx.from_model(model, None, numbers).network, decisions
         except ValueError as error:
             raise UnsupportedModelError(
                 f"what the module's forward computes, as torch exports it: {error}"
@@ -320,10 +320,13 @@ def _same(
         other, more = call.traced(longer, batch)
     except UnsupportedModelError:
         return False
-    mine = [_without(k, first.shape[batch]) for k in decisions]
-    theirs = [_without(k, longer.shape[batch]) for k in more]
+    batches = first.shape[batch], longer.shape[batch]
     alike = other.parts == network.parts and other.return_sequences == network.return_sequences
-    return mine == theirs and alike
+    return (
+        alike
+        and len(decisions) == len(more)
+        and all(_alike(a, b, *batches) for a, b in zip(decisions, more, strict=True))
+    )
 
 
 def _shorter(call: _Call, batch: int, layout: str) -> Iterator[Run]:
@@ -348,10 +351,15 @@ def _some(x: Array, lengths: Array | None, results: list[Array]) -> Run:
     return Run(x[rows], lengths, [k[rows] for k in results])
 
 
-def _without(decision: Decision, batch: int) -> Decision:
-    """A decision, without the number of sequences: each is computed by itself."""
-    assert decision.sizes is not None
-    return decision._replace(sizes=decision.sizes - {batch})
+def _alike(a: Decision, b: Decision, few: int, more: int) -> bool:
+    """Whether decisions of two traces, for few and for more sequences, are by the same sizes.
+
+    The number of sequences does not count: each is computed by itself.
+    """
+    assert a.sizes is not None
+    assert b.sizes is not None
+    same = a.sizes == b.sizes or a.sizes - {few} == b.sizes - {more}
+    return same and a.place == b.place
 
 
 def _takes(network: Network, steps: int) -> bool:
@@ -419,12 +427,15 @@ def _only(network: Network, steps: int) -> Network:
 # --- torch ----------------------------------------------------------------------------------
 
 
-def _exported(call: _Call, x: Any, lengths: Array | None) -> tuple[Any, list[Decision]]:
-    """The ONNX graph of a call, and what the module's code decided on the way."""
+def _exported(
+    call: _Call, x: Any, lengths: Array | None
+) -> tuple[Any, list[Decision], dict[float, float]]:
+    """The ONNX graph of a call, what the module's code decided, and the numbers that it used."""
     from onnx import ModelProto
 
     torch = call.torch
     decisions: list[Decision] = []
+    numbers: dict[float, float] = {}
     base: Any = torch.nn.Module
 
     class Traced(base):  # type: ignore[misc]
@@ -436,7 +447,7 @@ def _exported(call: _Call, x: Any, lengths: Array | None) -> tuple[Any, list[Dec
             self.training = False
 
         def forward(self, x: Any) -> tuple[Any, ...]:
-            with watch(torch, x, decisions):
+            with watch(torch, x, decisions, numbers):
                 result = self.module(x, *call.given(lengths))
             return tuple(leaves(result))
 
@@ -467,7 +478,7 @@ def _exported(call: _Call, x: Any, lengths: Array | None) -> tuple[Any, list[Dec
             ) from error
     model = ModelProto()
     model.ParseFromString(file.getvalue())
-    return model, decisions
+    return model, decisions, numbers
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Any, Final, NamedTuple
@@ -72,8 +73,15 @@ def refuse_left_over(groups: list[Group], hints: Hints, place: Place) -> None:
             "does not (it comes behind, or is of another branch), leave it out by name, with "
         )
     else:
-        if strange:
-            said.append(f". This version does not compute {_joined(k.name for k in strange)}")
+        never = [k for k in strange if re.match("an attention|a 2-D", k.what)]
+        if never:
+            said.append(f". This version does not compute {_joined(k.name for k in never)}")
+        elif strange:
+            said += [
+                f". The weights of {_joined(k.name for k in strange)} do not say all that they "
+                "compute: name all parts of the network in order, with ",
+                Option("parts"),
+            ]
         elif hints.head is None:
             said += _parts_named(groups, hints, place)
         said.append(

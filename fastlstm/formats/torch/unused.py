@@ -117,7 +117,8 @@ def _group(name: str, shapes: dict[str, tuple[int, ...]]) -> Group:
         what = f"a table of {outputs} x {inputs}: an embedding, or a dense layer without bias"
         return Group(name, "table", what, inputs, outputs)
     if len(weight) in (3, 4) and shapes.keys() <= {"weight", "bias"}:
-        what = f"a convolution, {weight[1]} -> {weight[0]} channels"
+        axes = "" if len(weight) == 3 else "2-D "
+        what = f"a {axes}convolution, {weight[1]} -> {weight[0]} channels"
         return Group(name, "other", what, weight[1], weight[0])
     listed = ", ".join(f"{key} {shape}" for key, shape in list(shapes.items())[:3])
     numbers = first[0] if len(shapes) == 1 and len(first) == 1 else None

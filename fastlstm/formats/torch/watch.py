@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
 from fastlstm.errors import UnsupportedModelError
 
 __all__ = ["Decision", "watch"]
@@ -26,6 +28,7 @@ _LEAVING: Final = {
     *("__bool__", "__complex__", "__contains__", "__float__", "__index__", "__int__", "__len__"),
     *("allclose", "equal", "is_nonzero", "item", "numpy", "tolist", "__array__"),
 }
+_LARGEST: Final = 1e38  # of float32
 _SIZES: Final = {"size", "numel", "nelement", "__len__"}
 # What makes as many tensors as an axis is long.
 _DIVIDING: Final = {"__iter__", "chunk", "split", "tensor_split", "unbind", "unsafe_split"}
@@ -45,7 +48,7 @@ class Decision(NamedTuple):
     place: str  # in the code
 
 
-def watch(torch: Any, x: Any, decisions: list[Decision]) -> Any:
+def watch(torch: Any, x: Any, decisions: list[Decision], numbers: dict[float, float]) -> Any:
     """Return a context in which functions of torch are watched.
 
     Parameters
@@ -56,6 +59,9 @@ def watch(torch: Any, x: Any, decisions: list[Decision]) -> Any:
         The traced input.
     decisions : list of Decision
         What is noted is appended to it.
+    numbers : dict
+        Gets the numbers that functions are called with, such as an epsilon, by what is left of them
+        in float32.
     """
     home = os.path.dirname(torch.__file__) + os.sep
     packed: dict[str, tuple[Callable[..., bool], Callable[..., Any]]] = {
@@ -79,6 +85,9 @@ def watch(torch: Any, x: Any, decisions: list[Decision]) -> Any:
         ) -> Any:
             name = getattr(function, "__name__", "")
             given = list(_tensors(torch, (args, kwargs)))
+            for number in (*args, *(kwargs or {}).values()):
+                if isinstance(number, float) and abs(number) < _LARGEST:
+                    numbers[float(np.float32(number))] = number
             data = any(id(k) in self.data for k in given)
             sizes = frozenset[int]().union(*(self.sizes.get(id(k), ()) for k in given))
             instead = packed.get(name)
