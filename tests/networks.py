@@ -231,6 +231,19 @@ WITH_PARTS: dict[str, Callable[[Maker], LSTM]] = {
     "repeated, not walked": lambda m: chain(
         m.layer(3, 5), Read(), Repeat(6), m.conv(5, 4, 3), m.layer(4, 3), Read(), m.dense(3, 1)
     ),
+    "repeated, computed with": lambda m: chain(
+        m.layer(3, 5),
+        Read(),
+        Repeat(6),
+        m.dense(5, 4, "relu"),
+        m.norm(4),
+        m.both(4, 3),
+        From(2),
+        m.layer(5, 6),
+        Join("add", (5, 7)),
+        Read("mean"),
+        m.dense(6, 2),
+    ),
     "dense to steps": lambda m: chain(
         m.layer(3, 5),
         Read(),

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from fastlstm.engine.kernel.forms import Form, form_of
 from fastlstm.lazy import lazy
 from fastlstm.network.embedding import Embedding
+from fastlstm.network.joints import From
 from fastlstm.network.layers import Bidirectional, Layer
-from fastlstm.network.network import Part
+from fastlstm.network.network import Part, Pointwise
 from fastlstm.network.normalisation import LayerNorm
 from fastlstm.network.steps import Repeat
 from fastlstm.network.values import referenced
@@ -99,6 +100,16 @@ def make_chain(parts: Sequence[Part]) -> tuple[Link, ...]:
     return tuple(_links(parts))
 
 
+def _is_repeated(parts: Sequence[Part], number: int) -> bool:
+    """Tell whether a value is one vector at all steps, which a program then has only once."""
+    part = parts[number] if number >= 0 else None
+    if isinstance(part, From):
+        return _is_repeated(parts, part.value)
+    if isinstance(part, Pointwise):
+        return _is_repeated(parts, number - 1)
+    return isinstance(part, Repeat)
+
+
 def _links(parts: Sequence[Part]) -> Iterator[Link]:
     asked_for = referenced(parts)
     embedding: Embedding | None = None
@@ -106,7 +117,7 @@ def _links(parts: Sequence[Part]) -> Iterator[Link]:
     open_stack: Stack | None = None
     first_h = first_c = 0
     for i, part in enumerate(parts):
-        repeated = i > 0 and isinstance(parts[i - 1], Repeat)
+        repeated = _is_repeated(parts, i - 1)
         if isinstance(part, Layer):
             if open_stack is not None and i - 1 not in asked_for and _continues(open_stack, part):
                 layers, norms = (*open_stack.layers, part), (*open_stack.norms, norm)

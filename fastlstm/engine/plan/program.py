@@ -395,6 +395,7 @@ def _(both: Both, build: _Builder, read: str | None) -> None:
 
 
 def _walk(stack: Stack, below: Value, to: Value, read: str | None) -> Walk:
+    assert below.repeated == stack.repeated
     # in a direction that reads from the end, the last step is the first to be read
     return Walk((below,), to, stack, only_last=read == "last" and stack.out_reversed)
 
