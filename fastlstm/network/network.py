@@ -570,9 +570,11 @@ def _only_final(parts: Sequence[Part], number: int) -> bool:
     readers = [i for i, k in enumerate(parts) if isinstance(k, From | Join) and number in k.values]
     if number + 1 < len(parts) and not isinstance(parts[number + 1], From | Join):
         readers.append(number + 1)
-    return all(
-        isinstance(part := parts[i], Pointwise | From)
-        and _only_final(parts, i)
-        or (isinstance(part, Read) and part.how == "final")
-        for i in readers
-    )
+    for i in readers:
+        part = parts[i]
+        if isinstance(part, Pointwise | From):
+            if not _only_final(parts, i):
+                return False
+        elif not (isinstance(part, Read) and part.how == "final"):
+            return False
+    return True
