@@ -1,7 +1,7 @@
 """The tables of ``docs/models.md`` that the code decides.
 
-``python tests/models_page.py`` writes them, `test_models_page` compares them with the page. What a part
-is comes from its docstring, what a format has from the tables of its reader.
+``python tests/models_page.py`` writes them, `test_models_page` compares them with the page. What a
+part is comes from its docstring, what a format has from the tables of its reader.
 """
 
 from __future__ import annotations

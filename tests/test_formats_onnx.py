@@ -31,7 +31,7 @@ from onnx_helpers import EXPECTED, GOLDEN
 
 import fastlstm
 from fastlstm import Bidirectional, Dense, Embedding, Layer, from_onnx, reference
-from fastlstm.errors import UnsupportedModelError
+from fastlstm.errors import ModelFormatError, UnsupportedModelError
 from fastlstm.formats.onnx import flow, operator
 
 pytestmark = pytest.mark.every_cell
@@ -410,3 +410,117 @@ def test_dense_heads_keep_their_weights():
     assert model.head == (Dense(turned, FC2["b"].astype("f4")),)
     assert isinstance(model.layers[0], Bidirectional)
     assert isinstance(model.layers[0].forward, Layer)
+
+
+def with_attribute(op, **changes):
+    def change(model):
+        for made in model.graph.node:
+            if made.op_type == op:
+                kept = [a for a in made.attribute if a.name not in changes]
+                del made.attribute[:]
+                made.attribute.extend(kept)
+                made.attribute.extend(helper.make_attribute(*k) for k in changes.items())
+
+    return change
+
+
+def with_constant(name, make):
+    def change(model):
+        for tensor in model.graph.initializer:
+            if tensor.name == name:
+                array = onnx.numpy_helper.to_array(tensor)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(make(array), name))
+
+    return change
+
+
+def mean_and_variance_swapped(model):
+    for made in model.graph.node:
+        if made.op_type == "BatchNormalization":
+            made.input[3], made.input[4] = made.input[4], made.input[3]
+
+
+PLANTED = {
+    "pads swapped": ("a convolution", with_attribute("Conv", pads=[1, 2])),
+    "dilation left out": ("a convolution", with_attribute("Conv", dilations=[1], pads=[1, 1])),
+    "a stride left out": ("convolutions and pooling", with_attribute("Conv", strides=[1])),
+    "an epsilon left out": (
+        "convolutions and pooling",
+        with_attribute("BatchNormalization", epsilon=1e-9),
+    ),
+    "mean and variance swapped": ("convolutions and pooling", mean_and_variance_swapped),
+    "padding not counted": (
+        "convolutions and pooling",
+        with_attribute("AveragePool", count_include_pad=0),
+    ),
+    "an epsilon of layers left out": (
+        "layer normalisation",
+        with_attribute("LayerNormalization", epsilon=1e-9),
+    ),
+    "an epsilon in small pieces left out": (
+        "layer normalisation in small pieces",
+        with_constant("eps", np.zeros_like),
+    ),
+    "a softmax over another axis": ("attention", with_attribute("Softmax", axis=-1)),
+    "repeated once too few": ("a repeated vector", with_constant("times", lambda k: k - [1, 0, 0])),
+    "another axis divided first": (
+        "a vector in steps",
+        with_attribute("Transpose", perm=[1, 0, 2][::-1]),
+    ),
+    "another kind of padding": ("padding", with_attribute("Pad", mode="edge")),
+    "one step later": ("one step", with_constant("second", lambda k: k + 1)),
+}
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_planted_errors_are_noticed(what):
+    """What the graph says decides the numbers: another graph has others, or is refused."""
+    name, change = PLANTED[what]
+    model = cases.chain(name)
+    change(model)
+    x, expected = cases.chain_input(name).swapaxes(0, 1), EXPECTED[f"chain {name}"]
+    try:
+        y = reference.predict(from_onnx(model).network, x)
+    except (UnsupportedModelError, ModelFormatError):
+        return
+    expected = expected.squeeze()
+    expected = expected.swapaxes(0, 1) if expected.ndim == 3 else expected
+    assert y.shape != expected.shape or np.abs(y - expected).max() > 1e-3
+
+
+def test_columns_of_flattened_steps():
+    """PyTorch flattens (numbers, steps), Keras (steps, numbers): the weights follow."""
+    weight = cases.random("flat", T * H, 2)
+    found = []
+    for perm, columns in (([1, 0, 2], weight), ([1, 2, 0], weight.reshape(T, H, 2).swapaxes(0, 1))):
+        nodes = [
+            *cases.SQUEEZED,
+            node("Transpose", "s", "t", perm=perm),
+            node("Reshape", "t shape", "f"),
+            node("MatMul", "f fc", "y"),
+        ]
+        named = {**ONE, **AXES, "shape": ints(-1, T * H), "fc": columns.reshape(T * H, 2)}
+        inputs = [value("x", [T, "N", I])]
+        found.append(from_onnx(cases.model(nodes, inputs, Y, cases.constants(**named))))
+    x = cases.chain_input("every step").swapaxes(0, 1)
+    y, other = (reference.predict(k.network, x) for k in found)
+    every = reference.predict(from_onnx(cases.chain("every step")).network, x)
+    np.testing.assert_allclose(y, every.reshape(N, -1) @ weight, atol=2e-6)
+    np.testing.assert_allclose(other, y, atol=2e-6)
+
+
+def test_an_LSTM_behind_a_long_convolution(tmp_path):
+    """A model of many fixed steps is followed within the budget of its file."""
+    nodes = [
+        node("Conv", "x k", "c", kernel_shape=[8], strides=[2]),
+        node("Relu", "c", "r"),
+        node("MaxPool", "r", "m", kernel_shape=[4], strides=[4]),
+        node("Transpose", "m", "t", perm=[2, 0, 1]),
+        lstm("t", ["", "h"]),
+        node("Squeeze", "h zero", "y"),
+    ]
+    named = cases.constants(**{**ONE, **AXES, "k": cases.random("k", I, 12, 8)})
+    graph = cases.model(nodes, [value("x", [1, 12, 20_000])], Y, named)
+    onnx.save(graph, path := tmp_path / "model.onnx")
+    model = fastlstm.load(path)
+    assert [type(k).__name__ for k in model.network.parts] == ["Conv", "Pool", "Layer", "Read"]

@@ -12,12 +12,11 @@ from fastlstm import LSTM, reference
 from fastlstm.engine.plan import program as module
 from fastlstm.engine.plan.chain import make_chain
 from fastlstm.engine.plan.program import Apply, Operation, Program, Walk, lower, make_program
-from fastlstm.network.network import Network
-from fastlstm.network.steps import Flatten
 from fastlstm.network.joints import Join
+from fastlstm.network.network import Network
 from fastlstm.network.pointwise import Activate
 from fastlstm.network.pooling import Pool
-from fastlstm.network.steps import Upsample
+from fastlstm.network.steps import Flatten, Upsample
 
 
 def program_of(model: LSTM, every: bool = False) -> Program:

@@ -543,11 +543,6 @@ def _check_masked_read(network: Network, number: int, how: str) -> None:
             "a maximum over time with a mask: frameworks do not agree on whether it counts "
             "masked steps"
         )
-    if how == "last" and number != network.read_at:
-        raise UnsupportedModelError(
-            f"part {number}, Read: with a mask, the last step is computed only if nothing but "
-            "parts that are applied at every step follow"
-        )
     if how in ("final", "last") and not _ends_in_state(network.parts, number - 1):
         raise UnsupportedModelError(
             f"part {number}, Read: with a mask, the last step is computed only of the outputs of "
@@ -570,11 +565,8 @@ def _only_final(parts: Sequence[Part], number: int) -> bool:
     readers = [i for i, k in enumerate(parts) if isinstance(k, From | Join) and number in k.values]
     if number + 1 < len(parts) and not isinstance(parts[number + 1], From | Join):
         readers.append(number + 1)
-    for i in readers:
-        part = parts[i]
-        if isinstance(part, Pointwise | From):
-            if not _only_final(parts, i):
-                return False
-        elif not (isinstance(part, Read) and part.how == "final"):
-            return False
-    return True
+    return all(
+        (isinstance(part := parts[i], Pointwise | From) and _only_final(parts, i))
+        or (isinstance(part, Read) and part.how == "final")
+        for i in readers
+    )

@@ -249,14 +249,14 @@ class Chain:
         pads = [int(k) for k in self.rng.integers(0, size, 2)]
         attributes = {"kernel_shape": [size], "strides": [stride], "pads": pads}
         kind = self.one_of("Conv", "Conv", "MaxPool", "AveragePool")
-        O = K
+        M = K
         if kind == "Conv":
             groups = self.one_of(1, K)
-            O = int(self.rng.integers(1, 6)) if groups == 1 else K * int(self.rng.integers(1, 3))
+            M = int(self.rng.integers(1, 6)) if groups == 1 else K * int(self.rng.integers(1, 3))
             dilation = int(self.rng.integers(1, 3))
             c = self.add(
                 "Conv",
-                [c, self.floats(O, K // groups, size, scale=0.7), self.floats(O, scale=0.3)],
+                [c, self.floats(M, K // groups, size, scale=0.7), self.floats(M, scale=0.3)],
                 dilations=[dilation],
                 group=groups,
                 **attributes,
@@ -266,16 +266,16 @@ class Chain:
                 attributes["count_include_pad"] = int(self.rng.integers(2))
             c = self.add(kind, [c], **attributes)
         if self.rng.integers(2):
-            stats = [self.floats(O), self.floats(O), self.floats(O)]
-            variance = self.constant(self.rng.uniform(0.3, 2, O))
+            stats = [self.floats(M), self.floats(M), self.floats(M)]
+            variance = self.constant(self.rng.uniform(0.3, 2, M))
             c = self.add("BatchNormalization", [c, *stats, variance], epsilon=0.02)
-        return self.add("Transpose", [c], perm=[0, 2, 1]), O
+        return self.add("Transpose", [c], perm=[0, 2, 1]), M
 
     def pointwise(self, x, K):
         kind = int(self.rng.integers(7))
         if kind == 0:
-            O = int(self.rng.integers(1, 6))
-            return self.add("MatMul", [x, self.floats(K, O)]), O
+            M = int(self.rng.integers(1, 6))
+            return self.add("MatMul", [x, self.floats(K, M)]), M
         if kind == 1:
             return self.add(
                 self.one_of("Add", "Mul", "Sub"),
@@ -335,9 +335,9 @@ class Chain:
         return self.add("Slice", [x, *map(self.constant, read)]), K
 
     def residual(self, x, K):
-        y, O = self.lstm(x, K)
-        if O != K:
-            y = self.add("MatMul", [y, self.floats(O, K)])
+        y, M = self.lstm(x, K)
+        if M != K:
+            y = self.add("MatMul", [y, self.floats(M, K)])
         kind = self.one_of("Add", "Mul", "Concat")
         if kind == "Concat":
             return self.add("Concat", [x, y], axis=2), 2 * K
@@ -395,6 +395,12 @@ def test_random_chains(seed):
     for n, t in [sizes[seed % 3]] if seed % 5 == 0 else sizes:
         x = np.random.default_rng(n).normal(size=(n, t, 3)).astype("f4")
         (expected,) = run(graph, {"x": x})
-        y = reference.predict(network.astype("float64"), x.astype("f8"))
-        scale = max(1, np.abs(expected).max(initial=0))
+        if not expected.size:  # which this version does not give
+            continue
+        try:
+            y = reference.predict(network.astype("float64"), x.astype("f8"))
+        except ValueError as error:
+            assert "leaves no step of a short sequence" in str(error)  # noqa: PT017
+            continue
+        scale = max(1, np.abs(expected).max())
         np.testing.assert_allclose(y, expected, rtol=2e-4, atol=2e-5 * scale)

@@ -200,7 +200,6 @@ def _(of: PoolWindows, prepared: None, group: Group) -> None:
     n_steps = out.shape[1]
     if not out.size:
         return
-    join = np.maximum if pool.how == "max" else np.add
     last = (n_steps - 1) * window.stride + 1
     with np.errstate(all="ignore"):  # a bad row, or what stands past a length
         for tap in range(window.size):
@@ -208,8 +207,10 @@ def _(of: PoolWindows, prepared: None, group: Group) -> None:
             now = values[:, first : first + last : window.stride]
             if tap == 0:
                 out[...] = now
-            else:
-                join(out, now, out=out)
+            elif pool.how == "mean":
+                np.add(out, now, out=out)
+            else:  # not np.maximum: of 0 and -0 it may take either
+                np.copyto(out, now, where=(now > out) | np.isnan(now))
         if pool.how == "mean":
             counts = _window_counts(of, group, np.arange(n_steps, dtype=np.int64))
             out /= counts[..., np.newaxis].astype(out.dtype)

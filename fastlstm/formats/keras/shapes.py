@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastlstm.errors import ModelFormatError
 from fastlstm.formats.keras.graph import KerasLayer
 from fastlstm.formats.keras.net import Net
-from fastlstm.formats.keras.tensors import Tensor
+from fastlstm.formats.keras.tensors import BOTH, STEPS, Tensor
 
 __all__ = ["flatten", "permute", "repeat_vector", "reshape"]
 
@@ -48,6 +48,8 @@ def repeat_vector(net: Net, layer: KerasLayer, x: Tensor) -> Tensor:
     options.refuse_rest()
     if type(n) is not int or n < 1 or x.rank != 1:
         raise ModelFormatError(f"{layer}: expected n >= 1 copies of a vector, got {n!r:.80} of {x}")
+    if x.axes[0] in (STEPS, BOTH):  # all of them are the vector
+        x = net.flat(x)
     if x.axes == (1,) or x.axes[0] != 1:
         return x.having(n, *x.axes)
     return x

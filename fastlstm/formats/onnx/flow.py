@@ -41,6 +41,7 @@ __all__ = ["Flow", "Rows"]
 
 Array = npt.NDArray[Any]
 
+MANY_STEPS = 6  # one of so many is one of any number
 DEEPEST = 8  # joints of joints, in front of which a step is read
 
 
@@ -135,7 +136,9 @@ class Flow(Tape):
         if any(not _equal(first, at.n) for at in contexts):
             raise UnsupportedModelError("joins numbers of different sequences")
         along = [at for at in contexts if at.value.every]
-        if len(along) < len(contexts) and all(_is_one_step(at) for at in found):
+        alone = all(_is_one_step(at) for at in found)
+        agree = all(_equal(along[0].t, at.t) and along[0].value.T == at.value.T for at in along[1:])
+        if alone and (len(along) < len(contexts) or not agree):
             return [self._at_its_step(at) for at in found]
         if all(_equal(along[0].t, at.t) and along[0].value.T == at.value.T for at in along[1:]):
             return found
@@ -230,6 +233,8 @@ class Flow(Tape):
         if varies(k, 0) or varies(t, 0):
             raise UnsupportedModelError("reads other steps or numbers of each sequence")
         if value.every and not varies(t, 1, 2) and max(T, value.T) > 1:
+            if T == 1 and not self.exact and value.T < MANY_STEPS:
+                raise TooShort(f"it does not run for {self.sizes}: one step is left")
             value, t = self.step(value, int(t.flat[0])), np.zeros_like(t)
         if value.every and (varies(t, 2) or varies(k, 1)):
             place = t[:1] * value.K + k[:1]  # in a row of all steps

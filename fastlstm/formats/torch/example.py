@@ -11,7 +11,7 @@ compared with the two other ways that torch 2.13 has.
   sequences. 0.5 to 3 seconds a module.
 - ``dynamo=True``: the same, with patches for free steps in the newest version of torch alone; needs
   onnxscript. 2 to 6 seconds a module.
-- ``dynamo=False``: in every version of torch, needs onnx alone, knows packed sequences, and takes
+- ``dynamo=False``: in every version of torch, needs onnx alone, and takes
   0.1 seconds. An LSTM remains an LSTM, with a node for each layer. Projections are not exported.
 
 A trace has the operations of one call, but not the decisions of the Python code around them. So a
