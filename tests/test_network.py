@@ -567,7 +567,7 @@ def test_inputs_that_do_not_fit_any_number():
         (lambda m: (m.layer(2, 5), Read("max"), Join("add", (2, 2))), "a maximum over time"),
         (
             lambda m: (m.both(2, 5), Read("last"), Join("add", (2, 2))),
-            "part 2, Read: with a mask, the last step .* nothing but parts",
+            "part 2: the last step, which may be masked, .* nothing but dense",
         ),
         (
             lambda m: (m.layer(2, 5), From(0), Read("final"), Join("concatenate", (1, 3))),

@@ -5,6 +5,7 @@ same bits whichever way a row comes in.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from fastlstm.network.pointwise import Activate, StepSoftmax
 from fastlstm.network.pooling import Pool
 from fastlstm.network.reading import Read
 from fastlstm.network.steps import Flatten, Pad, Repeat, Slice, Unflatten, Upsample
+from fastlstm.tutorial import RECORD_KEYS
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 12, 17, 33)
 MANY = 70  # numbers of a value: wider ones only take longer
@@ -52,7 +54,7 @@ class Draw:
         self.rng, self.make = np.random.default_rng(seed), Maker(seed, dtype)
         self.T = self.pick(1, 2, 5, 9, 12, 20)
         self.parts: list[Any] = []
-        self.axes, self.fixed = 1, False
+        self.axes = 1
         self.masked = self.chance(0.12)
         self.values: list[Given] = [Given(self.size(), self.T, 0)]
         self.inputs = self.values[0].size
@@ -242,7 +244,6 @@ class Draw:
     def flatten(self) -> None:
         assert self.last.steps is not None
         if self.last.steps * self.last.size < 500:
-            self.fixed |= self.last.axis < 1000
             self.add(Flatten(self.last.steps), self.last.steps * self.last.size, None)
 
     def repeat(self) -> None:
@@ -317,67 +318,72 @@ def draw(seed: int, dtype: str) -> Draw:
     raise AssertionError("no network")
 
 
-def everything(model: LSTM, x: Any, lengths: Any, state: Any, **options: Any) -> dict[str, Any]:
-    """All results, rows first; or the errors."""
-    found: dict[str, Any] = {}
-
-    def keep(name: str, call: Any) -> None:
-        try:
-            found[name] = call()
-        except ValueError as error:
-            found[name] = error
-
-    keep("predict", lambda: model.predict(x, lengths, state, False, **options))
-    if gives_every_step(model):
-        keep("every", lambda: model.predict(x, lengths, state, True, **options))
-    if gives_every_step(LSTM.from_network(model.network.without_head)):
-        keep("call", lambda: model(x, state, lengths, **options))
-        if isinstance(found["call"], tuple):
-            output, end = found.pop("call")
-            found["output"] = output
-            for i, pair in enumerate(end):
-                found[f"h {i}"], found[f"c {i}"] = (np.swapaxes(k, 0, 1) for k in pair)
-    if not model.masks:
-        for i in range(model.num_layers):
-            keep(f"trace {i}", lambda i=i: model.trace(x, lengths, state, i, **options))
-            if not isinstance(found[f"trace {i}"], ValueError):
-                trace = found.pop(f"trace {i}")
-                found |= {f"trace {i} {k}": v for k, v in trace.values.items()}
-    return found
+Results = dict[str, Any]  # arrays, rows first; or errors
 
 
-def expected(model: LSTM, x: Any, lengths: Any, state: Any) -> dict[str, Any]:
-    """The same by the reference."""
-    network, found = model.network, {}
+class Ways(NamedTuple):
+    """Everything that can be asked of a model, or of the reference."""
 
-    def keep(name: str, call: Any) -> Any:
-        try:
-            found[name] = call()
-        except ValueError as error:
-            found[name] = error
-        return found[name]
+    predict: Callable[[bool], Any]
+    call: Callable[[], Any]
+    trace: Callable[[int], Any]
 
-    keep("predict", lambda: reference.predict(network, x, lengths, state, False))
-    if gives_every_step(model):
-        keep("every", lambda: reference.predict(network, x, lengths, state, True))
-    called = gives_every_step(LSTM.from_network(network.without_head))
-    if called and isinstance(
-        keep("call", lambda: reference.lstm(network, x, state, lengths)), tuple
-    ):
-        output, end = found.pop("call")
-        found["output"] = output
-        for i, pair in enumerate(end):
-            found[f"h {i}"], found[f"c {i}"] = (np.swapaxes(k, 0, 1) for k in pair)
-    if not model.masks:
-        for i in range(model.num_layers):
-            name = f"trace {i}"
-            if not isinstance(
-                keep(name, lambda i=i: reference.trace(network, x, lengths, state, i)), ValueError
-            ):
-                a, f, g, o, c, h = found.pop(name)
-                keys = fastlstm.tutorial.RECORD_KEYS
-                found |= {f"{name} {k}": v for k, v in zip(keys, (f, a, g, c, o, h), strict=True)}
-    return found
+    def results(self, model: LSTM) -> Results:
+        found: Results = {}
+
+        def keep(name: str, call: Callable[..., Any], *args: Any) -> None:
+            try:
+                result = call(*args)
+            except ValueError as error:
+                result = error
+            found.update({name: result} if not isinstance(result, dict) else result)
+
+        def outputs_and_state() -> Results:
+            output, end = self.call()
+            pairs = {
+                f"{name} {i}": k
+                for i, of in enumerate(end)
+                for name, k in zip("hc", of, strict=True)
+            }
+            return {"output": output} | {name: np.swapaxes(k, 0, 1) for name, k in pairs.items()}
+
+        keep("predict", self.predict, False)
+        if gives_every_step(model):
+            keep("every", self.predict, True)
+        if gives_every_step(LSTM.from_network(model.network.without_head)):
+            keep("call", outputs_and_state)
+        for i in range(0 if model.masks else model.num_layers):
+            keep(f"trace {i}", self.trace, i)
+        return found
+
+
+def everything(model: LSTM, x: Any, lengths: Any, state: Any, **options: Any) -> Results:
+    """What the engine gives."""
+
+    def trace(i: int) -> Results:
+        values = model.trace(x, lengths, state, i, **options).values
+        return {f"trace {i} {name}": value for name, value in values.items()}
+
+    return Ways(
+        lambda every: model.predict(x, lengths, state, every, **options),
+        lambda: model(x, state, lengths, **options),
+        trace,
+    ).results(model)
+
+
+def expected(model: LSTM, x: Any, lengths: Any, state: Any) -> Results:
+    """What the reference gives."""
+
+    def trace(i: int) -> Results:
+        a, f, g, o, c, h = reference.trace(model.network, x, lengths, state, i)
+        named = zip(RECORD_KEYS, (f, a, g, c, o, h), strict=True)
+        return {f"trace {i} {name}": value for name, value in named}
+
+    return Ways(
+        lambda every: reference.predict(model.network, x, lengths, state, every),
+        lambda: reference.lstm(model.network, x, state, lengths),
+        trace,
+    ).results(model)
 
 
 def assert_close(actual: Any, exact: Any, what: str) -> None:
@@ -489,8 +495,12 @@ def check(seed: int, dtype: str = "float64") -> None:
     if ends[bad] and not drawn.ids:
         broken = x.copy()
         broken[bad, rng.integers(ends[bad]), 0] = drawn.pick(np.nan, np.inf)
+        found = everything(model, broken, lengths, state)
+        if np.isnan(broken).any() and dtype == "float64":  # never a plausible score
+            lost = np.isnan(reference.predict(model.network, broken, lengths, state, False))
+            np.testing.assert_array_equal(np.isnan(found["predict"]), lost)
         others = np.delete(np.arange(n), bad)
-        found = {k: v[others] for k, v in everything(model, broken, lengths, state).items()}
+        found = {name: values[others] for name, values in found.items()}
         assert_same(found, given, "beside a bad row", others)
     if lengths is not None and not drawn.ids:
         junk = x.copy()
@@ -499,7 +509,7 @@ def check(seed: int, dtype: str = "float64") -> None:
 
 
 @pytest.mark.usefixtures("small_groups", "guards")
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(45))
 def test_random_network(seed):
     check(seed)
 
@@ -512,7 +522,7 @@ def test_many_random_networks(seed, dtype):
     check(seed, dtype)
 
 
-@pytest.mark.parametrize("seed", range(100, 140))
+@pytest.mark.parametrize("seed", range(100, 120))
 def test_saved_random_network(seed, tmp_path):
     model = draw(seed, "float32").model
     assert pickle.loads(pickle.dumps(model)) == model

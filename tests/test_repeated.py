@@ -34,7 +34,7 @@ def kind_of(stack: Stack, lanes_hold: str, traced: bool = False):
 
 
 def stack_of(layers: list[Layer], repeated: bool) -> Stack:
-    return Stack(tuple(layers), None, 0, 0, repeated=repeated)
+    return Stack(tuple(layers), None, 0, 0, repeated=repeated, norms=(None,) * len(layers))
 
 
 def results(

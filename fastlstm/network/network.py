@@ -543,11 +543,6 @@ def _check_masked_read(network: Network, number: int, how: str) -> None:
             "a maximum over time with a mask: frameworks do not agree on whether it counts "
             "masked steps"
         )
-    if how == "last" and number != network.read_at:
-        raise UnsupportedModelError(
-            f"part {number}, Read: with a mask, the last step is computed only if nothing but "
-            "parts that are applied at every step follow"
-        )
     if how in ("final", "last") and not _ends_in_state(network.parts, number - 1):
         raise UnsupportedModelError(
             f"part {number}, Read: with a mask, the last step is computed only of the outputs of "
