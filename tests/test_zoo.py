@@ -38,6 +38,14 @@ OF_NETWORKS = sorted(name for name in FILES if name not in REASONS)
 # Of these the usual tests run the engine, too: each network has kernels of its own to compile.
 IN_ENGINE = {"har_cnn_lstm", "lstm_autoencoder", "TextAttention"}
 
+# What is refused so far, by network or file, and why.
+REFUSED = {
+    "ConvAutoencoder": "outputs whose channels come before their steps",
+    "SpeechCRNN": "two directions added up over an axis of their own",
+    "AllInSequential-dynamo.onnx": "softplus written out with Greater and Where",
+    "AllInSequential-dynamo-fixed.onnx": "softplus written out with Greater and Where",
+}
+
 pytestmark = pytest.mark.every_cell
 
 
@@ -53,7 +61,13 @@ def usual(network: str) -> str:
 def marked(names):
     """The names as parameters; files that run only for the exporter's example need not load."""
     kept = pytest.mark.xfail(reason="the exporter kept its example's number of steps", strict=False)
-    return [pytest.param(name, marks=[kept] if name in FEW_STEPS else []) for name in names]
+    found = []
+    for name in names:
+        marks = [kept] if name in FEW_STEPS else []
+        if reason := REFUSED.get(network_of(name)) or REFUSED.get(name):
+            marks = [pytest.mark.xfail(reason=reason, raises=UnsupportedModelError, strict=True)]
+        found.append(pytest.param(name, marks=marks))
+    return found
 
 
 def read(file: str, folder: Path) -> LSTM:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -258,7 +259,15 @@ class Network(Weights):
 
     def steps(self, lengths: Integers) -> Steps:
         """Return how many steps every value has, for sequences of these lengths (N,)."""
-        return Steps(self.parts, lengths)
+        return (
+            self._equal_steps(int(lengths[0])) if len(lengths) == 1 else Steps(self.parts, lengths)
+        )
+
+    @lazy
+    def _equal_steps(self) -> Callable[[int], Steps]:
+        """The same for one length, kept: short calls ask for it again and again."""
+        parts = self.parts  # not the network, which would then be freed late
+        return lru_cache(maxsize=256)(lambda length: Steps(parts, np.array([length], np.int64)))
 
     def output_steps(self, lengths: Integers) -> Integers:
         """Return how many steps the outputs of every step have, for sequences of these lengths.
@@ -493,10 +502,11 @@ def _check_rest(network: Network) -> None:
         raise ValueError("mask_value: an Embedding masks ids by its padding_id")
     if embedded and network.skip:
         raise ValueError("skip: the inputs of an Embedding are ids, which cannot be added")
-    if network.skip and not network.skip == network.output_size <= network.input_size:
+    output_size = (*network.layers, *network.head)[-1].output_size
+    if network.skip and not network.skip == output_size <= network.input_size:
         raise ValueError(
             f"skip: expected one of the {network.input_size} inputs for each of the "
-            f"{network.output_size} outputs, got {network.skip}"
+            f"{output_size} outputs, got {network.skip}"
         )
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -248,10 +248,15 @@ class Program:
 
     def steps(self, lengths: Integers) -> list[Integers]:
         """Return the steps of every axis for sequences of these lengths."""
-        found = [lengths]
-        for axis in self.axes[1:]:
-            found.append(axis.steps(lengths if axis.below is None else found[axis.below]))
-        return found
+        return (
+            self._equal_steps(int(lengths[0])) if len(lengths) == 1 else _steps(self.axes, lengths)
+        )
+
+    @lazy
+    def _equal_steps(self) -> Callable[[int], list[Integers]]:
+        """The same for one length, kept: every group of rows asks for it."""
+        axes = self.axes  # not the program, whose weights would then be freed late
+        return lru_cache(maxsize=256)(lambda length: _steps(axes, np.array([length], np.int64)))
 
     def row_size(self, steps: int) -> int:
         """Return the most numbers that an operation writes for every step of a row."""
@@ -264,6 +269,13 @@ class Program:
             ),
             default=0,
         )
+
+
+def _steps(axes: Sequence[Axis], lengths: Integers) -> list[Integers]:
+    found = [lengths]
+    for axis in axes[1:]:
+        found.append(axis.steps(lengths if axis.below is None else found[axis.below]))
+    return found
 
 
 def make_program(network: Network, chain: Sequence[Link], every: bool) -> Program:

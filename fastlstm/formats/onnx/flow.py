@@ -293,8 +293,7 @@ class Flow(Tape):
             raise UnsupportedModelError("reads numbers of several sequences or outputs as one row")
         n = n[..., :1]
         if varies(t, last):
-            if self._ends(at):
-                read = self.hoisted(value, lambda below: self.reading(below, "final"))
+            if (read := self.final(at)) is not None:
                 return self._complete(Rows(read, n, t[..., :1] * 0, self._line(k, x.shape[-1])))
             if varies(t, *others) or varies(k, *others):
                 raise UnsupportedModelError(
@@ -341,6 +340,12 @@ class Flow(Tape):
         shape[s] = places.shape[s]
         steps = np.arange(places.shape[s]).reshape(shape)
         return self._complete(Rows(value, at.n[..., :1], steps, order))
+
+    def final(self, at: Located) -> Value | None:
+        """The vector of the steps where directions end, if those are read; else None."""
+        if not self._ends(at):
+            return None
+        return self.hoisted(at.value, lambda below: self.reading(below, "final"))
 
     def _ends(self, at: Located) -> bool:
         """Whether each direction is read at the step where it ends."""

@@ -247,6 +247,8 @@ def _same_steps(flow: Flow, left: Located, right: Located) -> tuple[Located, Loc
         if at.value.every and (at.t == at.t.flat[0]).all():
             value = flow.step(at.value, int(at.t.flat[0]))
             at = Located(value, at.n, 0 * at.t, at.k)
+        elif at.value.every and (final := flow.final(at)) is not None:
+            at = Located(final, at.n, 0 * at.t, at.k)
         found.append(at)
     left, right = found
     if left.value.every and right.value.every:
