@@ -39,9 +39,9 @@ __all__ = ["execute", "prepare", "prepare_convolution"]
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
 
-# As many of a convolution's outputs are computed at once, if more is done with them. They should stay
-# in the L2 cache until then, but each piece is two more calls of kernels, for which two threads wait
-# for each other: with 512 KB, one thread was as fast, and two took 1.2 times as long.
+# As many of a convolution's outputs are computed at once, if more is done with them. They should
+# stay in the L2 cache until then, but each piece is two more calls of kernels, for which threads
+# wait for each other: with 512 KB, one thread was as fast, and two took 1.2 times as long.
 WINDOW_BYTES = 2 * 1024 * 1024
 SCRATCH = -1  # the buffer that they are in, if they are pooled
 
