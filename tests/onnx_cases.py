@@ -583,6 +583,22 @@ CHAINS |= {
         ],
         MORE,
     ),
+    "attention of the final states of two directions": (
+        [
+            lstm("x", ["a", "h"], direction="bidirectional"),
+            node("Transpose", "a", "v0", perm=[2, 0, 1, 3]),
+            node("Reshape", "v0 steps", "v"),
+            node("Transpose", "h", "h0", perm=[1, 0, 2]),
+            node("Reshape", "h0 column", "h2"),
+            node("MatMul", "v h2", "w0"),
+            node("Softmax", "w0", "w", axis=1),
+            node("Transpose", "v", "v1", perm=[0, 2, 1]),
+            node("MatMul", "v1 w", "q"),
+            node("Reshape", "q row", "q2"),
+            node("Gemm", "q2 fc b", "y"),
+        ],
+        {**BOTH, **FC2, "steps": ints(0, 0, -1), "column": ints(0, -1, 1), "row": ints(0, -1)},
+    ),
     "a repeated vector": (
         [
             lstm("x", ["", "h"]),
