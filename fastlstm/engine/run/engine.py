@@ -12,13 +12,22 @@ import numpy.typing as npt
 
 from fastlstm.engine.kernel.compiled import warm_kernels
 from fastlstm.engine.plan.chain import make_chain
-from fastlstm.engine.plan.program import Apply, Convolve, Walk, make_program
+from fastlstm.engine.plan.program import (
+    Apply,
+    Convolve,
+    JoinValues,
+    ReduceSteps,
+    SoftmaxOfSteps,
+    Walk,
+    make_program,
+)
 from fastlstm.engine.plan.work import ACTIVATION_WORK
 from fastlstm.engine.run.call import NO_INTEGERS, run_kernel
 from fastlstm.engine.run.crew import share_out
 from fastlstm.engine.run.group import Task
 from fastlstm.engine.run.job import Job, by_length
 from fastlstm.engine.run.operations import prepare_convolution
+from fastlstm.engine.run.over_steps import prepare_steps
 from fastlstm.engine.run.packed import Packed
 from fastlstm.engine.run.progress import Progress
 from fastlstm.engine.run.source import Outputs, Source
@@ -37,6 +46,7 @@ Array = npt.NDArray[Any]
 LEAST_WORK_A_THREAD = 2e7
 # A call this long (a fifth of a second) leaves the caller's thread free to answer Ctrl-C.
 WORK_WORTH_INTERRUPTING = 3e10
+MANY_STEPS = 1 << 30
 
 
 class Engine:
@@ -129,6 +139,13 @@ class Engine:
                 self.packed.compiled_rows(of.part, of.reads[0].size)
             elif isinstance(of, Convolve):
                 prepare_convolution(of, self.packed)
+            elif isinstance(of, ReduceSteps | SoftmaxOfSteps):
+                how = of.how if isinstance(of, ReduceSteps) else "softmax"
+                for steps in (1, MANY_STEPS):  # there may be a kernel for each
+                    size, weighted = of.reads[0].size, len(of.reads) > 1
+                    prepare_steps(how, self.network.dtype, steps, size, weighted)
+            elif isinstance(of, JoinValues) and of.how == "dot":
+                self.packed.adder(of.reads[0].size)
 
 
 def _work_a_step(part: Part) -> int:
