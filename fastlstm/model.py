@@ -59,10 +59,10 @@ class LSTM:
         `return_sequences`. A number is the weight of a single unit.
     return_sequences : bool
         Whether `predict` returns the outputs of every step unless the call says otherwise.
-    read : {"final", "last", "max", "mean"}
+    read : {"final", "last", "max", "mean", "sum"}
         The vector of a sequence that the head reads: ``"final"``, the last hidden states of all
         directions; ``"last"``, the outputs at the last real step, where a reverse direction has
-        read only that step; ``"max"`` or ``"mean"`` of the outputs over all real steps.
+        read only that step; ``"max"``, ``"mean"`` or ``"sum"`` of the outputs over all real steps.
     mask_value : float, optional
         A step whose inputs all have this value is masked (Keras' ``Masking``): it changes no
         state. The output of a layer there is that of the step before, or zeros if the layer has
@@ -180,7 +180,7 @@ class LSTM:
 
     @property
     def read(self) -> str:
-        """The vector of a sequence that the head reads: final, last, max or mean."""
+        """The vector of a sequence that the head reads: final, last, max, mean or sum."""
         return self.network.read
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.network.activations import LINEAR, Activation, as_activation
-from fastlstm.network.weights import Weights, as_floats, freeze
+from fastlstm.network.weights import Weights, as_bias, as_floats, freeze
 from fastlstm.network.windows import Padding, Window, as_count, as_padding
 
 __all__ = ["Conv"]
@@ -86,12 +86,7 @@ class Conv(Weights):
                 f"got {shape}"
             )
         if self.bias is not None:
-            arrays["bias"] = as_floats("bias", self.bias)
-            if arrays["bias"].shape != shape[:1]:
-                raise ValueError(
-                    f"bias: expected shape ({shape[0]},) for {shape[0]} outputs, "
-                    f"got {arrays['bias'].shape}"
-                )
+            arrays["bias"] = as_bias(self.bias, shape[0])
         freeze(self, arrays)
         window = Window(shape[1], self.stride, self.dilation, as_padding(self.padding))
         groups = as_count("groups", self.groups)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastlstm.network.activations import LINEAR, Activation, as_activation
-from fastlstm.network.weights import Weights, as_floats, freeze, refuse_mask
+from fastlstm.network.weights import Weights, as_bias, as_floats, freeze, refuse_mask
 
 __all__ = ["SOFTMAX", "Dense", "as_dense", "as_head"]
 
@@ -64,12 +64,7 @@ class Dense(Weights):
                 f"got {shape}"
             )
         if self.bias is not None:
-            arrays["bias"] = as_floats("bias", self.bias)
-            if arrays["bias"].shape != shape[:1]:
-                raise ValueError(
-                    f"bias: expected shape ({shape[0]},) for {shape[0]} outputs, "
-                    f"got {arrays['bias'].shape}"
-                )
+            arrays["bias"] = as_bias(self.bias, shape[0])
         freeze(self, arrays)
         if self.activation != SOFTMAX:
             object.__setattr__(self, "activation", as_activation(self.activation))

@@ -14,6 +14,7 @@ from fastlstm.lazy import lazy
 __all__ = [
     "Weights",
     "as_array",
+    "as_bias",
     "as_floats",
     "freeze",
     "immutable",
@@ -148,6 +149,16 @@ def as_floats(name: str, value: Any) -> Array:
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     require_finite(name, array)
     return array
+
+
+def as_bias(value: Any, outputs: int) -> Array:
+    """Return the biases of a part, one for each of its outputs, as `as_floats` does."""
+    bias = as_floats("bias", value)
+    if bias.shape != (outputs,):
+        raise ValueError(
+            f"bias: expected shape ({outputs},) for {outputs} outputs, got {bias.shape}"
+        )
+    return bias
 
 
 def require_finite(name: str, array: Array) -> None:
