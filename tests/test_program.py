@@ -206,3 +206,17 @@ def test_which_pools_are_part_of_a_convolution(pool, fused):
     assert (first.pool is pool) == fused
     steps = int(pool.steps(np.array([30]))[0])
     assert program.row_size(32) == 6 * steps if fused else program.row_size(32) >= 6 * 30
+
+
+@pytest.mark.usefixtures("few_kernels")
+def test_a_warm_up_covers_what_is_done_over_steps(monkeypatch):
+    """There may be two kernels for it, for few steps and for many."""
+    from fastlstm.engine.run import engine
+
+    asked = []
+    monkeypatch.setattr(engine, "warm_kernels", lambda dtype, form: None)
+    monkeypatch.setattr(engine, "prepare_steps", lambda *of: asked.append((of[0], *of[2:])))
+    make_network("attention", "float64")._engine.warmup()
+    assert {what for what, *_ in asked} == {"sum", "softmax"}
+    assert {steps for _, steps, *_ in asked} == {1, engine.MANY_STEPS}
+    assert all(weighted for what, *_, weighted in asked if what == "sum")
